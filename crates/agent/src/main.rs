@@ -1,0 +1,3 @@
+//! The device agent.
+
+fn main() {}

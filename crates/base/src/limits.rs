@@ -1,0 +1,75 @@
+//! A limit on everything that can grow. `docs/limits.md` lists them with their reasons.
+
+use std::time::Duration;
+
+/// A body posted to the operators' API, artifacts aside.
+pub const REST_BODY_BYTES: usize = 1024 * 1024;
+/// An artifact.
+pub const ARTIFACT_BYTES: u64 = 16 * 1024 * 1024 * 1024;
+/// A release manifest with its signature.
+pub const MANIFEST_BYTES: usize = 256 * 1024;
+/// Artifacts in one release.
+pub const ARTIFACTS_PER_RELEASE: usize = 64;
+/// An EST request body.
+pub const EST_BODY_BYTES: usize = 64 * 1024;
+/// Desired and reported state of a shadow, metadata excluded.
+pub const SHADOW_STATE_BYTES: usize = 8 * 1024;
+/// Nesting of a shadow document counted from its root, which makes six within a section.
+pub const SHADOW_DEPTH: usize = 8;
+/// A client token of the AWS messages.
+pub const CLIENT_TOKEN_BYTES: usize = 64;
+/// Requests of one MQTT connection that the services work on at once; above it they answer 429.
+pub const SERVICE_REQUESTS_IN_FLIGHT: usize = 10;
+/// Everything that comes before a CONNECT is accepted, the CONNECT packet included.
+pub const MQTT_CONNECT_BYTES: usize = 4 * 1024;
+/// From accepting the socket to the whole CONNECT packet.
+pub const MQTT_CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// An MQTT packet.
+pub const MQTT_PACKET_BYTES: usize = 256 * 1024;
+/// An MQTT payload (128 KiB, as AWS has it).
+pub const MQTT_PAYLOAD_BYTES: usize = 128 * 1024;
+/// A topic name or filter.
+pub const MQTT_TOPIC_BYTES: usize = 256;
+/// Levels of a topic name or filter.
+pub const MQTT_TOPIC_LEVELS: usize = 16;
+/// Filters in one SUBSCRIBE.
+pub const MQTT_FILTERS_PER_SUBSCRIBE: usize = 32;
+/// Subscriptions of one session.
+pub const MQTT_SUBSCRIPTIONS: usize = 128;
+/// Keep-alive that a client may ask for; a client that asks for none gets this.
+pub const MQTT_KEEP_ALIVE_SECS: u16 = 1200;
+/// Bytes that wait in memory for one connected client.
+pub const MQTT_OUTBOUND_BYTES: usize = 1024 * 1024;
+/// Bytes that wait in the store for one session that is offline.
+pub const MQTT_OFFLINE_QUEUE_BYTES: u64 = 64 * 1024 * 1024;
+/// Sent and not yet acknowledged, each way.
+pub const MQTT_IN_FLIGHT: u16 = 100;
+/// A session outlives its connection by this at most.
+pub const MQTT_SESSION_EXPIRY_SECS: u32 = 7 * 24 * 3600;
+/// Retained messages of one tenant.
+pub const MQTT_RETAINED_PER_TENANT: usize = 100_000;
+/// Rows that one page of a listing holds, at most and by default.
+pub const PAGE_ROWS: u32 = 1000;
+pub const PAGE_ROWS_DEFAULT: u32 = 100;
+/// Tags of one device, and attributes.
+pub const DEVICE_TAGS: usize = 64;
+pub const DEVICE_ATTRIBUTES: usize = 64;
+/// Text of a field of the device record.
+pub const DEVICE_FIELD_BYTES: usize = 256;
+/// Phases of one rollout.
+pub const ROLLOUT_PHASES: usize = 32;
+/// Rollouts looked at in one tick, and deployments assigned by it.
+pub const ROLLOUTS_PER_TICK: u32 = 100;
+pub const ASSIGNMENTS_PER_TICK: u32 = 1000;
+/// How long an answer is kept under its `Idempotency-Key`.
+pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 3600);
+pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// Enrolment: attempts of one address and of one token (burst, then a second).
+pub const ENROLL_PER_ADDRESS_BURST: u32 = 20;
+pub const ENROLL_PER_ADDRESS_PER_SECOND: u32 = 5;
+pub const ENROLL_PER_TOKEN_ATTEMPTS: u32 = 20;
+/// Failed sign-ins of one address (burst, then a minute).
+pub const AUTH_FAILURES_BURST: u32 = 20;
+pub const AUTH_FAILURES_PER_MINUTE: u32 = 20;
+/// Event streams open at once, in one tenant.
+pub const EVENT_STREAMS_PER_TENANT: usize = 100;

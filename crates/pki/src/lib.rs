@@ -1,0 +1,1 @@
+//! Certificates, requests and CMS as bytes and values.

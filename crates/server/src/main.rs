@@ -1,0 +1,3 @@
+//! The Fleetward server.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Simulated fleet, scenarios, load and benchmarks.

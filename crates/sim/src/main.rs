@@ -1,0 +1,3 @@
+//! Simulated fleet, load and benchmarks from the command line.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Release manifests, artifacts and their verification.
