@@ -1,1 +1,150 @@
-//! Use cases and reconcilers.
+//! Use cases and reconcilers: the only place where something is decided *and* done.
+//!
+//! A use case takes `(&App, &Ctx, input)`: it authorises ([`Ctx::allow`]), loads, lets `core` decide, and persists the
+//! outcome with its journal row in one transaction; only after the commit does it tell the connected devices
+//! ([`DeviceLinks`]). It knows neither HTTP nor MQTT nor SQL text. To add one, follow
+//! `docs/guides/adding-an-operation.md`.
+
+pub mod context;
+pub mod error;
+pub mod idempotency;
+pub mod links;
+pub mod token;
+
+use std::sync::{Arc, OnceLock};
+
+use fleetward_base::{Clock, RequestId, Rng, TenantId};
+use fleetward_store::{Store, TenantTx};
+use fleetward_vault::Vault;
+use futures::future::BoxFuture;
+use object_store::ObjectStore;
+
+pub use context::{Ctx, Idempotency, Principal};
+pub use error::{Error, Result};
+pub use links::{DeviceLinks, EndReason};
+
+/// What the installation is configured to be. Doors and use cases read it; only the program writes it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where operators reach the server, without a slash at the end: `https://fleet.example.com:8080`.
+    pub operator_url: String,
+    /// Host name or address under which devices reach the server.
+    pub device_host: String,
+    /// Port of the devices' HTTP and MQTT (by ALPN), and of plain MQTT over TLS.
+    pub device_port: u16,
+    pub mqtt_port: u16,
+    /// Names and addresses in the server's own certificate.
+    pub server_names: Vec<String>,
+    /// The tenant that requests without a label mean; `None` where there is only what their credential says.
+    pub default_tenant: Option<TenantId>,
+}
+
+/// Everything a use case works with. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    vault: Vault,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    objects: Arc<dyn ObjectStore>,
+    settings: OnceLock<Settings>,
+    links: OnceLock<Arc<dyn DeviceLinks>>,
+}
+
+impl App {
+    pub fn new(
+        store: Store,
+        vault: Vault,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        objects: Arc<dyn ObjectStore>,
+    ) -> Self {
+        let inner = Inner { store, vault, clock, rng, objects, settings: OnceLock::new(), links: OnceLock::new() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Settings are known once the listeners have their ports. The first call counts.
+    pub fn configure(&self, settings: Settings) {
+        self.inner.settings.set(settings).ok();
+    }
+
+    /// The way to connected devices, known once the broker runs. The first call counts.
+    pub fn connect_links(&self, links: Arc<dyn DeviceLinks>) {
+        self.inner.links.set(links).ok();
+    }
+
+    pub fn settings(&self) -> Result<&Settings> {
+        self.inner.settings.get().ok_or(Error::Unavailable { what: "the server" })
+    }
+
+    /// Nobody is connected before the broker runs, so there is nobody to tell then.
+    pub fn links(&self) -> Option<&Arc<dyn DeviceLinks>> {
+        self.inner.links.get()
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub fn vault(&self) -> &Vault {
+        &self.inner.vault
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    pub fn rng(&self) -> &Arc<dyn Rng> {
+        &self.inner.rng
+    }
+
+    pub fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.inner.objects
+    }
+
+    pub fn now(&self) -> fleetward_base::Timestamp {
+        self.inner.clock.now()
+    }
+
+    pub fn new_request_id(&self) -> RequestId {
+        RequestId::generate(self.inner.clock.as_ref(), self.inner.rng.as_ref())
+    }
+
+    /// A context for what the server does by itself.
+    pub fn system(&self, component: &'static str) -> Ctx {
+        Ctx {
+            principal: Principal::System { component },
+            request_id: self.new_request_id(),
+            address: None,
+            idempotency: None,
+        }
+    }
+
+    /// One transaction in one tenant. It is durable when this returns `Ok`, and left no trace when it returns `Err`.
+    pub async fn write<T, F>(&self, tenant: &TenantId, op: &'static str, unit: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut TenantTx) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    {
+        self.inner.store.write(tenant, op, unit).await
+    }
+
+    /// One read in one tenant: everything it sees is of one moment.
+    pub async fn read<T, F>(&self, tenant: &TenantId, op: &'static str, unit: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut TenantTx) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    {
+        self.inner.store.read(tenant, op, unit).await
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("App")
+    }
+}

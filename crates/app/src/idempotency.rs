@@ -1,0 +1,1 @@
+//! Same key, same request, same answer.

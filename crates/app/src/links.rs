@@ -1,0 +1,29 @@
+//! The way from a use case to devices that are connected now.
+//!
+//! The broker's door implements it. What is told here is a hint that makes things quick: the store is the truth, and a
+//! device that hears nothing finds the same when it connects or polls.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fleetward_base::{DeviceId, TenantId};
+
+/// Why the server ends a device's session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// Revoked, suspended, lost or decommissioned: MQTT 5 reason 0x98, administrative action.
+    Administrative,
+    /// Its certificate is no longer accepted: MQTT 5 reason 0x87, not authorized.
+    NotAuthorized,
+}
+
+#[async_trait]
+pub trait DeviceLinks: Send + Sync + 'static {
+    /// Ends every live session of the device now.
+    fn end_sessions(&self, tenant: &TenantId, device: &DeviceId, reason: EndReason);
+
+    /// Publishes to whoever in the tenant subscribes, QoS 1.
+    async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes);
+
+    /// The device's pending deployments changed: tell it what is next.
+    async fn deployments_changed(&self, tenant: &TenantId, device: &DeviceId);
+}
