@@ -9,6 +9,7 @@ pub mod context;
 pub mod error;
 pub mod idempotency;
 pub mod links;
+pub mod peer;
 pub mod token;
 
 use std::sync::{Arc, OnceLock};
@@ -21,6 +22,7 @@ use object_store::ObjectStore;
 
 pub use context::{Ctx, Idempotency, Principal};
 pub use error::{Error, Result};
+pub use peer::Peer;
 pub use links::{DeviceLinks, EndReason};
 
 /// What the installation is configured to be. Doors and use cases read it; only the program writes it.
