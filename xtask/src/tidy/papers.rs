@@ -1,0 +1,128 @@
+//! The papers: links lead somewhere, every page is in the index, and every test that is named exists.
+//!
+//! A test is named in ARCHITECTURE.md as `` `path/to/file.rs::name` ``; the file must hold a function of that name.
+
+use std::path::{Path, PathBuf};
+
+use super::Finding;
+use crate::workspace::Workspace;
+
+const INDEX: &str = "docs/README.md";
+
+pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    let index = workspace.read(Path::new(INDEX))?;
+    for path in workspace.files(".md")? {
+        let text = workspace.read(&path)?;
+        for (line, target) in links(&text) {
+            if let Err(why) = resolves(workspace, &path, &target) {
+                found.push(Finding::new(format!("{}:{line}", path.display()), format!("link `{target}`: {why}")));
+            }
+        }
+        for (line, file, test) in named_tests(&text) {
+            let held = workspace.read(Path::new(&file)).is_ok_and(|code| code.contains(&format!("fn {test}(")));
+            if !held {
+                let what = format!("`{file}` has no test `{test}`");
+                found.push(Finding::new(format!("{}:{line}", path.display()), what));
+            }
+        }
+        if let Ok(page) = path.strip_prefix("docs") {
+            let listed = path == Path::new(INDEX) || links(&index).iter().any(|(_, to)| Path::new(to) == page);
+            if !listed {
+                found.push(Finding::new(path.display(), format!("is not in {INDEX}")));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Link targets outside code blocks, with their lines.
+fn links(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (number, line) in prose_lines(text) {
+        for (at, _) in line.match_indices("](") {
+            let rest = line.get(at + 2..).unwrap_or_default();
+            if let Some(end) = rest.find(')') {
+                found.push((number, rest.get(..end).unwrap_or_default().to_owned()));
+            }
+        }
+        for (at, _) in line.match_indices("src=\"").chain(line.match_indices("srcset=\"")) {
+            let rest = line.get(at..).and_then(|rest| rest.split('"').nth(1)).unwrap_or_default();
+            found.push((number, rest.to_owned()));
+        }
+    }
+    found
+}
+
+fn prose_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut in_code = false;
+    (1..).zip(text.lines()).filter(move |(_, line)| {
+        let fence = line.trim_start().starts_with("```");
+        in_code ^= fence;
+        !fence && !in_code
+    })
+}
+
+/// File and name of each test that the text names.
+fn named_tests(text: &str) -> Vec<(usize, String, String)> {
+    let mut found = Vec::new();
+    for (number, line) in prose_lines(text) {
+        for quoted in line.split('`').skip(1).step_by(2) {
+            if let Some((file, test)) = quoted.split_once(".rs::") {
+                found.push((number, format!("{file}.rs"), test.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+fn resolves(workspace: &Workspace, page: &Path, target: &str) -> Result<(), String> {
+    if target.contains("://") || target.starts_with("mailto:") {
+        return Ok(());
+    }
+    let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let path: PathBuf = match file {
+        "" => page.to_owned(),
+        file => page.parent().unwrap_or(Path::new("")).join(file),
+    };
+    if !workspace.root.join(&path).exists() {
+        return Err("leads nowhere".to_owned());
+    }
+    if anchor.is_empty() || path.extension().is_none_or(|ending| ending != "md") {
+        return Ok(());
+    }
+    let text = workspace.read(&path).map_err(|error| error.to_string())?;
+    let mut headings = prose_lines(&text).filter(|(_, line)| line.starts_with('#')).map(|(_, line)| slug(line));
+    if headings.any(|heading| heading == anchor) { Ok(()) } else { Err("no such heading".to_owned()) }
+}
+
+/// The anchor that a heading gets: lower case, punctuation gone, spaces to hyphens.
+fn slug(heading: &str) -> String {
+    let title = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_and_tests_are_read() {
+        let text = "See [a](b.md#c) and `x/y.rs::holds`.\n```\n[not](this)\n```\n<img src=\"i.svg\">\n";
+        assert_eq!(links(text), [(1, "b.md#c".to_owned()), (5, "i.svg".to_owned())]);
+        assert_eq!(named_tests(text), [(1, "x/y.rs".to_owned(), "holds".to_owned())]);
+    }
+
+    #[test]
+    fn a_link_leads_to_a_file_and_a_heading() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("a.md"), "# The House, today\n").expect("written");
+        let workspace = Workspace { root: folder.path().to_owned() };
+        let page = Path::new("index.md");
+        assert_eq!(resolves(&workspace, page, "a.md#the-house-today"), Ok(()));
+        assert!(resolves(&workspace, page, "a.md#cellar").is_err());
+        assert!(resolves(&workspace, page, "b.md").is_err());
+        assert_eq!(resolves(&workspace, page, "https://example.org"), Ok(()));
+    }
+}
