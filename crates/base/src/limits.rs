@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// A body posted to the operators' API, artifacts aside.
 pub const REST_BODY_BYTES: usize = 1024 * 1024;
+/// Nesting of a JSON body of the operators' API.
+pub const REST_JSON_DEPTH: usize = 32;
 /// An artifact.
 pub const ARTIFACT_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 /// A release manifest with its signature.
