@@ -1,1 +1,16 @@
-//! Simulated fleet, scenarios, load and benchmarks.
+//! The workshop: a simulated fleet, the load it makes, the benchmarks and the demo.
+//!
+//! It stands outside the server as a device or an operator does and goes through the same doors: EST, MQTT, artifacts
+//! over mTLS, REST. It never links the server's own crates, so what it measures and tells is what a stranger would see.
+//! Its MQTT codec is its own on purpose: a mistake of the broker's codec does not cancel itself out here.
+//!
+//! Another benchmark is a file in [`bench`] with a `run` function, an arm in [`bench::Bench`] and a row in
+//! `docs/benchmarks.md`.
+
+pub mod est;
+pub mod http;
+pub mod identity;
+pub mod mqtt;
+pub mod net;
+pub mod process;
+pub mod tls;
