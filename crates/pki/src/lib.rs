@@ -1,1 +1,19 @@
 //! Certificates, requests and CMS as bytes and values.
+//!
+//! Pure: no clock, no file, no socket; the time is an argument. Two things come from elsewhere by need: a [`Signer`] is
+//! given by its owner (a key in a file, a sealed key, later a token), and [`key::SoftKey`] takes the random numbers of
+//! its own key and signatures from the cryptographic library, because a chosen one would give the key away.
+//!
+//! What is written is written by `asn1` byte by byte, so that a subject or a public key that came from a device keeps
+//! the bytes it came with (fioconfig and others compare them). What is read is read with the `der` and `x509-cert`
+//! crates; no input makes a reader panic, which property tests and the targets in `fuzz/` hold.
+//!
+//! Another profile of certificate is a function in [`ca`] or [`leaf`] over [`issue::Template`].
+
+mod asn1;
+pub mod identity;
+pub mod key;
+mod name;
+
+pub use identity::Identity;
+pub use key::{Algorithm, SignError, Signer, SoftKey};

@@ -1,0 +1,82 @@
+//! Distinguished names: reading the attributes that identity depends on, and writing our own.
+//!
+//! A name that came from a device is compared and repeated as bytes; only its common name and organisation are read.
+
+use const_oid::ObjectIdentifier;
+use der::{Decode, Tag, Tagged};
+use x509_cert::name::RdnSequence;
+
+use crate::asn1;
+
+pub(crate) const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+pub(crate) const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
+
+/// A Name with organisation (where given) and common name, as UTF8String.
+pub fn write(organization: Option<&str>, common_name: &str) -> Vec<u8> {
+    let rdn = |id: ObjectIdentifier, text: &str| {
+        asn1::element(asn1::SET, &[&asn1::sequence(&[&asn1::oid(id), &asn1::utf8(text)])])
+    };
+    let organization = organization.map(|text| rdn(ORGANIZATION, text)).unwrap_or_default();
+    asn1::sequence(&[&organization, &rdn(COMMON_NAME, common_name)])
+}
+
+/// What is read of a Name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    pub common_names: Vec<String>,
+    pub organizations: Vec<String>,
+    /// No attribute at all.
+    pub empty: bool,
+}
+
+/// # Errors
+/// Where it is not a Name, or where a common name or organisation is not text that can be compared.
+pub fn read(name_der: &[u8]) -> der::Result<Names> {
+    let rdns = RdnSequence::from_der(name_der)?;
+    let mut names = Names { empty: rdns.0.is_empty(), ..Names::default() };
+    for attribute in rdns.0.iter().flat_map(|rdn| rdn.0.iter()) {
+        let list = match attribute.oid {
+            COMMON_NAME => &mut names.common_names,
+            ORGANIZATION => &mut names.organizations,
+            _ => continue,
+        };
+        list.push(text(attribute.value.tag(), attribute.value.value())?);
+    }
+    Ok(names)
+}
+
+/// The text of a string of one of the types of DirectoryString that are ASCII or UTF-8 (RFC 5280 §4.1.2.4). A NUL is
+/// refused: readers in C would see another name.
+fn text(tag: Tag, bytes: &[u8]) -> der::Result<String> {
+    let bad = || der::Error::from(tag.value_error());
+    match tag {
+        Tag::Utf8String | Tag::PrintableString | Tag::Ia5String => {
+            let text = std::str::from_utf8(bytes).map_err(|_| bad())?;
+            if text.contains('\0') { Err(bad()) } else { Ok(text.to_owned()) }
+        }
+        // TeletexString has many readings; the ASCII of it has one.
+        Tag::TeletexString if bytes.is_ascii() && !bytes.contains(&0) => {
+            Ok(bytes.iter().copied().map(char::from).collect())
+        }
+        _ => Err(bad()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_names_read_back() {
+        let names = read(&write(Some("acme"), "gw-1")).expect("a name");
+        assert_eq!(names.common_names, ["gw-1"]);
+        assert_eq!(names.organizations, ["acme"]);
+        assert!(!names.empty);
+        assert!(read(&[0x30, 0]).expect("an empty name").empty);
+    }
+
+    #[test]
+    fn a_nul_makes_no_name() {
+        assert!(read(&write(None, "gw-1\0.evil")).is_err());
+    }
+}
