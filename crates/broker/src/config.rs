@@ -1,0 +1,66 @@
+//! What an operator may tune. Everything else is a constant of `base::limits`.
+
+use std::time::Duration;
+
+use fleetward_base::limits;
+
+/// A token bucket: `per_second` on average, `burst` at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub per_second: u32,
+    pub burst: u32,
+}
+
+/// The broker's settings. `Config::default()` suits a production server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Messages that one connection may publish; above it the connection is not read from. `None`: no limit.
+    pub publish_messages: Option<Rate>,
+    /// Bytes of packets that one connection may send; above it the connection is not read from. `None`: no limit.
+    pub publish_bytes: Option<Rate>,
+    /// CONNECTs of one client id; above it they are refused (0x9F, or 3 on MQTT 3.1.1). `None`: no limit.
+    pub connects_per_client: Option<Rate>,
+    /// From the first byte to the whole CONNECT.
+    pub connect_deadline: Duration,
+    /// A peer that takes nothing of what is sent to it for this long is disconnected.
+    pub write_stall: Duration,
+    /// How long a closing connection may take to accept its last packet.
+    pub close_grace: Duration,
+    /// The longest keep-alive, in seconds; a client that asks for more or for none gets this.
+    pub keep_alive_max_secs: u16,
+    /// The longest session expiry, in seconds.
+    pub session_expiry_max_secs: u32,
+    /// Bytes that wait in the store for one session.
+    pub queue_bytes: u64,
+    /// Bytes that wait in memory for one connected client.
+    pub outbound_bytes: usize,
+    /// Payloads and topics of retained messages of one tenant, in memory.
+    pub retained_bytes: usize,
+    /// How long the committer waits for company before it commits; zero commits at once what is there.
+    pub commit_linger: Duration,
+    /// Bytes that may wait for a commit in all; above it no connection is read from.
+    pub pending_bytes: usize,
+    /// Whether the broker runs its own ticker. A test turns it off and calls `Broker::tick` itself.
+    pub own_ticker: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            publish_messages: Some(Rate { per_second: 1000, burst: 2000 }),
+            publish_bytes: Some(Rate { per_second: 4 * 1024 * 1024, burst: 8 * 1024 * 1024 }),
+            connects_per_client: Some(Rate { per_second: 1, burst: 10 }),
+            connect_deadline: limits::MQTT_CONNECT_DEADLINE,
+            write_stall: Duration::from_secs(30),
+            close_grace: Duration::from_secs(1),
+            keep_alive_max_secs: limits::MQTT_KEEP_ALIVE_SECS,
+            session_expiry_max_secs: limits::MQTT_SESSION_EXPIRY_SECS,
+            queue_bytes: limits::MQTT_OFFLINE_QUEUE_BYTES,
+            outbound_bytes: limits::MQTT_OUTBOUND_BYTES,
+            retained_bytes: 64 * 1024 * 1024,
+            commit_linger: Duration::ZERO,
+            pending_bytes: 64 * 1024 * 1024,
+            own_ticker: true,
+        }
+    }
+}
