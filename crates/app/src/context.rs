@@ -5,9 +5,9 @@
 
 use std::net::IpAddr;
 
-use fleetward_base::{DeviceId, RequestId, TenantId, TokenId};
+use fleetward_base::{DeviceId, RequestId, TenantId, Timestamp, TokenId};
 use fleetward_core::access::{Permission, Role, allows};
-use fleetward_core::journal::ActorKind;
+use fleetward_core::journal::{Action, Actor, Entry};
 
 use crate::error::{Error, Result};
 
@@ -23,20 +23,12 @@ pub enum Principal {
 }
 
 impl Principal {
-    pub fn kind(&self) -> ActorKind {
+    /// How the journal names it.
+    pub fn actor(&self) -> Actor {
         match self {
-            Self::Operator { .. } => ActorKind::Operator,
-            Self::Device { .. } => ActorKind::Device,
-            Self::System { .. } => ActorKind::System,
-        }
-    }
-
-    /// The name that the journal keeps.
-    pub fn name(&self) -> String {
-        match self {
-            Self::Operator { name, .. } => name.clone(),
-            Self::Device { device, .. } => device.to_string(),
-            Self::System { component } => (*component).to_owned(),
+            Self::Operator { name, .. } => Actor::token(name.clone()),
+            Self::Device { device, .. } => Actor::device(device),
+            Self::System { component } => Actor::system(component),
         }
     }
 
@@ -90,6 +82,11 @@ impl Ctx {
             Principal::Operator { .. } => Err(Error::Denied { permission }),
             Principal::Device { .. } => Err(Error::NotFound { what: "resource" }),
         }
+    }
+
+    /// A journal entry of something that this principal did now.
+    pub fn done(&self, now: Timestamp, action: Action) -> Entry {
+        Entry::done(now, self.principal.actor(), action).request(Some(self.request_id))
     }
 
     /// The device that speaks, for use cases that only a device has.
