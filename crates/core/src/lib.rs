@@ -1,1 +1,20 @@
 //! Pure decisions about devices, state, releases and rollouts.
+//!
+//! Values in, values out: no clock, no I/O, no randomness, no `async`. What a decision needs to know (`now` included) is an
+//! argument, what it wants done is its result, and the same arguments give the same result on every machine.
+//!
+//! To add a noun: a module here with its types, its decision functions and their tables of cases; texts that are stored
+//! come from [`text`]'s macro so that each has one spelling; predicates that must hold everywhere go to [`invariants`].
+
+pub mod access;
+pub mod deployment;
+pub mod invariants;
+pub mod journal;
+pub mod lifecycle;
+pub mod presence;
+pub mod registry;
+pub mod release;
+pub mod rollout;
+pub mod selector;
+pub mod shadow;
+pub mod text;

@@ -1,0 +1,133 @@
+//! Who may do what: roles, permissions, and the table between them.
+//!
+//! An administrator belongs to the installation; everybody else to one tenant, and what is asked of another tenant never
+//! gets as far as this table. The table is in `golden/permissions.txt` for people to read; a test holds it to the code.
+
+use crate::text::text_enum;
+
+text_enum! {
+    /// What a principal is.
+    pub enum Role("role") {
+        /// Of the installation: all tenants.
+        Admin => "admin",
+        /// Of one tenant: everything in it.
+        Owner => "owner",
+        /// Of one tenant: runs the fleet, does not give access to others.
+        Operator => "operator",
+        /// Of one tenant: looks.
+        Viewer => "viewer",
+    }
+}
+
+text_enum! {
+    /// One kind of act. The part before the colon is what is acted on.
+    pub enum Permission("permission") {
+        TenantCreate => "tenant:create",
+        TenantList => "tenant:list",
+        TenantRead => "tenant:read",
+        TenantUpdate => "tenant:update",
+        ApiTokenRead => "api-token:read",
+        ApiTokenCreate => "api-token:create",
+        ApiTokenRevoke => "api-token:revoke",
+        DeviceRead => "device:read",
+        DeviceCreate => "device:create",
+        DeviceUpdate => "device:update",
+        DeviceRevoke => "device:revoke",
+        DeviceDecommission => "device:decommission",
+        EnrollTokenRead => "enroll-token:read",
+        EnrollTokenCreate => "enroll-token:create",
+        EnrollTokenRevoke => "enroll-token:revoke",
+        ShadowRead => "shadow:read",
+        ShadowUpdate => "shadow:update",
+        ShadowDelete => "shadow:delete",
+        MessagePublish => "message:publish",
+        SignerRead => "signer:read",
+        SignerCreate => "signer:create",
+        SignerRevoke => "signer:revoke",
+        ArtifactCreate => "artifact:create",
+        ReleaseRead => "release:read",
+        ReleaseCreate => "release:create",
+        RolloutRead => "rollout:read",
+        RolloutCreate => "rollout:create",
+        /// Pause, resume, cancel, roll back.
+        RolloutControl => "rollout:control",
+        EventRead => "event:read",
+        /// Status of the server itself.
+        SystemRead => "system:read",
+    }
+}
+
+/// Whether `role` may do `permission`, inside the tenants that it belongs to.
+pub const fn allows(role: Role, permission: Permission) -> bool {
+    use Permission as P;
+    match role {
+        Role::Admin => true,
+        Role::Owner => !matches!(permission, P::TenantCreate | P::TenantList | P::SystemRead),
+        Role::Operator => matches!(
+            permission,
+            P::TenantRead
+                | P::DeviceRead
+                | P::DeviceCreate
+                | P::DeviceUpdate
+                | P::DeviceRevoke
+                | P::EnrollTokenRead
+                | P::EnrollTokenCreate
+                | P::EnrollTokenRevoke
+                | P::ShadowRead
+                | P::ShadowUpdate
+                | P::ShadowDelete
+                | P::MessagePublish
+                | P::SignerRead
+                | P::ArtifactCreate
+                | P::ReleaseRead
+                | P::ReleaseCreate
+                | P::RolloutRead
+                | P::RolloutCreate
+                | P::RolloutControl
+                | P::EventRead
+        ),
+        Role::Viewer => matches!(
+            permission,
+            P::TenantRead
+                | P::DeviceRead
+                | P::EnrollTokenRead
+                | P::ShadowRead
+                | P::SignerRead
+                | P::ReleaseRead
+                | P::RolloutRead
+                | P::EventRead
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_the_golden_one() {
+        let mut table = format!("{:<22}", "permission");
+        for role in Role::ALL {
+            write!(table, "{:<10}", role.as_str()).expect("a string takes it");
+        }
+        for &permission in Permission::ALL {
+            write!(table, "\n{:<22}", permission.as_str()).expect("a string takes it");
+            for &role in Role::ALL {
+                let mark = if allows(role, permission) { "yes" } else { "-" };
+                write!(table, "{mark:<10}").expect("a string takes it");
+            }
+        }
+        let table: String = table.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
+        assert_eq!(table, include_str!("../golden/permissions.txt"), "golden/permissions.txt should read:\n{table}");
+    }
+
+    #[test]
+    fn a_lesser_role_never_may_more() {
+        for &permission in Permission::ALL {
+            let by_role: Vec<bool> = Role::ALL.iter().map(|&role| allows(role, permission)).collect();
+            assert!(by_role.is_sorted_by(|greater, lesser| greater >= lesser), "{permission}");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! One append-only record of what happened: time line of a device, audit log of a tenant, feed of events.
+//!
+//! Each step writes exactly one [`Entry`] in its own transaction. Later, and in the order of commit, each row gets its
+//! place in the tenant's log (`seq`, without gaps) and a link of a hash chain: whoever kept an old link can prove that
+//! nothing before it was changed or taken out. The bytes that are hashed are fixed here, in [`chain`].
+
+use fleetward_base::{DeviceId, RequestId, TenantId, Timestamp};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::text::text_enum;
+
+text_enum! {
+    /// Who acts.
+    pub enum ActorKind("kind of actor") {
+        /// Somebody with an API token; the name is the token's.
+        Token => "token",
+        /// A device, by its certificate; the name is the device's.
+        Device => "device",
+        /// The server itself; the name is the reconciler's.
+        System => "system",
+        /// Nobody known: a refused sign-in. The name is an address.
+        Anonymous => "anonymous",
+    }
+}
+
+text_enum! {
+    /// How it ended.
+    pub enum Outcome("outcome") {
+        Done => "done",
+        /// A rule said no.
+        Refused => "refused",
+        /// It was tried and did not work.
+        Failed => "failed",
+    }
+}
+
+text_enum! {
+    /// How much it asks for attention.
+    pub enum Severity("severity") {
+        Info => "info",
+        Notice => "notice",
+        Warning => "warning",
+        Critical => "critical",
+    }
+}
+
+text_enum! {
+    /// What was done. The part before the dot is the noun.
+    pub enum Action("action") {
+        TenantCreated => "tenant.created",
+        TenantUpdated => "tenant.updated",
+        TenantCaCreated => "tenant.ca_created",
+        ApiTokenCreated => "api_token.created",
+        ApiTokenRevoked => "api_token.revoked",
+        AdminClaimed => "admin.claimed",
+        SignInRefused => "sign_in.refused",
+        DeviceCreated => "device.created",
+        DeviceUpdated => "device.updated",
+        DeviceStatusChanged => "device.status_changed",
+        DeviceRevoked => "device.revoked",
+        DeviceDecommissioned => "device.decommissioned",
+        DeviceConnected => "device.connected",
+        DeviceDisconnected => "device.disconnected",
+        DeviceConnectionRefused => "device.connection_refused",
+        DeviceHeartbeatMissed => "device.heartbeat_missed",
+        DeviceHeartbeatBack => "device.heartbeat_back",
+        EnrollTokenCreated => "enroll_token.created",
+        EnrollTokenRevoked => "enroll_token.revoked",
+        EnrollmentRefused => "enrollment.refused",
+        CertificateIssued => "certificate.issued",
+        CertificateRenewed => "certificate.renewed",
+        /// Its first use on a connection.
+        CertificateProven => "certificate.proven",
+        CertificateSuperseded => "certificate.superseded",
+        CertificateRevoked => "certificate.revoked",
+        ShadowUpdated => "shadow.updated",
+        ShadowDeleted => "shadow.deleted",
+        MessagePublished => "message.published",
+        SignerCreated => "signer.created",
+        SignerRevoked => "signer.revoked",
+        ArtifactStored => "artifact.stored",
+        ReleaseCreated => "release.created",
+        ReleaseRefused => "release.refused",
+        RolloutCreated => "rollout.created",
+        RolloutPhaseStarted => "rollout.phase_started",
+        RolloutGateMet => "rollout.gate_met",
+        /// What was seen changed for the worse during the soak.
+        RolloutGateLost => "rollout.gate_lost",
+        RolloutPaused => "rollout.paused",
+        RolloutResumed => "rollout.resumed",
+        RolloutCanceled => "rollout.canceled",
+        RolloutRollbackStarted => "rollout.rollback_started",
+        RolloutRolledBack => "rollout.rolled_back",
+        RolloutFinished => "rollout.finished",
+        DeploymentQueued => "deployment.queued",
+        DeploymentStarted => "deployment.started",
+        DeploymentProgressed => "deployment.progressed",
+        DeploymentSucceeded => "deployment.succeeded",
+        DeploymentFailed => "deployment.failed",
+        DeploymentRejected => "deployment.rejected",
+        DeploymentTimedOut => "deployment.timed_out",
+        DeploymentCanceled => "deployment.canceled",
+    }
+}
+
+/// Who acts, by kind and name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    pub kind: ActorKind,
+    pub name: String,
+}
+
+impl Actor {
+    pub fn token(name: impl Into<String>) -> Self {
+        Self { kind: ActorKind::Token, name: name.into() }
+    }
+
+    pub fn device(id: &DeviceId) -> Self {
+        Self { kind: ActorKind::Device, name: id.to_string() }
+    }
+
+    /// The server, in the person of one of its reconcilers.
+    pub fn system(part: &str) -> Self {
+        Self { kind: ActorKind::System, name: part.to_owned() }
+    }
+
+    pub fn anonymous(address: impl Into<String>) -> Self {
+        Self { kind: ActorKind::Anonymous, name: address.into() }
+    }
+}
+
+/// One thing that happened. Holds no secret and no payload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub at: Timestamp,
+    pub actor: Actor,
+    pub action: Action,
+    /// The device in whose time line it stands.
+    pub device: Option<DeviceId>,
+    /// What else it is about: a rollout, a release, a token, by id.
+    pub subject: Option<String>,
+    pub outcome: Outcome,
+    pub severity: Severity,
+    /// An object with what is worth knowing.
+    pub detail: Value,
+    pub request_id: Option<RequestId>,
+}
+
+impl Entry {
+    /// Something that was done and needs nobody's attention; say the rest with the `with_` and `about` methods.
+    pub fn done(at: Timestamp, actor: Actor, action: Action) -> Self {
+        Self {
+            at,
+            actor,
+            action,
+            device: None,
+            subject: None,
+            outcome: Outcome::Done,
+            severity: Severity::Info,
+            detail: Value::Object(serde_json::Map::new()),
+            request_id: None,
+        }
+    }
+
+    /// Something that a rule refused.
+    pub fn refused(at: Timestamp, actor: Actor, action: Action) -> Self {
+        Self { outcome: Outcome::Refused, severity: Severity::Warning, ..Self::done(at, actor, action) }
+    }
+
+    #[must_use]
+    pub fn device(mut self, device: &DeviceId) -> Self {
+        self.device = Some(device.clone());
+        self
+    }
+
+    #[must_use]
+    pub fn subject(mut self, subject: impl ToString) -> Self {
+        self.subject = Some(subject.to_string());
+        self
+    }
+
+    #[must_use]
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    #[must_use]
+    pub fn outcome(mut self, outcome: Outcome) -> Self {
+        self.outcome = outcome;
+        self
+    }
+
+    #[must_use]
+    pub fn detail(mut self, detail: Value) -> Self {
+        self.detail = detail;
+        self
+    }
+
+    #[must_use]
+    pub fn request(mut self, id: Option<RequestId>) -> Self {
+        self.request_id = id;
+        self
+    }
+}
+
+/// A link of the chain: SHA-256.
+pub type Link = [u8; 32];
+
+/// What precedes the first entry of a tenant.
+pub const GENESIS: Link = [0; 32];
+
+/// The link of `entry` as number `seq` of `tenant`, after `previous`. Every field is hashed with its length before it, so
+/// that no two entries have the same bytes; an absent field differs from an empty one.
+pub fn chain(previous: &Link, tenant: &TenantId, seq: u64, entry: &Entry) -> Link {
+    let mut hash = Sha256::new();
+    hash.update(b"fleetward-journal-v1\0");
+    hash.update(previous);
+    hash.update(seq.to_be_bytes());
+    hash.update(entry.at.millis().to_be_bytes());
+    let request = entry.request_id.map(|id| id.to_string());
+    let detail = entry.detail.to_string();
+    for field in [
+        Some(tenant.as_str()),
+        Some(entry.actor.kind.as_str()),
+        Some(&entry.actor.name),
+        Some(entry.action.as_str()),
+        entry.device.as_ref().map(DeviceId::as_str),
+        entry.subject.as_deref(),
+        Some(entry.outcome.as_str()),
+        Some(entry.severity.as_str()),
+        Some(&detail),
+        request.as_deref(),
+    ] {
+        match field {
+            Some(text) => {
+                hash.update([1]);
+                hash.update((text.len() as u64).to_be_bytes());
+                hash.update(text);
+            }
+            None => hash.update([0]),
+        }
+    }
+    hash.finalize().into()
+}
+
+/// Whether `entries`, numbered from `first_seq`, follow from `previous`; the number of the first that does not otherwise.
+pub fn verify<'a>(
+    mut previous: Link,
+    tenant: &TenantId,
+    first_seq: u64,
+    entries: impl IntoIterator<Item = (&'a Entry, &'a Link)>,
+) -> Result<Link, u64> {
+    for (seq, (entry, link)) in (first_seq..).zip(entries) {
+        if chain(&previous, tenant, seq, entry) != *link {
+            return Err(seq);
+        }
+        previous = *link;
+    }
+    Ok(previous)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str) -> Entry {
+        Entry::done(Timestamp::from_secs(1), Actor::token(name), Action::DeviceCreated)
+            .device(&"gw-1".parse().expect("a name"))
+            .detail(serde_json::json!({"b": 1, "a": 2}))
+    }
+
+    fn sealed(entries: &[Entry]) -> Vec<Link> {
+        let tenant = "acme".parse().expect("a name");
+        let mut previous = GENESIS;
+        (1..)
+            .zip(entries)
+            .map(|(seq, entry)| {
+                previous = chain(&previous, &tenant, seq, entry);
+                previous
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_bytes_of_a_link_never_change() {
+        let hex: String = sealed(&[entry("ops")])[0].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, include_str!("../golden/journal-link.txt").trim(), "a released log would no longer verify");
+    }
+
+    #[test]
+    fn a_change_is_found_where_it_is() {
+        let tenant = "acme".parse().expect("a name");
+        let mut entries = vec![entry("a"), entry("b"), entry("c")];
+        let links = sealed(&entries);
+        let check = |entries: &[Entry]| verify(GENESIS, &tenant, 1, entries.iter().zip(&links));
+        assert_eq!(check(&entries), Ok(links[2]));
+        entries[1].subject = Some(String::new());
+        assert_eq!(check(&entries), Err(2));
+        entries[1].subject = None;
+        entries.swap(1, 2);
+        assert_eq!(check(&entries), Err(2));
+    }
+}

@@ -1,0 +1,97 @@
+//! What operators may ask of a rollout, and what it makes of it.
+//!
+//! Each answers with the rollout as it is afterwards, or `None` where it is so already: asking twice is harmless.
+
+use fleetward_base::Timestamp;
+
+use super::{Excuse, Halt, Observed, PauseReason, Rollout, State};
+use crate::registry::Invalid;
+
+/// The rollout is where this cannot be asked of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a rollout that is {state} cannot be {verb}")]
+pub struct Refused {
+    pub state: State,
+    /// As a participle: "paused".
+    pub verb: &'static str,
+}
+
+type Decision = Result<Option<Rollout>, Refused>;
+
+/// The longest note to a pause.
+pub const NOTE_BYTES: usize = 1024;
+
+/// Whether `note` can stand in the record.
+pub fn check_note(note: Option<&str>) -> Result<(), Invalid> {
+    match note {
+        Some(note) if note.len() > NOTE_BYTES => {
+            Err(Invalid { field: "note", why: format!("longer than {NOTE_BYTES} bytes") })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Stops assigning and handing out. Devices that began go on.
+pub fn pause(now: Timestamp, rollout: &Rollout, by: &str, note: Option<&str>) -> Decision {
+    match rollout.state {
+        State::Running => {
+            let reason = PauseReason::Operator { by: by.to_owned(), note: note.map(str::to_owned) };
+            let halt = Halt { reason: Some(reason), excused: rollout.halt.excused.clone() };
+            Ok(Some(Rollout { halt, gate_met_at: None, ..changed(now, rollout, State::Paused) }))
+        }
+        State::Paused => Ok(None),
+        state => Err(Refused { state, verb: "paused" }),
+    }
+}
+
+/// Goes on in the phase where it stopped. What had gone wrong by now is excused: the gates judge what comes after.
+pub fn resume(now: Timestamp, rollout: &Rollout, observed: &Observed) -> Decision {
+    match rollout.state {
+        State::Paused => {
+            let excused = match &rollout.halt.reason {
+                // A person paused it: nothing was judged, so nothing is forgiven.
+                Some(PauseReason::Operator { .. }) => rollout.halt.excused.clone(),
+                _ => excuse_all(observed),
+            };
+            let halt = Halt { reason: None, excused };
+            Ok(Some(Rollout { halt, gate_met_at: None, ..changed(now, rollout, State::Running) }))
+        }
+        State::Running => Ok(None),
+        state => Err(Refused { state, verb: "resumed" }),
+    }
+}
+
+/// Ends it: what is queued is canceled, devices that began finish, nothing is taken back.
+pub fn cancel(now: Timestamp, rollout: &Rollout) -> Decision {
+    match rollout.state {
+        State::Running | State::Paused | State::RollingBack => Ok(Some(changed(now, rollout, State::Canceled))),
+        State::Canceled => Ok(None),
+        state => Err(Refused { state, verb: "canceled" }),
+    }
+}
+
+/// Takes back the devices that succeeded and cancels what is queued.
+pub fn roll_back(now: Timestamp, rollout: &Rollout) -> Decision {
+    match rollout.state {
+        State::Running | State::Paused | State::Finished | State::Canceled => {
+            Ok(Some(Rollout { gate_met_at: None, ..changed(now, rollout, State::RollingBack) }))
+        }
+        State::RollingBack | State::RolledBack => Ok(None),
+    }
+}
+
+fn changed(now: Timestamp, rollout: &Rollout, state: State) -> Rollout {
+    Rollout { state, updated_at: now, revision: rollout.revision.saturating_add(1), ..rollout.clone() }
+}
+
+fn excuse_all(observed: &Observed) -> Vec<Excuse> {
+    let excuses = observed.updates.iter().map(|((phase, hardware), tally)| Excuse {
+        phase: *phase,
+        hardware: hardware.clone(),
+        started: tally.started(),
+        finished: tally.finished(),
+        failed: tally.failed,
+        silent: tally.silent,
+    });
+    excuses.filter(|excuse| excuse.started > 0).collect()
+}
