@@ -12,6 +12,8 @@ pub const ARTIFACT_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 pub const MANIFEST_BYTES: usize = 256 * 1024;
 /// Artifacts in one release.
 pub const ARTIFACTS_PER_RELEASE: usize = 64;
+/// The subject of a certificate request.
+pub const CSR_SUBJECT_BYTES: usize = 2 * 1024;
 /// An EST request body.
 pub const EST_BODY_BYTES: usize = 64 * 1024;
 /// Desired and reported state of a shadow, metadata excluded.

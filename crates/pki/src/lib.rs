@@ -11,9 +11,21 @@
 //! Another profile of certificate is a function in [`ca`] or [`leaf`] over [`issue::Template`].
 
 mod asn1;
+pub mod ca;
+pub mod certificate;
+pub mod cms;
+pub mod csr;
+pub mod est;
 pub mod identity;
+pub mod issue;
 pub mod key;
-mod name;
+pub mod leaf;
+pub mod name;
+pub mod trust;
 
+pub use certificate::Certificate;
+pub use csr::{Csr, CsrError};
 pub use identity::Identity;
+pub use issue::{IssueError, Issued, Serial, Validity};
 pub use key::{Algorithm, SignError, Signer, SoftKey};
+pub use trust::{Authority, TrustError, TrustIndex, Verified};

@@ -48,7 +48,7 @@ pub fn read(name_der: &[u8]) -> der::Result<Names> {
 /// The text of a string of one of the types of DirectoryString that are ASCII or UTF-8 (RFC 5280 §4.1.2.4). A NUL is
 /// refused: readers in C would see another name.
 fn text(tag: Tag, bytes: &[u8]) -> der::Result<String> {
-    let bad = || der::Error::from(tag.value_error());
+    let bad = || tag.value_error();
     match tag {
         Tag::Utf8String | Tag::PrintableString | Tag::Ia5String => {
             let text = std::str::from_utf8(bytes).map_err(|_| bad())?;

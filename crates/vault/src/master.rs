@@ -40,7 +40,7 @@ pub enum MasterKeyError {
     Readable { path: PathBuf, mode: u32 },
     #[error("{path}: not a {format} file")]
     Malformed { path: PathBuf, format: &'static str },
-    #[error("the variable does not hold a master key: {FORMAT} or nothing, then 32 bytes in base64")]
+    #[error("the variable does not hold a master key: 64 hexadecimal digits, or the text of a key file")]
     Variable,
     #[error("the passphrase is shorter than {PASSPHRASE_BYTES_MIN} bytes")]
     Short,
@@ -99,7 +99,8 @@ impl MasterKey {
         stretch.derive(passphrase).map(Self)
     }
 
-    /// From the text of a variable of the environment, which the caller has read: the same text as in the file.
+    /// From the text of a variable of the environment, which the caller has read: 64 hexadecimal digits, or what a
+    /// key file holds.
     ///
     /// # Errors
     /// Where it is not a master key.
@@ -122,9 +123,19 @@ impl MasterKey {
     fn parse(text: &Secret<String>) -> Option<Self> {
         let text = text.expose().trim();
         let encoded = text.strip_prefix(FORMAT).map_or(text, str::trim_start);
-        let bytes = Secret::new(STANDARD.decode(encoded).ok()?);
+        let bytes = Secret::new(decode_hex(encoded).or_else(|| STANDARD.decode(encoded).ok())?);
         Some(Self(Secret::new(bytes.expose().as_slice().try_into().ok()?)))
     }
+}
+
+/// 64 hexadecimal digits, as `openssl rand -hex 32` gives them.
+fn decode_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pair = |pair: &[u8]| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    };
+    if text.len() == KEY_BYTES * 2 { text.as_bytes().chunks(2).map(pair).collect() } else { None }
 }
 
 /// How a passphrase becomes a key.

@@ -50,6 +50,8 @@ fn a_variable_holds_what_a_file_holds() {
     assert_eq!(bytes(&MasterKey::from_variable(&key.text()).expect("the text of a file")), bytes(&key));
     let bare = STANDARD.encode(bytes(&key));
     assert_eq!(bytes(&MasterKey::from_variable(&Secret::new(bare)).expect("base64 alone")), bytes(&key));
+    let hex = bytes(&key).iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+    assert_eq!(bytes(&MasterKey::from_variable(&Secret::new(hex)).expect("hexadecimal")), bytes(&key));
     assert!(MasterKey::from_variable(&Secret::new("c2hvcnQ=".to_owned())).is_err());
 }
 

@@ -1,0 +1,147 @@
+//! The installation's own certificates: root, issuing authorities, servers.
+//!
+//! ```text
+//! root (path length 1) -> infra (path length 0, serverAuth) -> servers
+//!                      -> one issuing authority for each tenant (path length 0, clientAuth) -> devices
+//! ```
+//! An issuing authority of a tenant cannot vouch for a server, nor the infra authority for a device: each is held to
+//! its purpose by its own extended key usage. Keys are P-256; the signer of the root is needed for authorities only.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use const_oid::ObjectIdentifier;
+
+use crate::asn1;
+use crate::certificate::{BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE, KEY_USAGE, SUBJECT_ALT_NAME};
+use crate::issue::{self, IssueError, Issued, Issuer, Serial, Template, Validity};
+use crate::key::Signer;
+use crate::name;
+
+const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
+const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
+/// KeyUsage bits, the first named one highest (RFC 5280 §4.2.1.3).
+const DIGITAL_SIGNATURE: u8 = 0b1000_0000;
+const CERT_AND_CRL_SIGN: u8 = 0b0000_0110;
+
+/// What an authority below the root vouches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vouches {
+    Servers,
+    Devices,
+}
+
+/// A name that a server is reached by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerName {
+    Dns(String),
+    Ip(IpAddr),
+}
+
+impl FromStr for ServerName {
+    type Err = IssueError;
+
+    fn from_str(text: &str) -> Result<Self, IssueError> {
+        if let Ok(ip) = text.parse() {
+            return Ok(Self::Ip(ip));
+        }
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if text.len() <= 253 && text.split('.').all(label) {
+            Ok(Self::Dns(text.to_ascii_lowercase()))
+        } else {
+            Err(IssueError::ServerName(text.chars().take(80).collect()))
+        }
+    }
+}
+
+/// The root of an installation, signed with its own key.
+///
+/// # Errors
+/// [`IssueError`] where the key does not sign.
+pub fn root(common_name: &str, serial: Serial, validity: Validity, signer: &dyn Signer) -> Result<Issued, IssueError> {
+    let subject = name::write(None, common_name);
+    let extensions = vec![constraints(Some(1)), key_usage(CERT_AND_CRL_SIGN)];
+    issue::self_sign(Template { serial, validity, subject: &subject, spki: signer.public_spki(), extensions }, signer)
+}
+
+/// An issuing authority under the root.
+///
+/// # Errors
+/// [`IssueError`] where the root does not sign or its time is over.
+pub fn intermediate(
+    root: &Issuer<'_>,
+    subject: (Option<&str>, &str),
+    vouches: Vouches,
+    serial: Serial,
+    validity: Validity,
+    spki: &[u8],
+) -> Result<Issued, IssueError> {
+    let subject = name::write(subject.0, subject.1);
+    let purpose = match vouches {
+        Vouches::Servers => SERVER_AUTH,
+        Vouches::Devices => CLIENT_AUTH,
+    };
+    let extensions = vec![constraints(Some(0)), key_usage(CERT_AND_CRL_SIGN), extended_key_usage(purpose)];
+    issue::sign(Template { serial, validity, subject: &subject, spki, extensions }, root)
+}
+
+/// A server's certificate for the names it is reached by; the first stands in the subject too.
+///
+/// # Errors
+/// [`IssueError`] where there is no name, or the authority does not sign or its time is over.
+pub fn server(
+    infra: &Issuer<'_>,
+    names: &[ServerName],
+    serial: Serial,
+    validity: Validity,
+    spki: &[u8],
+) -> Result<Issued, IssueError> {
+    let first = match names.first() {
+        Some(ServerName::Dns(name)) => name.clone(),
+        Some(ServerName::Ip(ip)) => ip.to_string(),
+        None => return Err(IssueError::ServerName(String::new())),
+    };
+    // A common name has 64 characters at most (RFC 5280, ub-common-name); what counts is the subjectAltName.
+    let subject = name::write(None, first.get(..64).unwrap_or(&first));
+    let general: Vec<Vec<u8>> = names.iter().map(general_name).collect();
+    let general: Vec<&[u8]> = general.iter().map(Vec::as_slice).collect();
+    let extensions = vec![
+        key_usage(DIGITAL_SIGNATURE),
+        extended_key_usage(SERVER_AUTH),
+        asn1::extension(SUBJECT_ALT_NAME, false, &asn1::sequence(&general)),
+    ];
+    issue::sign(Template { serial, validity, subject: &subject, spki, extensions }, infra)
+}
+
+/// The extensions that every device's certificate has: signing only, for TLS clients only. Exactly these bytes, since
+/// fioconfig refuses a renewal with others.
+pub(crate) fn device_usage() -> Vec<Vec<u8>> {
+    vec![key_usage(DIGITAL_SIGNATURE), extended_key_usage(CLIENT_AUTH)]
+}
+
+fn general_name(name: &ServerName) -> Vec<u8> {
+    match name {
+        ServerName::Dns(name) => asn1::element(0x82, &[name.as_bytes()]),
+        ServerName::Ip(IpAddr::V4(ip)) => asn1::element(0x87, &[&ip.octets()]),
+        ServerName::Ip(IpAddr::V6(ip)) => asn1::element(0x87, &[&ip.octets()]),
+    }
+}
+
+fn constraints(path_length: Option<u8>) -> Vec<u8> {
+    let truth = asn1::element(asn1::BOOLEAN, &[&[0xff]]);
+    let length = path_length.map(|length| asn1::unsigned(&[length])).unwrap_or_default();
+    asn1::extension(BASIC_CONSTRAINTS, true, &asn1::sequence(&[&truth, &length]))
+}
+
+fn key_usage(bits: u8) -> Vec<u8> {
+    asn1::extension(KEY_USAGE, true, &asn1::named_bits(bits))
+}
+
+fn extended_key_usage(purpose: ObjectIdentifier) -> Vec<u8> {
+    asn1::extension(EXTENDED_KEY_USAGE, false, &asn1::sequence(&[&asn1::oid(purpose)]))
+}
