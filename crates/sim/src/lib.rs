@@ -7,10 +7,14 @@
 //! Another benchmark is a file in [`bench`] with a `run` function, an arm in [`bench::Bench`] and a row in
 //! `docs/benchmarks.md`.
 
+pub mod bench;
+pub mod demo;
 pub mod est;
 pub mod http;
 pub mod identity;
 pub mod mqtt;
 pub mod net;
 pub mod process;
+pub mod rest;
+pub mod server;
 pub mod tls;

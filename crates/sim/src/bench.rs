@@ -1,0 +1,93 @@
+//! The benchmarks: each starts a server of its own, drives it from outside and prints figures of one run.
+//!
+//! CPU time and memory are those of the server's process alone. Client and server share the machine, so throughput by
+//! the wall clock says less than throughput by the server's CPU second; both are given. A benchmark fails, and prints no
+//! figures, when a single operation of its load went wrong.
+
+mod connect;
+mod enroll;
+mod figures;
+mod fleet;
+mod idle;
+mod load;
+mod mosquitto;
+mod postgres;
+mod progress;
+mod publish;
+mod revoke;
+mod shadow;
+mod stage;
+
+use std::path::PathBuf;
+
+pub use figures::Figures;
+
+/// Run one benchmark.
+#[derive(clap::Args, Clone, Debug)]
+pub struct BenchArgs {
+    #[arg(value_enum)]
+    pub name: Bench,
+
+    /// Print `{"bench":NAME,"metrics":{...}}` instead of a table.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Devices in the load; each benchmark has its own default.
+    #[arg(long)]
+    pub devices: Option<usize>,
+
+    /// Connections held at once, where that differs from the devices.
+    #[arg(long)]
+    pub connections: Option<usize>,
+
+    /// Length of each measured stretch, in seconds.
+    #[arg(long, default_value_t = 5)]
+    pub seconds: u64,
+
+    /// The `fleetward` executable; the one beside this program when absent.
+    #[arg(long, env = "FLEETWARD_SERVER_BIN")]
+    pub server_bin: Option<PathBuf>,
+}
+
+/// What can be measured.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bench {
+    /// Memory of the server for each of many idle mTLS connections.
+    Idle,
+    /// Full mTLS handshakes, and whole MQTT connects, by CPU second.
+    Connect,
+    /// Durable EST enrolments, on kept connections and on fresh mTLS ones.
+    Enroll,
+    /// QoS 1 messages that are queued for an offline session before they are acknowledged; Mosquitto beside it.
+    Publish,
+    /// Durable shadow updates, on SQLite and on PostgreSQL.
+    Shadow,
+    /// Many sessions revoked at once.
+    Revoke,
+}
+
+impl Bench {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Connect => "connect",
+            Self::Enroll => "enroll",
+            Self::Publish => "publish",
+            Self::Shadow => "shadow",
+            Self::Revoke => "revoke",
+        }
+    }
+}
+
+/// Runs the benchmark that `args` name.
+pub async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
+    crate::net::raise_open_files();
+    match args.name {
+        Bench::Idle => idle::run(args).await,
+        Bench::Connect => connect::run(args).await,
+        Bench::Enroll => enroll::run(args).await,
+        Bench::Publish => publish::run(args).await,
+        Bench::Shadow => shadow::run(args).await,
+        Bench::Revoke => revoke::run(args).await,
+    }
+}

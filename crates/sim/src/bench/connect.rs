@@ -1,0 +1,146 @@
+//! What a new connection costs the server.
+//!
+//! Two stretches: TLS handshakes alone (full, both sides with certificates; it counts when the server has taken the
+//! client's certificate and closed in order), and whole MQTT connects up to CONNACK. The rate at which OpenSSL signs
+//! with P-256 on this machine, in this run, gives the scale.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use fleetward_base::{Clock as _, SystemClock};
+use rustls::ClientConfig;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinSet;
+
+use super::figures::{Figures, Latency};
+use super::stage::Stage;
+use super::{Bench, BenchArgs, fleet, progress};
+use crate::mqtt::{Client, Options};
+use crate::net::{Door, source};
+use crate::tls::ALPN_MQTT;
+
+/// Connections under way at once.
+const AT_ONCE: usize = 32;
+
+#[derive(Clone, Copy, Debug)]
+enum Depth {
+    Handshake,
+    Connack,
+}
+
+/// A device that connects again and again.
+#[derive(Clone, Debug)]
+struct Caller {
+    name: String,
+    tls: Arc<ClientConfig>,
+    source: Ipv4Addr,
+}
+
+pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
+    let count = args.devices.unwrap_or(2000).max(AT_ONCE);
+    let signs = openssl_signs_per_second().await?;
+    let stage = Stage::raise(args, None).await?;
+    let devices = fleet::enroll(&stage, "caller", count).await?;
+    let callers: Vec<Caller> = devices
+        .iter()
+        .enumerate()
+        .map(|(place, device)| {
+            let tls = stage.server.trust.identified(device, &[ALPN_MQTT])?;
+            anyhow::Ok(Caller { name: device.device.to_string(), tls, source: source(place) })
+        })
+        .collect::<Result<_, _>>()?;
+
+    let mut figures = Figures::new(Bench::Connect);
+    figures.parameter("devices", count);
+    figures.parameter("at_once", AT_ONCE);
+    figures.set("openssl_p256_sign_per_second", signs);
+    for (depth, what) in [(Depth::Handshake, "full_handshakes"), (Depth::Connack, "mqtt_connects")] {
+        let spinner = progress::spinner(what);
+        let mark = stage.mark()?;
+        let latency = storm(&stage.server.mqtt_door()?, &callers, depth, Duration::from_secs(args.seconds)).await?;
+        let used = stage.since(mark)?;
+        figures.stretch(("", what, ""), latency.count(), &used);
+        figures.latency((&format!("{what}_"), ""), &latency);
+        spinner.finish_and_clear();
+    }
+    stage.close().await?;
+    Ok(figures)
+}
+
+async fn storm(door: &Door, callers: &[Caller], depth: Depth, length: Duration) -> anyhow::Result<Latency> {
+    let mut tasks = JoinSet::new();
+    for group in callers.chunks(callers.len().div_ceil(AT_ONCE)) {
+        let (door, group) = (door.clone(), group.to_vec());
+        tasks.spawn(async move {
+            let clock = SystemClock::new();
+            let mut latency = Latency::new();
+            for caller in group.iter().cycle() {
+                let begun = clock.monotonic();
+                if begun >= length {
+                    break;
+                }
+                call(&door, caller, depth).await?;
+                latency.record(clock.monotonic().saturating_sub(begun));
+            }
+            anyhow::Ok(latency)
+        });
+    }
+    let mut all = Latency::new();
+    while let Some(done) = tasks.join_next().await {
+        all.merge(&done??);
+    }
+    Ok(all)
+}
+
+async fn call(door: &Door, caller: &Caller, depth: Depth) -> anyhow::Result<()> {
+    let mut stream = door.open(&caller.tls, Some(caller.source)).await?;
+    match depth {
+        Depth::Handshake => {
+            // In TLS 1.3 the client is done before the server has looked at its certificate: only the server's orderly
+            // close shows that it did and found it good.
+            stream.shutdown().await?;
+            let read = stream.read(&mut [0; 16]).await.context("the server refused the handshake")?;
+            anyhow::ensure!(read == 0, "the server spoke before CONNECT");
+        }
+        Depth::Connack => {
+            Client::connect(stream, &caller.name, &Options::default()).await?.disconnect().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Signatures a second of one core by the machine's OpenSSL.
+async fn openssl_signs_per_second() -> anyhow::Result<f64> {
+    let spinner = progress::spinner("openssl speed");
+    let mut command = tokio::process::Command::new("openssl");
+    command.args(["speed", "-mr", "-seconds", "1", "ecdsap256"]).stdin(std::process::Stdio::null());
+    let output = command.output().await.context("running `openssl speed`; install openssl")?;
+    spinner.finish_and_clear();
+    anyhow::ensure!(output.status.success(), "`openssl speed` failed with {}", output.status);
+    signs_in(&String::from_utf8_lossy(&output.stdout)).context("`openssl speed` printed no figure for P-256")
+}
+
+/// The line `+F4:INDEX:BITS:SIGN:VERIFY` of `openssl speed -mr`: SIGN is a rate, or the seconds that one takes.
+fn signs_in(text: &str) -> Option<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("+F4:"))?;
+    let value: f64 = line.split(':').nth(2)?.parse().ok()?;
+    if value <= 0.0 {
+        return None;
+    }
+    Some(if value < 1.0 { 1.0 / value } else { value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_openssl() {
+        assert_eq!(signs_in("+DTP:256:sign:ecdsa:1\n+F4:3:256:37060.0:11770.0\n"), Some(37_060.0));
+        assert_eq!(signs_in("+F4:3:256:0.000025:0.0001"), Some(40_000.0));
+        assert_eq!(signs_in("+F4:3:256:0:0"), None);
+        assert_eq!(signs_in("nothing"), None);
+    }
+}
