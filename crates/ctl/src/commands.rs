@@ -1,0 +1,119 @@
+//! One file per noun. A noun is a `clap` enum of verbs with a `run`.
+
+mod api_token;
+mod completion;
+mod device;
+mod enroll_token;
+mod event;
+mod key;
+mod release;
+mod rollout;
+mod setup;
+mod shadow;
+mod tenant;
+mod upload;
+mod watch;
+
+use clap::Subcommand;
+
+use crate::failure::Failure;
+use crate::session::Session;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make the first administrator's token from the one-time setup token that the server printed
+    Setup(setup::Setup),
+    /// Customers, each with a CA of its own
+    #[command(subcommand)]
+    Tenant(tenant::Tenant),
+    /// One-time tokens with which devices enrol
+    #[command(subcommand)]
+    EnrollToken(enroll_token::EnrollToken),
+    /// Devices
+    #[command(subcommand)]
+    Device(device::Device),
+    /// Desired and reported state of a device
+    #[command(subcommand)]
+    Shadow(shadow::Shadow),
+    /// Keys that sign releases; the private half never leaves this machine
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Signed releases
+    #[command(subcommand)]
+    Release(release::Release),
+    /// Staged updates
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
+    /// What happened, as it happens
+    #[command(subcommand)]
+    Event(event::Event),
+    /// Tokens for this API
+    #[command(subcommand)]
+    ApiToken(api_token::ApiToken),
+    /// Who this token is and what it may do
+    Whoami,
+    /// Print a completion script for a shell
+    Completion(completion::Completion),
+}
+
+impl Command {
+    pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
+        match self {
+            Self::Setup(setup) => setup.run(session).await,
+            Self::Tenant(verb) => verb.run(session).await,
+            Self::EnrollToken(verb) => verb.run(session).await,
+            Self::Device(verb) => verb.run(session).await,
+            Self::Shadow(verb) => verb.run(session).await,
+            Self::Key(verb) => verb.run(session).await,
+            Self::Release(verb) => verb.run(session).await,
+            Self::Rollout(verb) => verb.run(session).await,
+            Self::Event(verb) => verb.run(session).await,
+            Self::ApiToken(verb) => verb.run(session).await,
+            Self::Whoami => session.out.one(&session.client.get("/v1/whoami").await?.value),
+            Self::Completion(completion) => completion.run(),
+        }
+    }
+}
+
+/// An object of the fields that have a value.
+fn object<const N: usize>(fields: [(&str, Option<serde_json::Value>); N]) -> serde_json::Value {
+    fields.into_iter().filter_map(|(key, value)| value.map(|value| (key.to_owned(), value))).collect()
+}
+
+/// Adds a field to an object; anything else stays as it is.
+fn put(object: &mut serde_json::Value, key: &str, value: serde_json::Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(key.to_owned(), value);
+    }
+}
+
+/// A span such as `90`, `90s`, `15m`, `24h` or `7d`, in seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.strip_suffix(['s', 'm', 'h', 'd']) {
+        Some(number) => (number, text.get(number.len()..).unwrap_or_default()),
+        None => (text, "s"),
+    };
+    let factor = match unit {
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => 1,
+    };
+    let number: u64 = number.parse().map_err(|_| "a number of seconds, or with s, m, h or d".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans() {
+        for (text, secs) in [("90", 90), ("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604_800), ("0", 0)] {
+            assert_eq!(seconds(text), Ok(secs), "{text}");
+        }
+        for bad in ["", "m", "1w", "-1", "1.5h", "99999999999999999999d"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}
