@@ -1,0 +1,6 @@
+//! The device agent.
+
+pub mod disk;
+pub mod machine;
+pub mod record;
+pub mod slots;
