@@ -1,0 +1,255 @@
+"""The AWS IoT device SDK for Python, unmodified but for its endpoint: shadow and jobs, both generations of its clients."""
+
+import json
+import queue
+import threading
+from concurrent.futures import Future
+
+import awscrt.io
+import awsiot
+from awscrt import mqtt, mqtt5
+from awscrt.mqtt_request_response import ClientOptions, SubscriptionStatusEventType
+from awsiot import iotjobs, iotshadow, mqtt5_client_builder, mqtt_connection_builder
+from fleet.server import Server, run
+from fleet.story import Story, expect, holds, within
+
+story = Story("awsiotsdk")
+WAIT = 15
+HARDWARE = "rev-a"
+
+
+def connect3(server, device):
+    """MQTT 3.1.1 on the MQTT port, as the SDK's samples do it."""
+    connection = mqtt_connection_builder.mtls_from_path(
+        endpoint="localhost",
+        port=server.mqtt_port,
+        cert_filepath=str(device.cert),
+        pri_key_filepath=str(device.key),
+        ca_filepath=str(device.ca),
+        client_id=device.name,
+        clean_session=True,
+        keep_alive_secs=30,
+    )
+    connection.connect().result(WAIT)
+    return connection
+
+
+def connect5(server, device):
+    """MQTT 5 on the MQTT port."""
+    up = Future()
+    client = mqtt5_client_builder.mtls_from_path(
+        endpoint="localhost",
+        port=server.mqtt_port,
+        cert_filepath=str(device.cert),
+        pri_key_filepath=str(device.key),
+        ca_filepath=str(device.ca),
+        client_id=device.name,
+        on_lifecycle_connection_success=lambda data: up.set_result(data),
+        on_lifecycle_connection_failure=lambda data: up.done() or up.set_exception(data.exception),
+    )
+    client.start()
+    up.result(WAIT)
+    return client
+
+
+def rejected(future) -> "iotshadow.V2ErrorResponse":
+    """What a V2 client was refused with."""
+    try:
+        answer = future.result(WAIT)
+    except awsiot.V2ServiceException as refused:
+        holds(refused.modeled_error is not None, f"no modeled error: {refused.message} {refused.inner_error}")
+        return refused.modeled_error
+    raise AssertionError(f"accepted: {answer}")
+
+
+def update(device, desired=None, reported=None, version=None):
+    state = iotshadow.ShadowState(desired=desired, reported=reported)
+    return iotshadow.UpdateShadowRequest(thing_name=device.name, state=state, version=version)
+
+
+@story.check
+def shadow_first_generation(server):
+    """IotShadowClient gets, updates, hears the delta, and deletes"""
+    device = server.enrol("acme", "aws-v1")
+    connection = connect3(server, device)
+    client = iotshadow.IotShadowClient(connection)
+    heard = {name: queue.Queue() for name in ("get", "no-get", "update", "no-update", "delta", "documents", "delete")}
+    thing, once = {"thing_name": device.name}, mqtt.QoS.AT_LEAST_ONCE
+    for subscribe, request, box in (
+        (client.subscribe_to_get_shadow_accepted, iotshadow.GetShadowSubscriptionRequest, "get"),
+        (client.subscribe_to_get_shadow_rejected, iotshadow.GetShadowSubscriptionRequest, "no-get"),
+        (client.subscribe_to_update_shadow_accepted, iotshadow.UpdateShadowSubscriptionRequest, "update"),
+        (client.subscribe_to_update_shadow_rejected, iotshadow.UpdateShadowSubscriptionRequest, "no-update"),
+        (client.subscribe_to_shadow_delta_updated_events, iotshadow.ShadowDeltaUpdatedSubscriptionRequest, "delta"),
+        (client.subscribe_to_shadow_updated_events, iotshadow.ShadowUpdatedSubscriptionRequest, "documents"),
+        (client.subscribe_to_delete_shadow_accepted, iotshadow.DeleteShadowSubscriptionRequest, "delete"),
+    ):
+        subscribe(request(**thing), once, heard[box].put)[0].result(WAIT)
+
+    client.publish_get_shadow(iotshadow.GetShadowRequest(**thing, client_token="t1"), once).result(WAIT)
+    refused = within(heard["no-get"], WAIT)
+    expect((refused.code, refused.client_token), (404, "t1"))
+    holds("No shadow exists with name" in refused.message, refused.message)
+
+    client.publish_update_shadow(update(device, desired={"light": {"on": True}}), once).result(WAIT)
+    expect(within(heard["delta"], WAIT).state, {"light": {"on": True}})
+    accepted = within(heard["update"], WAIT)
+    expect((accepted.version, accepted.state.desired), (1, {"light": {"on": True}}))
+    expect(within(heard["documents"], WAIT).current.version, 1)
+
+    client.publish_update_shadow(update(device, reported={"light": {"on": True}}), once).result(WAIT)
+    expect(within(heard["update"], WAIT).version, 2)
+
+    client.publish_update_shadow(update(device, reported={"x": 1}, version=1), once).result(WAIT)
+    expect(within(heard["no-update"], WAIT).code, 409)
+
+    client.publish_get_shadow(iotshadow.GetShadowRequest(**thing), once).result(WAIT)
+    whole = within(heard["get"], WAIT)
+    expect((whole.version, whole.state.reported, whole.state.delta), (2, {"light": {"on": True}}, None))
+
+    client.publish_delete_shadow(iotshadow.DeleteShadowRequest(**thing), once).result(WAIT)
+    within(heard["delete"], WAIT)
+    connection.disconnect().result(WAIT)
+
+
+def second_generation(server, device, protocol_client):
+    """The same with requests and responses, which the SDK matches by their client tokens."""
+    client = iotshadow.IotShadowClientV2(protocol_client, ClientOptions(4, 2, WAIT))
+    thing = {"thing_name": device.name}
+    deltas, subscribed = queue.Queue(), threading.Event()
+
+    def status(event):
+        if event.type == SubscriptionStatusEventType.SUBSCRIPTION_ESTABLISHED:
+            subscribed.set()
+
+    stream = client.create_shadow_delta_updated_stream(
+        iotshadow.ShadowDeltaUpdatedSubscriptionRequest(**thing), awsiot.ServiceStreamOptions(deltas.put, status)
+    )
+    stream.open()
+    holds(subscribed.wait(WAIT), "the delta stream was not established")
+    expect(rejected(client.get_shadow(iotshadow.GetShadowRequest(**thing))).code, 404)
+    expect(client.update_shadow(update(device, desired={"a": 1, "b": {"c": [1, 2]}})).result(WAIT).version, 1)
+    expect(within(deltas, WAIT).state, {"a": 1, "b": {"c": [1, 2]}})
+    expect(client.update_shadow(update(device, reported={"a": 1})).result(WAIT).version, 2)
+    answer = client.get_shadow(iotshadow.GetShadowRequest(**thing)).result(WAIT)
+    expect(answer.state.delta, {"b": {"c": [1, 2]}})
+    expect(rejected(client.update_shadow(update(device, reported={"a": 2}, version=1))).code, 409)
+    deep = {"1": {"2": {"3": {"4": {"5": {"6": {"7": 1}}}}}}}
+    expect(rejected(client.update_shadow(update(device, reported=deep))).code, 400)
+    expect(rejected(client.update_shadow(update(device, reported={"x": "y" * 9000}))).code, 413)
+    client.delete_shadow(iotshadow.DeleteShadowRequest(**thing)).result(WAIT)
+    expect(rejected(client.get_shadow(iotshadow.GetShadowRequest(**thing))).code, 404)
+    # The version goes on counting after a delete.
+    expect(client.update_shadow(update(device, reported={"a": 1})).result(WAIT).version > 2, True, "version goes on")
+
+
+@story.check
+def shadow_second_generation_v311(server):
+    """IotShadowClientV2 over MQTT 3.1.1"""
+    device = server.enrol("acme", "aws-v2-311")
+    connection = connect3(server, device)
+    second_generation(server, device, connection)
+    connection.disconnect().result(WAIT)
+
+
+@story.check
+def shadow_second_generation_v5(server):
+    """IotShadowClientV2 over MQTT 5"""
+    device = server.enrol("acme", "aws-v2-5")
+    client = connect5(server, device)
+    second_generation(server, device, client)
+    client.stop()
+
+
+@story.check
+def operators_and_devices_share_the_shadow(server):
+    """What an operator desires reaches the SDK as a delta; what it reports is seen by the operator"""
+    device = server.enrol("acme", "aws-both")
+    connection = connect3(server, device)
+    client = iotshadow.IotShadowClient(connection)
+    deltas, done = queue.Queue(), queue.Queue()
+    thing, once = {"thing_name": device.name}, mqtt.QoS.AT_LEAST_ONCE
+    subscribe = client.subscribe_to_shadow_delta_updated_events
+    subscribe(iotshadow.ShadowDeltaUpdatedSubscriptionRequest(**thing), once, deltas.put)[0].result(WAIT)
+    subscribe = client.subscribe_to_update_shadow_accepted
+    subscribe(iotshadow.UpdateShadowSubscriptionRequest(**thing), once, done.put)[0].result(WAIT)
+    server.ctl("shadow", "set", device.name, '{"interval_s": 30}', tenant="acme")
+    expect(within(deltas, WAIT).state, {"interval_s": 30})
+    client.publish_update_shadow(update(device, reported={"interval_s": 30}), once).result(WAIT)
+    within(done, WAIT)
+    seen = server.ctl("shadow", "get", device.name, tenant="acme")
+    expect(seen["state"]["reported"], {"interval_s": 30})
+    connection.disconnect().result(WAIT)
+
+
+@story.check
+def jobs(server):
+    """A deployment is a job: pending, start-next, progress, done; its artifact is what was released"""
+    device = server.enrol("acme", "aws-jobs", "--hardware", HARDWARE)
+    content = b"firmware two" * 1000
+    release = server.release("acme", "2.0.0", content, HARDWARE)
+    connection = connect3(server, device)
+    client = iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT))
+    thing = {"thing_name": device.name}
+    events, subscribed = queue.Queue(), threading.Event()
+    stream = client.create_next_job_execution_changed_stream(
+        iotjobs.NextJobExecutionChangedSubscriptionRequest(**thing),
+        awsiot.ServiceStreamOptions(events.put, lambda event: subscribed.set()),
+    )
+    stream.open()
+    holds(subscribed.wait(WAIT), "notify-next was not established")
+    pending = client.get_pending_job_executions(iotjobs.GetPendingJobExecutionsRequest(**thing)).result(WAIT)
+    expect((pending.in_progress_jobs, pending.queued_jobs), ([], []), "jobs before the rollout")
+
+    rollout = server.rollout("acme", release, device.name)
+    expect(within(events, WAIT, "notify-next").execution.job_id, rollout["id"])
+    pending = client.get_pending_job_executions(iotjobs.GetPendingJobExecutionsRequest(**thing)).result(WAIT)
+    expect([job.job_id for job in pending.queued_jobs], [rollout["id"]])
+
+    started = client.start_next_pending_job_execution(
+        iotjobs.StartNextPendingJobExecutionRequest(**thing, status_details={"step": "download"})
+    ).result(WAIT)
+    job = started.execution
+    expect((job.job_id, job.status), (rollout["id"], "IN_PROGRESS"))
+    document = job.job_document
+    expect((document["operation"], document["release"]["version"]), ("update", "2.0.0"))
+    curl = ["curl", "-fsS", "--cacert", device.ca, "--cert", device.cert, "--key", device.key, document["artifact"]["url"]]
+    expect(run(curl).stdout, content, "the artifact")
+
+    wrong = iotjobs.UpdateJobExecutionRequest(
+        **thing, job_id=job.job_id, status="SUCCEEDED", expected_version=job.version_number + 7
+    )
+    expect(rejected(client.update_job_execution(wrong)).code, "VersionMismatch")
+    done = iotjobs.UpdateJobExecutionRequest(
+        **thing, job_id=job.job_id, status="SUCCEEDED", expected_version=job.version_number
+    )
+    client.update_job_execution(done).result(WAIT)
+    again = client.start_next_pending_job_execution(iotjobs.StartNextPendingJobExecutionRequest(**thing)).result(WAIT)
+    expect(again.execution, None, "nothing is left")
+    connection.disconnect().result(WAIT)
+
+
+@story.check
+def by_alpn(server):
+    """The port that HTTPS uses takes MQTT by ALPN, as the SDK has it on 443"""
+    device = server.enrol("acme", "aws-alpn")
+    options = awscrt.io.TlsContextOptions.create_client_with_mtls_from_path(str(device.cert), str(device.key))
+    options.override_default_trust_store_from_path(None, str(device.ca))
+    options.alpn_list = ["x-amzn-mqtt-ca"]  # what its builder sets on port 443
+    client = mqtt.Client(awscrt.io.ClientBootstrap.get_or_create_static_default(), awscrt.io.ClientTlsContext(options))
+    connection = mqtt.Connection(
+        client, host_name="localhost", port=server.device_port, client_id=device.name, username="?SDK=PythonV2&Version=1"
+    )
+    connection.connect().result(WAIT)
+    connection.publish(device.topic("hello"), json.dumps({"n": 1}), mqtt.QoS.AT_LEAST_ONCE)[0].result(WAIT)
+    connection.disconnect().result(WAIT)
+
+
+def main():
+    with Server() as server:
+        server.tenant("acme")
+        story.tell(server)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Checks of one client, one after the other: each says what holds, and a failure does not hide the next."""
+
+import queue
+import sys
+import time
+import traceback
+
+
+class Story:
+    """Use `@story.check` on functions that take the server; `story.tell(server)` runs them and ends the program."""
+
+    def __init__(self, client: str):
+        self.client = client
+        self.checks = []
+
+    def check(self, function):
+        self.checks.append(function)
+        return function
+
+    def tell(self, server):
+        failed = 0
+        for check in self.checks:
+            title = (check.__doc__ or check.__name__).strip().splitlines()[0]
+            begun = time.monotonic()
+            try:
+                check(server)
+                verdict = "ok    "
+            except Exception:  # noqa: BLE001 - whatever it is, it is this check's failure
+                traceback.print_exc()
+                failed += 1
+                verdict = "FAILED"
+            print(f"{verdict} {title} ({time.monotonic() - begun:.1f} s)", flush=True)
+        if failed:
+            print(f"--- server\n{server.log_tail(60)}")
+        sys.exit(1 if failed or not self.checks else 0)
+
+
+def expect(seen, wanted, what=""):
+    """Fails with both values when they differ."""
+    if seen != wanted:
+        raise AssertionError(f"{what or 'value'}: wanted {wanted!r}, saw {seen!r}")
+
+
+def holds(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def within(box: queue.Queue, seconds=10, what="a message"):
+    """The next thing that arrives; waits for it and not for the clock."""
+    try:
+        return box.get(timeout=seconds)
+    except queue.Empty:
+        raise AssertionError(f"{what} did not come within {seconds} s") from None
+
+
+def quiet(box: queue.Queue, seconds=0.5, what="nothing"):
+    """Nothing may arrive. The one place where time must pass: absence has no event."""
+    try:
+        raise AssertionError(f"{what}: {box.get(timeout=seconds)!r} came")
+    except queue.Empty:
+        return
