@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 pub use delta::Delta;
 pub(crate) use merge::same_shape;
 pub use refused::Refused;
-pub use request::{SectionPatch, UpdateRequest, client_token};
+pub use request::{SectionPatch, UpdateRequest};
 
 /// Desired and reported. The same shape holds the state, the metadata, and what is sent of both.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]

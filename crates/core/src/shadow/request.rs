@@ -119,28 +119,3 @@ fn nesting(text: &[u8]) -> usize {
     }
     deepest
 }
-
-/// The client token of a payload whatever else is wrong with it, so that a refusal finds its way to who asked. `None`
-/// where there is none, or none that may be echoed.
-pub fn client_token(payload: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Token {
-        #[serde(rename = "clientToken")]
-        token: Option<String>,
-    }
-    let token = match serde_json::from_slice::<Token>(payload) {
-        Ok(found) => found.token?,
-        Err(_) => salvage(payload)?,
-    };
-    (token.len() <= limits::CLIENT_TOKEN_BYTES).then_some(token)
-}
-
-/// The string after the first `"clientToken":` of something that is no JSON.
-fn salvage(payload: &[u8]) -> Option<String> {
-    const KEY: &[u8] = b"\"clientToken\"";
-    let at = payload.windows(KEY.len()).position(|window| window == KEY)?;
-    let rest = payload.get(at.checked_add(KEY.len())?..)?.trim_ascii_start();
-    let rest = rest.strip_prefix(b":")?.trim_ascii_start();
-    let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<String>();
-    values.next()?.ok()
-}

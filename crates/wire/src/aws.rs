@@ -1,0 +1,11 @@
+//! The AWS IoT device messages: reserved topics, device shadow, jobs.
+//!
+//! Names on the wire are AWS's own, so are the texts of its errors. Time stamps are whole seconds since 1970.
+
+pub mod document;
+pub mod jobs;
+pub mod shadow;
+mod token;
+pub mod topic;
+
+pub use token::client_token;
