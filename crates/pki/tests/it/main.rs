@@ -152,3 +152,25 @@ fn the_cms_crate_reads_certs_only_messages() {
     assert_eq!(signed.encap_content_info.econtent, None);
     assert_eq!(signed.certificates.map(|set| set.0.len()), Some(1));
 }
+
+/// What the fuzzer starts from, and what it once found, goes through the same readers on every run.
+#[test]
+fn no_corpus_makes_a_reader_panic() {
+    use fleetward_pki::{TrustIndex, est};
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    let mut count = 0;
+    for target in ["pki_certificate", "pki_cms", "pki_csr", "pki_est"] {
+        for entry in std::fs::read_dir(folder.join(target)).expect("a corpus") {
+            let bytes = std::fs::read(entry.expect("an entry").path()).expect("readable");
+            count += 1;
+            csr::parse(&bytes).ok();
+            cms::certificates(&bytes).ok();
+            est::decode(&bytes).ok();
+            Certificate::parse(&bytes).ok();
+            let der = rustls_pki_types::CertificateDer::from(bytes.as_slice());
+            let now = Timestamp::from_secs(1_795_171_980);
+            assert!(TrustIndex::default().verify(&der, &[], now).is_err());
+        }
+    }
+    assert!(count >= 12, "{count} inputs");
+}
