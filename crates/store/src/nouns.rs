@@ -1,0 +1,66 @@
+//! One file for each noun: its row and the methods on it.
+//!
+//! Lists are in the order of their key and go on after the last one of the page before. A method that updates takes the
+//! revision or version that the caller read and answers `false` where it is no longer that, or the row is gone.
+
+mod artifacts;
+mod certificates;
+mod deployments;
+mod devices;
+mod enroll_tokens;
+mod idempotency;
+mod journal;
+mod keys;
+mod metrics;
+mod mqtt;
+mod presence;
+mod releases;
+mod rollouts;
+mod selector;
+mod shadows;
+mod signers;
+mod tenants;
+mod tokens;
+
+pub use artifacts::ArtifactRow;
+pub use certificates::CertificateRow;
+pub use deployments::{DeploymentCount, DeploymentKey, DeploymentRow};
+pub use devices::{DeviceFilter, DeviceRow};
+pub use enroll_tokens::EnrollTokenRow;
+pub use idempotency::IdempotencyRow;
+pub use journal::{JournalEntry, JournalFilter, JournalRow, Seal};
+pub use keys::{AuthorityRow, SealedKeyRow};
+pub use metrics::Tally;
+pub use mqtt::{QueueRow, QueueSize, RetainedRow, SessionRow, SubscriptionRow};
+pub use presence::{PresenceRow, SeenRow};
+pub use releases::ReleaseRow;
+pub use rollouts::RolloutRow;
+pub use selector::DeviceSelector;
+pub use shadows::ShadowRow;
+pub use signers::SignerRow;
+pub use tenants::TenantRow;
+pub use tokens::ApiTokenRow;
+
+use fleetward_base::TenantId;
+
+use crate::StoreError;
+use crate::sql::{Cells, FromRow};
+
+/// A row together with whose it is, from a list across tenants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Of<T> {
+    /// None: the installation's own.
+    pub tenant: Option<TenantId>,
+    pub row: T,
+}
+
+impl<T: FromRow> FromRow for Of<T> {
+    fn from_row(cells: &mut Cells) -> Result<Self, StoreError> {
+        Ok(Self { tenant: cells.tenant()?, row: T::from_row(cells)? })
+    }
+}
+
+/// Whether a statement for one row found it.
+fn hit(changed: u64) -> bool {
+    changed > 0
+}

@@ -1,0 +1,95 @@
+//! Sealed private keys and the certificates of our own authorities.
+//!
+//! The store sees sealed bytes only. Keys and authorities of the installation itself are reached by
+//! [`SystemTx::installation`].
+
+use fleetward_base::Timestamp;
+
+use super::Of;
+use crate::sql::{from_row, params};
+use crate::{StoreError, SystemTx, TenantTx};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedKeyRow {
+    /// What the key is for; one key for each purpose.
+    pub purpose: String,
+    /// As the vault sealed it.
+    pub sealed: Vec<u8>,
+    /// The public half (SubjectPublicKeyInfo, DER).
+    pub public: Vec<u8>,
+    pub created_at: Timestamp,
+}
+
+from_row!(SealedKeyRow { purpose: text, sealed: bytes, public: bytes, created_at: time });
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityRow {
+    /// SHA-256 of the certificate, hex.
+    pub fingerprint: String,
+    /// `root`, `infra` or `issuing`.
+    pub kind: String,
+    pub der: Vec<u8>,
+    /// The purpose of its sealed key.
+    pub key_purpose: String,
+    pub not_after: Timestamp,
+    pub created_at: Timestamp,
+}
+
+from_row!(AuthorityRow {
+    fingerprint: text,
+    kind: text,
+    der: bytes,
+    key_purpose: text,
+    not_after: time,
+    created_at: time,
+});
+
+impl TenantTx {
+    pub async fn sealed_key(&mut self, purpose: &str) -> Result<Option<SealedKeyRow>, StoreError> {
+        const SQL: &str = "SELECT purpose, sealed, public, created_at FROM sealed_key \
+             WHERE tenant_id = $1 AND purpose = $2";
+        self.conn.query_opt(SQL, params![self.scope.key(), purpose]).await
+    }
+
+    /// Keeps a key, in place of the one that had this purpose.
+    pub async fn put_sealed_key(&mut self, row: &SealedKeyRow) -> Result<(), StoreError> {
+        const SQL: &str = "INSERT INTO sealed_key (tenant_id, purpose, sealed, public, created_at) \
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant_id, purpose) \
+             DO UPDATE SET sealed = excluded.sealed, public = excluded.public, created_at = excluded.created_at";
+        let params = params![self.scope.key(), &row.purpose, &row.sealed, &row.public, row.created_at];
+        self.conn.execute(SQL, params).await.map(drop)
+    }
+
+    /// Keeps the certificate of an authority; `false` where it is known already.
+    pub async fn put_authority(&mut self, row: &AuthorityRow) -> Result<bool, StoreError> {
+        const SQL: &str = "INSERT INTO authority \
+             (tenant_id, fingerprint, kind, der, key_purpose, not_after, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant_id, fingerprint) DO NOTHING";
+        let params = params![
+            self.scope.key(),
+            &row.fingerprint,
+            &row.kind,
+            &row.der,
+            &row.key_purpose,
+            row.not_after,
+            row.created_at
+        ];
+        self.conn.execute(SQL, params).await.map(super::hit)
+    }
+
+    /// All of them, the newest first.
+    pub async fn authorities(&mut self) -> Result<Vec<AuthorityRow>, StoreError> {
+        const SQL: &str = "SELECT fingerprint, kind, der, key_purpose, not_after, created_at FROM authority \
+             WHERE tenant_id = $1 ORDER BY created_at DESC, fingerprint";
+        self.conn.query(SQL, params![self.scope.key()]).await
+    }
+}
+
+impl SystemTx {
+    /// All authorities of all tenants and of the installation, for the trust index.
+    pub async fn all_authorities(&mut self) -> Result<Vec<Of<AuthorityRow>>, StoreError> {
+        const SQL: &str = "SELECT tenant_id, fingerprint, kind, der, key_purpose, not_after, created_at \
+             FROM authority ORDER BY tenant_id, created_at, fingerprint";
+        self.across().await?.query(SQL, params![]).await
+    }
+}
