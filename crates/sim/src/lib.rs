@@ -9,9 +9,11 @@
 
 pub mod bench;
 pub mod demo;
+pub mod device;
 pub mod est;
 pub mod http;
 pub mod identity;
+pub mod json;
 pub mod mqtt;
 pub mod net;
 pub mod process;

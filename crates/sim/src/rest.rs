@@ -10,6 +10,7 @@ use rustls::ClientConfig;
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Pool};
+use crate::json::text;
 use crate::net::Door;
 
 /// A client with one bearer token; requests may run beside each other.
@@ -72,10 +73,4 @@ impl Rest {
         self.post(&format!("/v1/tenants/{tenant}/devices/{device}/revoke"), &json!({})).await?;
         Ok(())
     }
-}
-
-/// A text field of an answer.
-pub fn text(value: &Value, field: &str) -> anyhow::Result<String> {
-    let found = value.get(field).and_then(Value::as_str).with_context(|| format!("the answer has no `{field}`"))?;
-    Ok(found.to_owned())
 }
