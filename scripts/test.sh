@@ -16,7 +16,7 @@ trap 'rm -rf "$logs"' EXIT
 
 step_setup() { scripts/setup.sh test; }
 step_fmt() { cargo fmt --all --check; }
-step_deny() { cargo deny --offline --log-level error check bans licenses sources; }
+step_deny() { cargo deny --log-level error check bans licenses sources; }
 step_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
 step_tidy() { cargo xtask tidy; }
 step_generated() { cargo xtask limits --check; }

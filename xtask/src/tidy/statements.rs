@@ -1,8 +1,9 @@
 //! Every SQL statement on a tenant's table binds the tenant.
 //!
 //! Tenant tables are those that the migrations give a `tenant_id`. A statement is a string literal that begins as one. It
-//! must compare `tenant_id`, or insert it. One that works across tenants says why in a comment right above it that begins
-//! `across tenants:`. PostgreSQL's row-level security is the second line behind this one.
+//! must compare `tenant_id`, or insert it. One that works across tenants is run through `SystemTx::across` right below it, or
+//! says why in a comment right above it that begins `across tenants:`. PostgreSQL's row-level security is the second line
+//! behind this one.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +13,9 @@ use super::{Finding, source};
 use crate::workspace::Workspace;
 
 const MARK: &str = "across tenants:";
-/// How far above its statement the mark may stand.
-const MARK_LINES: usize = 6;
+const CALL: &str = ".across()";
+/// How far from its statement the mark, above it, or the call, below it, may stand.
+const NEAR_LINES: usize = 8;
 
 pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
     let mut tables = BTreeSet::new();
@@ -104,8 +106,11 @@ fn binds_tenant(text: &str) -> bool {
 }
 
 fn marked(lines: &[&str], line: usize) -> bool {
-    let before = line.saturating_sub(MARK_LINES + 1);
-    lines.iter().skip(before).take(line - before).any(|text| text.contains(MARK))
+    let first = line.saturating_sub(NEAR_LINES);
+    let near = |from: usize, to: usize, word: &str| {
+        lines.iter().skip(from).take(to.saturating_sub(from)).any(|text| text.contains(word))
+    };
+    near(first, line, MARK) || near(line, line + NEAR_LINES, CALL)
 }
 
 #[cfg(test)]
@@ -138,5 +143,7 @@ mod tests {
     #[test]
     fn working_across_tenants_needs_a_reason() {
         assert_eq!(findings("// across tenants: start-up loads all\nconst A: &str = \"SELECT id FROM device\";"), 0);
+        let through_the_door = "const A: &str = \"SELECT id FROM device\";\nself.across().await?.query(A)";
+        assert_eq!(findings(through_the_door), 0);
     }
 }

@@ -157,6 +157,7 @@ async fn last_rows(pool: &Pool) -> Result<(i64, i64), Box<dyn std::error::Error 
     tx.batch_execute("SELECT set_config('app.tenant', '*', true)").await?;
     let statement = tx
         .prepare_cached(
+            // across tenants: only the newest id is read, to wake those who follow the journal
             "SELECT coalesce(max(id), 0), \
                  coalesce(max(xid) FILTER (WHERE xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint), 0) \
              FROM (SELECT id, xid FROM journal ORDER BY id DESC LIMIT 256) AS newest",

@@ -47,6 +47,7 @@ impl SqliteEngine {
         let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         prepare(&mut connection)?;
         let last: i64 = connection
+            // across tenants: only the newest id is read, to wake those who follow the journal
             .query_row("SELECT coalesce(max(id), 0) FROM journal", (), |row| row.get(0))
             .map_err(|error| fault(&error))?;
         journal.send_replace(last);

@@ -20,6 +20,7 @@ from_row!(TenantRow { id: id, display_name: text, settings: text, revision: coun
 
 macro_rules! select {
     () => {
+        // across tenants: this is the list of them
         "SELECT tenant_id, display_name, settings, revision, created_at FROM tenant "
     };
 }
