@@ -11,8 +11,9 @@ use crate::record::{Firmware, Image, Job, Phase, Slot, Source, Verdict};
 /// What a job wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
+    /// Install the named release.
     Update,
-    /// Back to a release that ran before: the other slot's, where it still holds that one.
+    /// Without an artifact: leave the named release for what ran before it. With one: as an update.
     Rollback,
 }
 
@@ -30,7 +31,7 @@ pub struct Content {
     pub operation: Operation,
     pub name: String,
     pub version: String,
-    /// The signed manifest; a rollback to what the other slot holds needs none.
+    /// The signed manifest; going back to what the other slot holds needs none.
     pub release: Option<SignedRelease>,
     pub artifact: Option<Image>,
     pub url: Option<String>,
@@ -38,8 +39,8 @@ pub struct Content {
 
 /// What accepting a job leads to.
 enum Decision {
-    /// It runs already.
-    Done,
+    /// Nothing is to be done, and why.
+    Done(String),
     /// The other slot holds it, checked.
     Switch(Firmware),
     Fetch(Firmware, Source),
@@ -64,8 +65,7 @@ impl Machine {
         }
         match offer.content.and_then(|content| self.decide(content)) {
             Err(reason) => self.conclude(offer.job, Verdict::Rejected, "verifying", reason, todo),
-            Ok(Decision::Done) => {
-                let reason = format!("already running {}", self.record.version());
+            Ok(Decision::Done(reason)) => {
                 self.conclude(offer.job, Verdict::Succeeded, "committed", reason, todo);
             }
             Ok(Decision::Switch(firmware)) => {
@@ -89,31 +89,36 @@ impl Machine {
     }
 
     fn decide(&self, content: Content) -> Result<Decision, String> {
-        let wanted = match content.release {
-            Some(release) => Some(self.verify(release, content.artifact.as_ref(), &content.name, &content.version)?),
-            None => None,
-        };
-        let holds = |slot: Slot| {
-            self.record.slot(slot).filter(|held| match &wanted {
-                // What the factory installed has no hash that could be compared: its version stands for it.
-                Some((firmware, _)) if held.image.is_some() => held.image == firmware.image,
-                _ => held.version == content.version,
-            })
-        };
-        if holds(self.record.active).is_some() {
-            return Ok(Decision::Done);
-        }
-        let held = holds(self.record.active.other()).cloned();
-        match (content.operation, held, wanted, content.url) {
-            // A rollback, or an image that is there already. What the factory installed is switched to by a rollback only.
-            (Operation::Rollback, Some(held), ..) => Ok(Decision::Switch(held)),
-            (Operation::Update, Some(held), Some(_), _) if held.image.is_some() => Ok(Decision::Switch(held)),
-            (_, _, Some((firmware, release)), Some(url)) => Ok(Decision::Fetch(firmware, Source { url, release })),
-            (_, _, Some(_), None) => Err(String::from("the job does not say where the artifact is")),
-            (Operation::Update, _, None, _) => Err(String::from("the job has no signed manifest")),
-            (Operation::Rollback, None, None, _) => {
-                Err(format!("the other slot does not hold {}, and the job has no signed manifest", content.version))
+        match content {
+            Content { operation: Operation::Rollback, artifact: None, name, version, .. } => {
+                self.go_back(&name, &version)
             }
+            Content { release: None, .. } => Err(String::from("the job has no signed manifest")),
+            Content { release: Some(release), artifact, name, version, url, .. } => {
+                let (firmware, release) = self.verify(release, artifact.as_ref(), &name, &version)?;
+                let holds = |slot: Slot| self.record.slot(slot).filter(|held| **held == firmware);
+                if holds(self.record.active).is_some() {
+                    Ok(Decision::Done(format!("already running {version}")))
+                } else if let Some(held) = holds(self.record.active.other()) {
+                    Ok(Decision::Switch(held.clone()))
+                } else {
+                    let url = url.ok_or_else(|| String::from("the job does not say where the artifact is"))?;
+                    Ok(Decision::Fetch(firmware, Source { url, release }))
+                }
+            }
+        }
+    }
+
+    /// The way back from a release that runs, to what the other slot still holds. That was checked when it was installed and
+    /// is checked again before its trial, so no manifest is needed.
+    fn go_back(&self, name: &str, version: &str) -> Result<Decision, String> {
+        let runs = self.record.slot(self.record.active);
+        if runs.is_none_or(|runs| runs.name != name || runs.version != version) {
+            return Ok(Decision::Done(format!("{name} {version} does not run here; {} does", self.record.version())));
+        }
+        match self.record.slot(self.record.active.other()) {
+            Some(held) => Ok(Decision::Switch(held.clone())),
+            None => Err(String::from("the other slot holds nothing to go back to")),
         }
     }
 

@@ -175,7 +175,7 @@ fn story((nature, operation, factory): Story, cuts: &[Cut], loss: Loss) -> u64 {
     let mut job = offer("job", operation, "3.0", NEW);
     if operation == Operation::Rollback {
         let content = job.content.as_mut().unwrap();
-        (content.version, content.release, content.artifact) = ("1.0".into(), None, None);
+        (content.version, content.release, content.artifact) = ("2.0".into(), None, None);
     }
     let mut cuts = cuts.iter();
     let mut first_life = 0;

@@ -221,15 +221,20 @@ fn a_job_offered_again_is_answered_and_not_done_twice() {
     assert_eq!(kinds(&other_job), ["persist", "Succeeded at committed: already running 2.0"]);
 }
 
+fn back_from(job: &str, version: &str) -> Offer {
+    let mut back = offer(job, Operation::Rollback, version, b"x");
+    back.content = back.content.map(|content| Content { artifact: None, url: None, ..content });
+    back
+}
+
 #[test]
 fn rolling_back_switches_to_the_other_slot_and_tests_it_as_well() {
     let mut machine = on_trial();
     machine.handle(Event::SlotChecked { slot: Slot::B, intact: true });
     machine.handle(Event::SelfTestEnded { job: "j".into(), result: Ok(()) });
     machine.handle(Event::Connected);
-    let mut back = offer("j-rollback", Operation::Rollback, "1.0", b"x");
-    back.content = back.content.map(|content| Content { release: None, artifact: None, url: None, ..content });
-    assert_eq!(kinds(&offered(&mut machine, back)), ["persist", "at restarting", "restart"]);
+    let effects = offered(&mut machine, back_from("j-rollback", "2.0"));
+    assert_eq!(kinds(&effects), ["persist", "at restarting", "restart"]);
     let mut machine = reboot(&machine);
     assert_eq!(kinds(&machine.handle(Event::Started)), ["persist", "check a"]);
     assert_eq!(kinds(&machine.handle(Event::SlotChecked { slot: Slot::A, intact: true })), ["test a"]);
@@ -237,16 +242,27 @@ fn rolling_back_switches_to_the_other_slot_and_tests_it_as_well() {
     assert_eq!(kinds(&tested), ["persist"]);
     assert_eq!((machine.record().active, machine.record().version()), (Slot::A, "1.0"));
     assert!(machine.record().b.is_some(), "2.0 stays in its slot");
+    machine.handle(Event::Connected);
+    let effects = kinds(&offered(&mut machine, back_from("k-rollback", "2.0")));
+    assert!(effects[1].contains("Succeeded at committed: os 2.0 does not run here; 1.0 does"), "{effects:?}");
 }
 
 #[test]
-fn rolling_back_to_what_no_slot_holds_needs_its_manifest() {
+fn rolling_back_where_there_is_nothing_to_go_back_to() {
+    let mut machine = on_trial();
+    machine.record.a = None;
+    machine.record.active = Slot::B;
+    machine.record.job = None;
+    machine.handle(Event::Connected);
+    let effects = kinds(&offered(&mut machine, back_from("j-rollback", "2.0")));
+    assert!(effects[1].contains("nothing to go back to"), "{effects:?}");
+}
+
+#[test]
+fn a_rollback_with_an_artifact_installs_it() {
     let mut machine = machine();
-    let mut back = offer("j", Operation::Rollback, "0.9", b"old");
-    assert_eq!(kinds(&offered(&mut machine, back.clone()))[3], "download b 0");
-    let mut machine = self::machine();
-    back.content = back.content.map(|content| Content { release: None, ..content });
-    assert!(kinds(&offered(&mut machine, back))[1].contains("the other slot does not hold 0.9"));
+    let back = offer("j", Operation::Rollback, "0.9", b"old");
+    assert_eq!(kinds(&offered(&mut machine, back))[3], "download b 0");
 }
 
 #[test]
