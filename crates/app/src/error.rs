@@ -35,7 +35,7 @@ pub enum Error {
 
     /// The resource is not at the revision that the caller expected.
     #[error("expected revision {expected}, found {found}")]
-    Stale { expected: i64, found: i64 },
+    Stale { expected: u64, found: u64 },
 
     /// A signature, hash or certificate that does not hold. `code` is stable.
     #[error("{reason}")]

@@ -5,11 +5,18 @@
 //! ([`DeviceLinks`]). It knows neither HTTP nor MQTT nor SQL text. To add one, follow
 //! `docs/guides/adding-an-operation.md`.
 
+pub mod api_tokens;
 pub mod context;
+pub mod enroll_tokens;
 pub mod error;
 pub mod idempotency;
+pub mod journal;
 pub mod links;
 pub mod peer;
+pub mod presence;
+pub mod registry;
+pub mod setup;
+pub mod tenants;
 pub mod token;
 
 use std::sync::{Arc, OnceLock};
@@ -55,6 +62,7 @@ struct Inner {
     objects: Arc<dyn ObjectStore>,
     settings: OnceLock<Settings>,
     links: OnceLock<Arc<dyn DeviceLinks>>,
+    presence: presence::Presences,
 }
 
 impl App {
@@ -65,7 +73,7 @@ impl App {
         rng: Arc<dyn Rng>,
         objects: Arc<dyn ObjectStore>,
     ) -> Self {
-        let inner = Inner { store, vault, clock, rng, objects, settings: OnceLock::new(), links: OnceLock::new() };
+        let inner = Inner { store, vault, clock, rng, objects, settings: OnceLock::new(), links: OnceLock::new(), presence: presence::Presences::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -94,6 +102,10 @@ impl App {
 
     pub fn vault(&self) -> &Vault {
         &self.inner.vault
+    }
+
+    pub fn presence(&self) -> &presence::Presences {
+        &self.inner.presence
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {

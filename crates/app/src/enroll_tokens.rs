@@ -1,0 +1,178 @@
+//! One-time enrolment tokens: the right of one named device to get its first certificate. Using one is
+//! [`crate::enroll`]'s business.
+
+use std::time::Duration;
+
+use fleetward_base::{DeviceId, TenantId, Timestamp, TokenId, limits};
+use fleetward_core::access::Permission;
+use fleetward_core::journal::Action;
+use fleetward_core::lifecycle;
+use fleetward_core::registry::{Device, DeviceFields};
+use fleetward_store::{EnrollTokenRow, TenantTx};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::error::{Error, Result};
+use crate::journal::record;
+use crate::registry::{device_of, row_of};
+use crate::token::{TokenKind, generate, hash};
+use crate::{App, Ctx, idempotency};
+
+/// A token lives this long unless asked otherwise, and never longer than the second: a factory line may be slow.
+const LIFE: Duration = Duration::from_secs(24 * 3600);
+const LIFE_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// A token without its secret.
+#[derive(Clone, Debug)]
+pub struct EnrollToken {
+    pub id: TokenId,
+    pub device: DeviceId,
+    pub attempts: u64,
+    pub created_by: String,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub used_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A token that was just made. `token` is not shown again.
+#[derive(Serialize, Deserialize)]
+pub struct NewEnrollToken {
+    pub id: TokenId,
+    pub device: DeviceId,
+    pub token: String,
+    pub expires_at: Timestamp,
+}
+
+/// Makes a token for `id`, and the device's record where there is none yet. `fields` says what the device is; for one
+/// that is known already they must be empty, since a token is no way around the record's revision.
+///
+/// # Errors
+/// `Conflict` (`life-cycle`) for a device that may not enrol; `Invalid` with the field.
+pub async fn create_enroll_token(
+    app: &App,
+    ctx: &Ctx,
+    tenant: &TenantId,
+    id: DeviceId,
+    fields: DeviceFields,
+    life: Option<Duration>,
+) -> Result<NewEnrollToken> {
+    ctx.allow(tenant, Permission::EnrollTokenCreate)?;
+    let life = life.unwrap_or(LIFE);
+    if life.is_zero() || life > LIFE_MAX {
+        return Err(Error::invalid("ttl_s", format!("1 to {} seconds", LIFE_MAX.as_secs())));
+    }
+    let now = app.now();
+    let token = generate(TokenKind::Enroll, app.rng().as_ref());
+    let row = EnrollTokenRow {
+        id: TokenId::generate(app.clock().as_ref(), app.rng().as_ref()),
+        device: id.clone(),
+        hash: hash(TokenKind::Enroll, token.expose()).ok_or_else(|| Error::internal("a token that is none"))?.to_vec(),
+        attempts: 0,
+        created_by: ctx.principal.actor().name,
+        created_at: now,
+        expires_at: now.plus(life),
+        used_at: None,
+        used_csr: None,
+        revoked_at: None,
+    };
+    let made = NewEnrollToken { id: row.id, device: id, token: token.expose().clone(), expires_at: row.expires_at };
+    let (app_in, ctx_in) = (app.clone(), ctx.clone());
+    app.write(tenant, "create enroll token", move |tx| {
+        Box::pin(async move {
+            if let Some(kept) = idempotency::replay(&app_in, tx, &ctx_in).await? {
+                return Ok(kept);
+            }
+            ensure_device(tx, &ctx_in, &row.device, fields, now).await?;
+            tx.insert_enroll_token(&row).await?;
+            let detail = json!({ "expires_at": row.expires_at });
+            let entry = ctx_in.done(now, Action::EnrollTokenCreated).device(&row.device).subject(row.id);
+            record(tx, &entry.detail(detail)).await?;
+            idempotency::keep(&app_in, tx, &ctx_in, &made).await?;
+            Ok(made)
+        })
+    })
+    .await
+}
+
+async fn ensure_device(
+    tx: &mut TenantTx,
+    ctx: &Ctx,
+    id: &DeviceId,
+    fields: DeviceFields,
+    now: Timestamp,
+) -> Result<()> {
+    let Some(row) = tx.device_for_update(id).await? else {
+        let device = Device::new(id.clone(), now)
+            .amend(fields, now)
+            .map_err(|invalid| Error::invalid(invalid.field, invalid.why))?;
+        let device = Device { revision: 1, ..device };
+        tx.insert_device(&row_of(&device)?).await?;
+        let detail = json!({ "hardware": device.hardware, "class": device.class.as_str() });
+        record(tx, &ctx.done(now, Action::DeviceCreated).device(id).detail(detail)).await?;
+        return Ok(());
+    };
+    let device = device_of(row)?;
+    if !lifecycle::may_enroll(device.status) {
+        let reason = format!("a device that is {} cannot enrol", device.status);
+        return Err(Error::conflict("life-cycle", reason));
+    }
+    let same = device.amend(fields, now).map_err(|invalid| Error::invalid(invalid.field, invalid.why))?;
+    if same.revision != device.revision {
+        let reason = format!("the device {id} exists with other values; change it with `wardctl device set`");
+        return Err(Error::conflict("device-exists", reason));
+    }
+    Ok(())
+}
+
+/// A page of the tokens, oldest first, after `after`.
+pub async fn enroll_tokens(
+    app: &App,
+    ctx: &Ctx,
+    tenant: &TenantId,
+    after: Option<TokenId>,
+    limit: u32,
+) -> Result<Vec<EnrollToken>> {
+    ctx.allow(tenant, Permission::EnrollTokenRead)?;
+    let limit = limit.clamp(1, limits::PAGE_ROWS + 1);
+    let rows = app
+        .read(tenant, "enroll tokens", move |tx| {
+            Box::pin(async move { Ok(tx.enroll_tokens(None, after, limit).await?) })
+        })
+        .await?;
+    Ok(rows.into_iter().map(token_of).collect())
+}
+
+/// Takes a token back. One that was used stays used. Asking twice is harmless.
+///
+/// # Errors
+/// `NotFound`.
+pub async fn revoke_enroll_token(app: &App, ctx: &Ctx, tenant: &TenantId, id: TokenId) -> Result<()> {
+    ctx.allow(tenant, Permission::EnrollTokenRevoke)?;
+    let (now, ctx_in) = (app.now(), ctx.clone());
+    app.write(tenant, "revoke enroll token", move |tx| {
+        Box::pin(async move {
+            let row = tx.enroll_token(id).await?.ok_or(Error::NotFound { what: "enrolment token" })?;
+            if row.revoked_at.is_none() {
+                tx.revoke_enroll_token(id, now).await?;
+                let entry = ctx_in.done(now, Action::EnrollTokenRevoked).device(&row.device).subject(id);
+                record(tx, &entry).await?;
+            }
+            Ok(())
+        })
+    })
+    .await
+}
+
+fn token_of(row: EnrollTokenRow) -> EnrollToken {
+    EnrollToken {
+        id: row.id,
+        device: row.device,
+        attempts: row.attempts,
+        created_by: row.created_by,
+        created_at: row.created_at,
+        expires_at: row.expires_at,
+        used_at: row.used_at,
+        revoked_at: row.revoked_at,
+    }
+}
