@@ -18,4 +18,4 @@ mod signer;
 pub use mac::{Mac, MacPurpose};
 pub use master::{MasterKey, MasterKeyError};
 pub use seal::{OpenError, Purpose, Vault};
-pub use signer::{SignerError, new_signing_key};
+pub use signer::{NewSigningKey, SignerError};

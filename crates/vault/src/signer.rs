@@ -1,7 +1,8 @@
 //! Signing keys: made here, kept sealed, opened into a signer that shows nothing.
 
 use base::Rng;
-use fleetward_pki::SoftKey;
+use fleetward_pki::issue::key_id;
+use fleetward_pki::{Signer, SoftKey};
 
 use fleetward_base as base;
 
@@ -16,14 +17,29 @@ pub enum SignerError {
     NotAKey,
 }
 
-/// A new P-256 key, with its PKCS#8 sealed for the row (`tenant`, `name`).
-pub fn new_signing_key(vault: &Vault, rng: &dyn Rng, tenant: &str, name: &str) -> (SoftKey, Vec<u8>) {
-    let (key, pkcs8) = SoftKey::generate();
-    let sealed = vault.seal(rng, Purpose::SigningKey, &[tenant, name], pkcs8.expose());
-    (key, sealed)
+/// A key that was just made.
+pub struct NewSigningKey {
+    pub key: SoftKey,
+    /// What it is kept under: its kind, a dash and its mark.
+    pub name: String,
+    /// Eight hexadecimal digits of its key id. They tell keys of one kind apart, so that no later key, and none that
+    /// another server makes at the same moment, is ever written over this one.
+    pub mark: String,
+    /// Its PKCS#8, sealed for the row (tenant, name).
+    pub sealed: Vec<u8>,
 }
 
 impl Vault {
+    /// A new P-256 key of `tenant`, or of the installation where that is empty.
+    pub fn new_signing_key(&self, rng: &dyn Rng, tenant: &str, kind: &str) -> NewSigningKey {
+        let (key, pkcs8) = SoftKey::generate();
+        let id = key_id(key.public_spki()).expect("a key that was just made has a key id");
+        let mark: String = id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("{kind}-{mark}");
+        let sealed = self.seal(rng, Purpose::SigningKey, &[tenant, &name], pkcs8.expose());
+        NewSigningKey { key, name, mark, sealed }
+    }
+
     /// The signer of the key that was sealed for the row (`tenant`, `name`).
     ///
     /// # Errors

@@ -1,5 +1,4 @@
 use super::*;
-use crate::new_signing_key;
 use base::SeededRng;
 use fleetward_pki::Signer;
 
@@ -58,10 +57,11 @@ fn two_seals_of_the_same_are_different() {
 #[test]
 fn a_sealed_key_signs_again_and_does_not_show() {
     let (vault, rng) = (vault(1), SeededRng::new(9));
-    let (key, sealed) = new_signing_key(&vault, &rng, "acme", "issuing");
-    let again = vault.signer("acme", "issuing", &sealed).expect("opens");
-    assert_eq!(key.public_spki(), again.public_spki());
-    assert!(vault.signer("bcme", "issuing", &sealed).is_err());
+    let made = vault.new_signing_key(&rng, "acme", "issuing");
+    assert_eq!(made.name, format!("issuing-{}", made.mark));
+    let again = vault.signer("acme", &made.name, &made.sealed).expect("opens");
+    assert_eq!(made.key.public_spki(), again.public_spki());
+    assert!(vault.signer("bcme", &made.name, &made.sealed).is_err());
     let not_a_key = vault.seal(&rng, Purpose::SigningKey, &["acme", "issuing"], b"nonsense");
     assert_eq!(vault.signer("acme", "issuing", &not_a_key).err(), Some(crate::SignerError::NotAKey));
 }
