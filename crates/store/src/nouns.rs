@@ -19,6 +19,7 @@ mod rollouts;
 mod selector;
 mod shadows;
 mod signers;
+mod standing;
 mod tenants;
 mod tokens;
 
@@ -38,6 +39,7 @@ pub use rollouts::RolloutRow;
 pub use selector::DeviceSelector;
 pub use shadows::ShadowRow;
 pub use signers::SignerRow;
+pub use standing::StandingRow;
 pub use tenants::TenantRow;
 pub use tokens::ApiTokenRow;
 

@@ -91,9 +91,9 @@ macro_rules! candidates {
             device_columns!(),
             " FROM device AS d WHERE d.tenant_id = $1 AND ",
             selected!($engine),
-            " AND d.id > $9 AND NOT EXISTS (SELECT 1 FROM deployment AS p WHERE p.tenant_id = $1 \
-              AND p.device = d.id AND (p.status IN ('queued', 'in_progress') OR p.rollout = $10)) \
-              ORDER BY d.id LIMIT $11"
+            " AND d.id > $10 AND NOT EXISTS (SELECT 1 FROM deployment AS p WHERE p.tenant_id = $1 \
+              AND p.device = d.id AND (p.status IN ('queued', 'in_progress') OR p.rollout = $11)) \
+              ORDER BY d.id LIMIT $12"
         )
     };
 }
@@ -272,6 +272,7 @@ impl TenantTx {
             &selector.class,
             &selector.environment,
             &selector.site,
+            &selector.not_firmware,
             after.map_or("", DeviceId::as_str),
             rollout,
             limit
@@ -291,7 +292,8 @@ impl TenantTx {
             &arrays.tags,
             &selector.class,
             &selector.environment,
-            &selector.site
+            &selector.site,
+            &selector.not_firmware
         ];
         self.conn.query_one(SQL, params).await
     }

@@ -16,6 +16,8 @@ pub struct DeviceSelector {
     pub class: Option<String>,
     pub environment: Option<String>,
     pub site: Option<String>,
+    /// Not those that run this version already.
+    pub not_firmware: Option<String>,
 }
 
 /// The selector as parameters: JSON arrays, null where a piece says nothing.
@@ -43,7 +45,7 @@ pub(super) fn json_array(texts: &[String]) -> String {
     serde_json::Value::from(texts).to_string()
 }
 
-/// The condition over `device AS d`, with `$2` to `$8` for the pieces in the order of the struct.
+/// The condition over `device AS d`, with `$2` to `$9` for the pieces in the order of the struct.
 macro_rules! selected {
     (sqlite) => {
         "(CAST($2 AS TEXT) IS NULL OR d.id IN (SELECT value FROM json_each($2))) \
@@ -53,7 +55,8 @@ macro_rules! selected {
               (SELECT 1 FROM json_each(d.tags) AS t WHERE t.value = w.value))) \
          AND (CAST($6 AS TEXT) IS NULL OR d.class = $6) \
          AND (CAST($7 AS TEXT) IS NULL OR d.environment = $7) \
-         AND (CAST($8 AS TEXT) IS NULL OR d.site = $8)"
+         AND (CAST($8 AS TEXT) IS NULL OR d.site = $8) \
+         AND (CAST($9 AS TEXT) IS NULL OR coalesce(d.firmware, '') <> $9)"
     };
     (postgres) => {
         "(CAST($2 AS TEXT) IS NULL OR d.id = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST($2 AS jsonb))))) \
@@ -62,7 +65,8 @@ macro_rules! selected {
          AND (CAST($5 AS TEXT) IS NULL OR CAST(d.tags AS jsonb) @> CAST($5 AS jsonb)) \
          AND (CAST($6 AS TEXT) IS NULL OR d.class = $6) \
          AND (CAST($7 AS TEXT) IS NULL OR d.environment = $7) \
-         AND (CAST($8 AS TEXT) IS NULL OR d.site = $8)"
+         AND (CAST($8 AS TEXT) IS NULL OR d.site = $8) \
+         AND (CAST($9 AS TEXT) IS NULL OR coalesce(d.firmware, '') <> $9)"
     };
 }
 pub(super) use selected;
