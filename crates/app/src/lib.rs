@@ -6,6 +6,7 @@
 //! `docs/guides/adding-an-operation.md`.
 
 pub mod api_tokens;
+pub mod authority;
 pub mod context;
 pub mod enroll_tokens;
 pub mod error;
@@ -63,6 +64,7 @@ struct Inner {
     settings: OnceLock<Settings>,
     links: OnceLock<Arc<dyn DeviceLinks>>,
     presence: presence::Presences,
+    authorities: authority::Authorities,
 }
 
 impl App {
@@ -73,7 +75,7 @@ impl App {
         rng: Arc<dyn Rng>,
         objects: Arc<dyn ObjectStore>,
     ) -> Self {
-        let inner = Inner { store, vault, clock, rng, objects, settings: OnceLock::new(), links: OnceLock::new(), presence: presence::Presences::default() };
+        let inner = Inner { store, vault, clock, rng, objects, settings: OnceLock::new(), links: OnceLock::new(), presence: presence::Presences::default(), authorities: authority::Authorities::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -106,6 +108,10 @@ impl App {
 
     pub fn presence(&self) -> &presence::Presences {
         &self.inner.presence
+    }
+
+    pub(crate) fn authorities(&self) -> &authority::Authorities {
+        &self.inner.authorities
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {

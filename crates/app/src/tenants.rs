@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::journal::record;
-use crate::{App, Ctx, idempotency};
+use crate::{App, Ctx, authority, idempotency};
 
 const NAME_BYTES: usize = 100;
 
@@ -44,10 +44,13 @@ pub async fn create_tenant(app: &App, ctx: &Ctx, id: TenantId, display_name: Opt
                 let entry = ctx_in.done(now, Action::TenantCreated).subject(&row.id).severity(Severity::Notice);
                 let entry = entry.detail(json!({ "display_name": row.display_name }));
                 record(tx.enter(&row.id).await?, &entry).await?;
+                authority::create_issuing(&app_in, tx, &ctx_in, &row.id).await?;
                 idempotency::keep(&app_in, tx.installation().await?, &ctx_in, &row.id).await
             })
         })
         .await?;
+    // From here on its devices are known at the doors.
+    authority::refresh_trust(app).await?;
     tenant(app, ctx, &id).await
 }
 
