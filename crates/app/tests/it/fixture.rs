@@ -1,0 +1,74 @@
+//! An installation in a temporary folder: real store, real vault, a clock that stands still until it is moved.
+
+use std::sync::Arc;
+
+use fleetward_app::{App, Ctx, Principal, Settings, api_tokens, authority, setup, tenants};
+use fleetward_base::{Clock, DeviceId, ManualClock, Rng, SeededRng, TenantId, Timestamp};
+use fleetward_store::Store;
+use fleetward_vault::{MasterKey, Vault};
+use object_store::memory::InMemory;
+use tempfile::TempDir;
+
+pub(crate) struct Fixture {
+    pub(crate) app: App,
+    pub(crate) clock: Arc<ManualClock>,
+    /// An administrator's context.
+    pub(crate) admin: Ctx,
+    _dir: TempDir,
+}
+
+impl Fixture {
+    /// With the tenants `acme` and `zenith`.
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        // 2026-11-20T10:53:00Z
+        let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_795_171_980)));
+        let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));
+        let config = fleetward_store::Config::sqlite(dir.path().join("fleetward.db"));
+        let store = Store::open(&config, clock.as_ref()).await.expect("a store");
+        let vault = Vault::new(&MasterKey::random(rng.as_ref()));
+        let app = App::new(store, vault, Arc::clone(&clock) as Arc<dyn Clock>, rng, Arc::new(InMemory::new()));
+        app.configure(Settings {
+            operator_url: "https://localhost:8080".to_owned(),
+            device_host: "localhost".to_owned(),
+            device_port: 8443,
+            mqtt_port: 8883,
+            server_names: vec!["localhost".to_owned()],
+            default_tenant: None,
+        });
+        authority::open_installation(&app).await.expect("authorities");
+        let admin = claim(&app).await;
+        for name in ["acme", "zenith"] {
+            tenants::create_tenant(&app, &admin, tenant(name), None).await.expect("a tenant");
+        }
+        Self { app, clock, admin, _dir: dir }
+    }
+
+    /// A context of a token with `role` in a tenant.
+    pub(crate) async fn operator(&self, name: &str, role: &str) -> Ctx {
+        let role = role.parse().expect("a role");
+        let home = Some(tenant(name));
+        let made = api_tokens::create_api_token(&self.app, &self.admin, home, "test".to_owned(), role, None).await;
+        let principal = api_tokens::authenticate(&self.app, &made.expect("a token").token).await.expect("it counts");
+        ctx(&self.app, principal)
+    }
+}
+
+async fn claim(app: &App) -> Ctx {
+    let offer = setup::offer(app).await.expect("a store").expect("a fresh installation offers");
+    let nobody = app.system("test");
+    let token = setup::claim(app, &nobody, offer.expose()).await.expect("the offer stands");
+    ctx(app, api_tokens::authenticate(app, token.expose()).await.expect("it counts"))
+}
+
+pub(crate) fn ctx(app: &App, principal: Principal) -> Ctx {
+    Ctx { principal, request_id: app.new_request_id(), address: None, idempotency: None }
+}
+
+pub(crate) fn tenant(name: &str) -> TenantId {
+    name.parse().expect("a tenant name")
+}
+
+pub(crate) fn device(name: &str) -> DeviceId {
+    name.parse().expect("a device name")
+}

@@ -1,0 +1,5 @@
+//! Use cases against a real store, with a clock that the test moves.
+
+mod fixture;
+mod registry;
+mod tokens;
