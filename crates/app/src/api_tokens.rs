@@ -70,12 +70,26 @@ pub async fn authenticate(app: &App, bearer: &str) -> Result<Principal> {
     Ok(Principal::Operator { token: row.id, name: row.name, role, tenant })
 }
 
+/// Whether the token behind an open stream still counts. Where that cannot be found out it does.
+pub async fn still_good(app: &App, ctx: &Ctx) -> bool {
+    let Principal::Operator { token, tenant, .. } = &ctx.principal else { return false };
+    let (id, now) = (*token, app.now());
+    let found =
+        within(app, tenant.clone(), "api token", move |tx| Box::pin(async move { Ok(tx.api_token(id).await?) }));
+    match found.await {
+        Ok(row) => row.is_some_and(|row| row.revoked_at.is_none() && row.expires_at.is_none_or(|end| end > now)),
+        Err(error) => {
+            tracing::debug!(%error, "a stream's token could not be looked at");
+            true
+        }
+    }
+}
+
 /// That a token was used is worth knowing and not worth failing for.
 async fn touch(app: &App, home: Home, id: TokenId, now: Timestamp) {
-    let touched = within(app, home, "touch api token", move |tx| {
-        Box::pin(async move { Ok(tx.touch_api_token(id, now).await?) })
-    })
-    .await;
+    let touched =
+        within(app, home, "touch api token", move |tx| Box::pin(async move { Ok(tx.touch_api_token(id, now).await?) }))
+            .await;
     if let Err(error) = touched {
         tracing::debug!(%error, "the last use of a token was not written");
     }
@@ -95,7 +109,10 @@ pub async fn create_api_token(
 ) -> Result<NewApiToken> {
     allow(ctx, &home, Permission::ApiTokenCreate)?;
     if home.is_some() == (role == Role::Admin) {
-        return Err(Error::invalid("role", "admin is a role of the installation; owner, operator and viewer of a tenant"));
+        return Err(Error::invalid(
+            "role",
+            "admin is a role of the installation; owner, operator and viewer of a tenant",
+        ));
     }
     if name.is_empty() || name.len() > NAME_BYTES || name.chars().any(char::is_control) {
         return Err(Error::invalid("name", format!("1 to {NAME_BYTES} bytes without control characters")));
@@ -136,19 +153,12 @@ pub async fn create_api_token(
 }
 
 /// A page of the tokens, oldest first, after `after`.
-pub async fn api_tokens(
-    app: &App,
-    ctx: &Ctx,
-    home: Home,
-    after: Option<TokenId>,
-    limit: u32,
-) -> Result<Vec<ApiToken>> {
+pub async fn api_tokens(app: &App, ctx: &Ctx, home: Home, after: Option<TokenId>, limit: u32) -> Result<Vec<ApiToken>> {
     allow(ctx, &home, Permission::ApiTokenRead)?;
     let limit = limit.clamp(1, limits::PAGE_ROWS + 1);
-    let rows = within(app, home, "api tokens", move |tx| {
-        Box::pin(async move { Ok(tx.api_tokens(after, limit).await?) })
-    })
-    .await?;
+    let rows =
+        within(app, home, "api tokens", move |tx| Box::pin(async move { Ok(tx.api_tokens(after, limit).await?) }))
+            .await?;
     rows.into_iter().map(token_of).collect()
 }
 
@@ -189,9 +199,7 @@ where
     match home {
         Some(tenant) => app.write(&tenant, op, unit).await,
         None => {
-            app.store()
-                .system_write(op, move |tx| Box::pin(async move { unit(tx.installation().await?).await }))
-                .await
+            app.store().system_write(op, move |tx| Box::pin(async move { unit(tx.installation().await?).await })).await
         }
     }
 }

@@ -30,8 +30,8 @@ use object_store::ObjectStore;
 
 pub use context::{Ctx, Idempotency, Principal};
 pub use error::{Error, Result};
-pub use peer::Peer;
 pub use links::{DeviceLinks, EndReason};
+pub use peer::Peer;
 
 /// What the installation is configured to be. Doors and use cases read it; only the program writes it.
 #[derive(Clone, Debug)]
@@ -75,7 +75,17 @@ impl App {
         rng: Arc<dyn Rng>,
         objects: Arc<dyn ObjectStore>,
     ) -> Self {
-        let inner = Inner { store, vault, clock, rng, objects, settings: OnceLock::new(), links: OnceLock::new(), presence: presence::Presences::default(), authorities: authority::Authorities::default() };
+        let inner = Inner {
+            store,
+            vault,
+            clock,
+            rng,
+            objects,
+            settings: OnceLock::new(),
+            links: OnceLock::new(),
+            presence: presence::Presences::default(),
+            authorities: authority::Authorities::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -142,6 +152,17 @@ impl App {
             address: None,
             idempotency: None,
         }
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// `Unavailable` where it does not.
+    pub async fn ready(&self) -> Result<()> {
+        self.inner
+            .store
+            .system_read("ready", |tx| Box::pin(async move { Ok(tx.tenants(None, 1).await.map(drop)?) }))
+            .await
     }
 
     /// One transaction in one tenant. It is durable when this returns `Ok`, and left no trace when it returns `Err`.

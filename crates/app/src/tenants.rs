@@ -115,8 +115,8 @@ pub async fn amend_tenant(
     tenant(app, ctx, id).await
 }
 
-/// Whether there is such a tenant, for what comes before authentication.
-pub(crate) async fn exists(app: &App, id: &TenantId) -> Result<bool> {
+/// Whether there is such a tenant, for what comes before authorisation.
+pub async fn exists(app: &App, id: &TenantId) -> Result<bool> {
     app.read(id, "tenant exists", |tx| Box::pin(async move { Ok(tx.own_tenant().await?.is_some()) })).await
 }
 

@@ -27,7 +27,8 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        if !is_json(&parts.headers) {
+        let bytes = read(&parts.headers, body, limits::REST_BODY_BYTES).await?;
+        if !bytes.is_empty() && !is_json(&parts.headers) {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
@@ -35,7 +36,8 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
                 "send `Content-Type: application/json`",
             ));
         }
-        let bytes = read(&parts.headers, body, limits::REST_BODY_BYTES).await?;
+        // Nothing at all says the same as an object without fields.
+        let bytes = if bytes.is_empty() { Bytes::from_static(b"{}") } else { bytes };
         let fingerprint = fingerprint(parts.method.as_str(), parts.uri.path(), &bytes);
         Ok(Self { value: parse(&bytes)?, fingerprint })
     }

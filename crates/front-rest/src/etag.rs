@@ -4,14 +4,17 @@
 //! overwrites what they have not seen; one for another revision is refused too (412), by the use case and in its
 //! transaction. `If-Match: *` says "whatever it is by now" in so many words.
 
+use axum::Json;
 use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
 
 use crate::problem::Problem;
 
 /// The tag of a revision.
-pub fn tag(revision: i64) -> HeaderValue {
+pub fn tag(revision: u64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{revision}\"")).expect("digits and quotes are visible ASCII")
 }
 
@@ -20,15 +23,15 @@ pub fn tag(revision: i64) -> HeaderValue {
 pub enum IfMatch {
     /// `*`: any revision, as long as the resource is there.
     Any,
-    Revision(i64),
+    Revision(u64),
 }
 
 impl IfMatch {
-    /// The revision to hold the change to; absent for any.
-    pub fn revision(self) -> Option<i64> {
+    /// The revision to hold the change to; `current` is asked for it where any will do.
+    pub async fn revision<E>(self, current: impl Future<Output = Result<u64, E>>) -> Result<u64, E> {
         match self {
-            Self::Any => None,
-            Self::Revision(revision) => Some(revision),
+            Self::Any => current.await,
+            Self::Revision(revision) => Ok(revision),
         }
     }
 
@@ -60,8 +63,8 @@ impl IfMatch {
 }
 
 /// Only the one spelling that [`tag`] produces counts.
-fn revision(text: &str) -> Option<i64> {
-    text.parse::<i64>().ok().filter(|number| number.to_string() == text)
+fn revision(text: &str) -> Option<u64> {
+    text.parse::<u64>().ok().filter(|number| number.to_string() == text)
 }
 
 impl<S: Sync> FromRequestParts<S> for IfMatch {
@@ -73,12 +76,38 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
 }
 
 /// Whether the caller already has this revision, so that 304 is enough (`If-None-Match`, weak comparison).
-pub fn unchanged(headers: &HeaderMap, revision: i64) -> bool {
+pub fn unchanged(headers: &HeaderMap, revision: u64) -> bool {
     let tag = tag(revision);
     headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|list| {
         list.trim() == "*"
             || list.split(',').any(|one| one.trim().trim_start_matches("W/").as_bytes() == tag.as_bytes())
     })
+}
+
+/// A resource as JSON with its tag.
+#[derive(Debug)]
+pub struct Tagged<T> {
+    pub status: StatusCode,
+    pub revision: u64,
+    pub view: T,
+}
+
+impl<T> Tagged<T> {
+    pub fn ok(revision: u64, view: T) -> Self {
+        Self { status: StatusCode::OK, revision, view }
+    }
+
+    pub fn created(revision: u64, view: T) -> Self {
+        Self { status: StatusCode::CREATED, revision, view }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Tagged<T> {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.view)).into_response();
+        response.headers_mut().insert(header::ETAG, tag(self.revision));
+        response
+    }
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@
 //! tenant and the filter, so that one from elsewhere is refused (400) instead of giving rows that fit nothing. There are no
 //! offsets: a row that comes or goes meanwhile never shifts the rest.
 
-use aws_lc_rs::hmac;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use fleetward_base::limits;
+use fleetward_vault::Mac;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -22,13 +22,12 @@ const MAC_BYTES: usize = 16;
 const CURSOR_BYTES: usize = 512;
 
 /// Signs and opens cursors.
-#[derive(Debug)]
-pub struct Cursors(hmac::Key);
+pub struct Cursors(Mac);
 
 impl Cursors {
-    /// `key` is the installation's key for this purpose, from the vault.
-    pub fn new(key: &[u8]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
+    /// `mac` is the vault's for [`fleetward_vault::MacPurpose::Cursor`].
+    pub fn new(mac: Mac) -> Self {
+        Self(mac)
     }
 
     /// The cursor that goes on after `last`, within `scope` only.
@@ -62,18 +61,14 @@ impl Cursors {
     }
 
     fn mac(&self, scope: &Scope<'_>, last: &[u8]) -> [u8; MAC_BYTES] {
-        let mut context = hmac::Context::with_key(&self.0);
-        for part in [b"cursor-v1", scope.route.as_bytes(), scope.tenant.as_bytes(), scope.filter.as_bytes(), last] {
+        let mut text = Vec::new();
+        for part in [scope.route.as_bytes(), scope.tenant.as_bytes(), scope.filter.as_bytes(), last] {
             // The length goes in first, so that no two lists of parts give the same bytes.
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
+            text.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            text.extend_from_slice(part);
         }
-        let tag = context.sign();
-        let mut short = [0; MAC_BYTES];
-        for (to, from) in short.iter_mut().zip(tag.as_ref()) {
-            *to = *from;
-        }
-        short
+        let tag = self.0.tag(&text);
+        std::array::from_fn(|at| tag.get(at).copied().unwrap_or_default())
     }
 }
 
@@ -122,19 +117,26 @@ impl<T: Serialize> Page<T> {
 
 #[cfg(test)]
 mod tests {
+    use fleetward_base::SeededRng;
+    use fleetward_vault::{MacPurpose, MasterKey, Vault};
+
     use super::*;
+
+    fn cursors(seed: u64) -> Cursors {
+        Cursors::new(Vault::new(&MasterKey::random(&SeededRng::new(seed))).mac(MacPurpose::Cursor))
+    }
 
     const HERE: Scope<'static> = Scope { route: "devices", tenant: "acme", filter: "tag=a" };
 
     #[test]
     fn a_cursor_comes_back_as_it_went() {
-        let cursors = Cursors::new(b"key");
+        let cursors = cursors(1);
         assert_eq!(cursors.open(&HERE, &cursors.seal(&HERE, "gw-9")).as_deref(), Ok("gw-9"));
     }
 
     #[test]
     fn a_cursor_from_elsewhere_is_refused() {
-        let cursors = Cursors::new(b"key");
+        let cursors = cursors(1);
         for other in [
             Scope { route: "events", ..HERE },
             Scope { tenant: "beta", ..HERE },
@@ -144,12 +146,12 @@ mod tests {
         ] {
             assert!(cursors.open(&HERE, &cursors.seal(&other, "gw-9")).is_err(), "{other:?}");
         }
-        assert!(cursors.open(&HERE, &Cursors::new(b"another").seal(&HERE, "gw-9")).is_err());
+        assert!(cursors.open(&HERE, &cursors(2).seal(&HERE, "gw-9")).is_err());
     }
 
     #[test]
     fn a_cursor_that_was_touched_is_refused() {
-        let cursors = Cursors::new(b"key");
+        let cursors = cursors(1);
         let good = cursors.seal(&HERE, "gw-9");
         for at in 0..good.len() {
             let mut bytes = good.clone().into_bytes();

@@ -50,7 +50,7 @@ impl Event {
                     Some(device) => vec!["devices", device, "events"],
                     None => vec!["events"],
                 };
-                let filter = query(&[("action", action.as_deref()), ("order", Some("desc"))]);
+                let filter = query(&[("action", action.as_deref())]);
                 let path = session.path(&segments).await? + &filter;
                 let mut rows = session.client.list(&path, limit).await?;
                 rows.reverse();

@@ -1,0 +1,69 @@
+//! What every handler of the door shares.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use fleetward_app::App;
+use fleetward_vault::MacPurpose;
+use tokio_util::sync::CancellationToken;
+
+use crate::failures::Failures;
+use crate::page::Cursors;
+use crate::problem::Problem;
+use crate::streams::Streams;
+
+/// The door's state. Cheap to clone.
+#[derive(Clone)]
+pub struct Door {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    app: App,
+    cursors: Cursors,
+    failures: Failures,
+    streams: Streams,
+    stop: CancellationToken,
+}
+
+impl Door {
+    /// `stop` ends event streams when the server stops.
+    pub fn new(app: App, stop: CancellationToken) -> Self {
+        let cursors = Cursors::new(app.vault().mac(MacPurpose::Cursor));
+        let inner = Inner { app, cursors, failures: Failures::default(), streams: Streams::default(), stop };
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub fn app(&self) -> &App {
+        &self.inner.app
+    }
+
+    pub(crate) fn cursors(&self) -> &Cursors {
+        &self.inner.cursors
+    }
+
+    fn failures(&self) -> &Failures {
+        &self.inner.failures
+    }
+
+    /// Refuses an address that failed too often.
+    pub(crate) fn may_sign_in(&self, address: Option<IpAddr>) -> Result<(), Problem> {
+        let wait = address.and_then(|address| self.failures().wait(address, self.app().clock().monotonic()));
+        wait.map_or(Ok(()), |wait| Err(Problem::too_many("failed sign-ins from this address", wait)))
+    }
+
+    /// Counts a wrong credential.
+    pub(crate) fn sign_in_failed(&self, address: Option<IpAddr>) {
+        if let Some(address) = address {
+            self.failures().note(address, self.app().clock().monotonic());
+        }
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.inner.streams
+    }
+
+    pub(crate) fn stop(&self) -> &CancellationToken {
+        &self.inner.stop
+    }
+}

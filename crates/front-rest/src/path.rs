@@ -1,0 +1,68 @@
+//! Names and ids in the path, as the types that they are.
+//!
+//! A text that cannot be such an id names nothing: it answers 404 like any other that is not there, so that the answer
+//! tells nothing about what exists.
+
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use fleetward_base::{DeviceId, ReleaseId, RolloutId, SignerId, TokenId};
+use fleetward_supply::Sha256;
+use http::request::Parts;
+
+use crate::problem::Problem;
+
+/// A type that stands in paths under one name.
+pub trait Segment: FromStr {
+    /// The placeholder's name.
+    const PARAM: &'static str;
+    /// What the caller knows it as.
+    const WHAT: &'static str;
+}
+
+impl Segment for DeviceId {
+    const PARAM: &'static str = "device";
+    const WHAT: &'static str = "device";
+}
+impl Segment for TokenId {
+    const PARAM: &'static str = "token";
+    const WHAT: &'static str = "token";
+}
+impl Segment for SignerId {
+    const PARAM: &'static str = "signer";
+    const WHAT: &'static str = "signer";
+}
+impl Segment for ReleaseId {
+    const PARAM: &'static str = "release";
+    const WHAT: &'static str = "release";
+}
+impl Segment for RolloutId {
+    const PARAM: &'static str = "rollout";
+    const WHAT: &'static str = "rollout";
+}
+impl Segment for Sha256 {
+    const PARAM: &'static str = "sha256";
+    const WHAT: &'static str = "artifact";
+}
+
+/// The segment of this type.
+#[derive(Debug)]
+pub struct At<T>(pub T);
+
+impl<S: Send + Sync, T: Segment> FromRequestParts<S> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        param(parts, state, T::PARAM)
+            .await
+            .and_then(|text| text.parse().ok())
+            .map(Self)
+            .ok_or_else(|| Problem::not_found(T::WHAT))
+    }
+}
+
+/// The decoded text of one placeholder.
+pub(crate) async fn param<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Option<String> {
+    let params = RawPathParams::from_request_parts(parts, state).await.ok()?;
+    params.iter().find(|(param, _)| *param == name).map(|(_, value)| value.to_owned())
+}

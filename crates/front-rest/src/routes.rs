@@ -1,0 +1,31 @@
+//! Every operation: a folder for each noun, a file for each operation.
+//!
+//! A handler is made of extractors (who, where, what), one call of a use case, and the translation of its answer. Each
+//! declares its permission in `x-permission`; the permission is enforced by the use case, and a test holds the two together.
+
+mod api_tokens;
+mod devices;
+mod enroll_tokens;
+mod events;
+mod installation_tokens;
+mod setup;
+mod tenants;
+mod whoami;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::door::Door;
+
+/// All of `/v1`.
+pub(crate) fn v1() -> OpenApiRouter<Door> {
+    OpenApiRouter::new()
+        .routes(routes!(setup::handler))
+        .routes(routes!(whoami::handler))
+        .merge(tenants::router())
+        .merge(installation_tokens::router())
+        .merge(api_tokens::router())
+        .merge(enroll_tokens::router())
+        .merge(devices::router())
+        .merge(events::router())
+}

@@ -1,0 +1,44 @@
+//! What the API shows: one struct for each kind of resource, apart from what is stored.
+//!
+//! A field is never renamed or removed within `/v1`. Times are RFC 3339 in UTC; absent values are `null`, so that a client
+//! sees which fields there are.
+
+mod access;
+mod device;
+mod event;
+mod release;
+
+use fleetward_base::Timestamp;
+use serde::{Serialize, Serializer};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+pub use access::*;
+pub use device::*;
+pub use event::*;
+pub use release::*;
+
+/// A moment, shown as RFC 3339 in UTC with milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time(pub Timestamp);
+
+impl From<Timestamp> for Time {
+    fn from(at: Timestamp) -> Self {
+        Self(at)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl PartialSchema for Time {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).build().into()
+    }
+}
+impl ToSchema for Time {}
