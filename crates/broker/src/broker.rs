@@ -1,12 +1,26 @@
 //! The broker as its users see it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use fleetward_base::{Clock, DeviceId, TenantId};
+use fleetward_base::{Clock, DeviceId, TenantId, limits};
+use parking_lot::RwLock;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::{Config, Hooks, Peer, Qos, Reason, SessionStore, StoreFailure};
+use crate::committer::Committer;
+use crate::deliver::{Outbound, Refused, Routed};
+use crate::link::{TICK, Wheel, ticks};
+use crate::record::Flags;
+use crate::retained::Retained;
+use crate::session::Session;
+use crate::space::Space;
+use crate::stats::{Counters, Stats};
+use crate::timers::Timers;
+use crate::{Config, EndReason, Hooks, Peer, Qos, Reason, SessionStore, StoreFailure, conn, topic};
 
 /// A message that the server itself sends.
 #[derive(Clone, Copy, Debug)]
@@ -36,15 +50,22 @@ impl<'a> Message<'a> {
 pub enum PublishError {
     #[error("not a topic name")]
     TopicInvalid,
-    #[error("topic or payload above the limit")]
+    #[error("payload above the limit")]
     TooLarge,
     /// The queue of a session it matches is full. No session has received it.
     #[error("the queue of a session is full")]
     QueueFull,
     #[error("too many retained messages")]
     RetainedFull,
-    #[error("the broker is shutting down")]
-    Draining,
+}
+
+impl From<Refused> for PublishError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::QueueFull => Self::QueueFull,
+            Refused::RetainedFull => Self::RetainedFull,
+        }
+    }
 }
 
 /// The commit failed; whether anybody has received the message is not known.
@@ -53,10 +74,10 @@ pub enum PublishError {
 pub struct CommitFailed;
 
 /// A message is on its way to the clients that are connected.
-#[derive(Debug)]
 #[must_use = "`durable` waits for the commit; `forget` says that this is not needed"]
 pub struct Receipt {
     matched: usize,
+    commit: Option<(Arc<Committer>, u64, u64)>,
 }
 
 impl Receipt {
@@ -67,113 +88,292 @@ impl Receipt {
 
     /// Waits until it is committed for every persistent session it goes to; at once where there is none.
     pub async fn durable(self) -> Result<(), CommitFailed> {
-        Ok(())
+        match self.commit {
+            Some((committer, since, ticket)) => committer.wait(since, ticket).await,
+            None => Ok(()),
+        }
     }
 
     pub fn forget(self) {}
 }
 
-/// Counters since the start, and what there is now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    pub connections: u64,
-    pub sessions: u64,
-    pub subscriptions: u64,
-    pub retained: u64,
-    pub queued_bytes: u64,
-    pub connects: u64,
-    pub connects_refused: u64,
-    pub received: u64,
-    pub delivered: u64,
-    pub service_requests: u64,
-    pub acked: u64,
-    /// QoS 0 messages that a full outbound buffer has dropped.
-    pub dropped_qos0: u64,
-    /// Messages refused because a queue was full.
-    pub refused_full: u64,
-    pub refused_unauthorized: u64,
-    /// Messages that had expired, or that their receiver may not have any more.
-    pub discarded: u64,
-    pub slow_readers: u64,
-    pub kicked: u64,
-    pub commits: u64,
-    pub commit_failures: u64,
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) committer: Arc<Committer>,
+    pub(crate) wheel: Wheel,
+    pub(crate) timers: Timers,
+    pub(crate) epochs: AtomicU64,
+    pub(crate) counters: Counters,
+    /// The broker accepts no more.
+    pub(crate) closing: CancellationToken,
+    /// Connections, and the services that outlive theirs.
+    pub(crate) tracker: TaskTracker,
+    spaces: RwLock<HashMap<TenantId, Arc<Space>>>,
+    background: TaskTracker,
+    stop: CancellationToken,
+    last_sweep: AtomicU32,
+}
+
+impl Inner {
+    /// Ticks since the clock's zero.
+    pub(crate) fn now_tick(&self) -> u32 {
+        u32::try_from(self.clock.monotonic().as_millis() / TICK.as_millis()).unwrap_or(u32::MAX / 2)
+    }
+
+    pub(crate) fn space(&self, tenant: &TenantId) -> Arc<Space> {
+        if let Some(space) = self.spaces.read().get(tenant) {
+            return space.clone();
+        }
+        self.spaces.write().entry(tenant.clone()).or_insert_with(|| Arc::new(Space::new(tenant.clone()))).clone()
+    }
+
+    fn known_space(&self, tenant: &TenantId) -> Option<Arc<Space>> {
+        self.spaces.read().get(tenant).cloned()
+    }
+
+    fn all_spaces(&self) -> Vec<Arc<Space>> {
+        self.spaces.read().values().cloned().collect()
+    }
+
+    async fn load(&self) -> Result<(), StoreFailure> {
+        let now = self.clock.now();
+        for stored in self.store.load_sessions().await? {
+            let space = self.space(&stored.tenant);
+            let session = Session::from_stored(&stored, now, u64::from(limits::MQTT_IN_FLIGHT));
+            let state = session.lock();
+            let mut router = space.router.write();
+            for subscription in &state.subscriptions {
+                router.add(&subscription.filter, &session, subscription.wish);
+            }
+            let since = state.disconnected_at.unwrap_or(now);
+            let left = Duration::from_secs(u64::from(state.expiry_secs)).saturating_sub(now.since(since));
+            self.timers.add(self.now_tick() + ticks(left), &session, state.epoch);
+            drop((router, state));
+            space.sessions.lock().insert(stored.client, session);
+        }
+        for (tenant, stored) in self.store.load_retained().await? {
+            let space = self.space(&tenant);
+            // What was there before a limit was lowered stays.
+            if space.retained.write().set(&stored.topic, Retained::from_stored(&stored), usize::MAX).is_err() {
+                tracing::warn!(%tenant, "more retained messages than the limit; one is left out");
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&self) {
+        let now = self.now_tick();
+        self.wheel.advance(now);
+        for (session, epoch) in self.timers.due(now, 10_000) {
+            self.session_due(&self.space(&session.tenant), &session, epoch);
+        }
+        // Once in ten seconds.
+        if now.saturating_sub(self.last_sweep.load(Ordering::Relaxed)) >= 40 {
+            self.last_sweep.store(now, Ordering::Relaxed);
+            for space in self.all_spaces() {
+                space.forget_connects(self.config.connects_per_client, self.clock.monotonic());
+                self.expire_retained(&space);
+            }
+        }
+        self.committer.flush();
+    }
+
+    fn outbound<'a>(&self, message: &Message<'a>) -> Result<Outbound<'a>, PublishError> {
+        if !topic::valid_name(message.topic) {
+            return Err(PublishError::TopicInvalid);
+        }
+        if message.payload.len() > limits::MQTT_PAYLOAD_BYTES {
+            return Err(PublishError::TooLarge);
+        }
+        Ok(Outbound {
+            topic: message.topic,
+            payload: message.payload,
+            properties: &[],
+            qos: message.qos,
+            retain: message.retain,
+            expires_at: message.expiry.map(|span| self.clock.now().plus(span)),
+        })
+    }
+
+    fn receipt(&self, since: u64, routed: Routed) -> Receipt {
+        let commit = routed.durable.then(|| {
+            let ticket = self.committer.open();
+            self.committer.want(None);
+            (self.committer.clone(), since, ticket)
+        });
+        Receipt { matched: routed.matched, commit }
+    }
 }
 
 /// MQTT sessions and routing. A handle: cheap to clone.
 #[derive(Clone)]
 pub struct Broker {
-    _inner: Arc<()>,
+    inner: Arc<Inner>,
 }
 
 impl Broker {
     /// Loads sessions and retained messages from the store and starts the committer.
     pub async fn start(
-        _config: Config,
-        _hooks: Arc<dyn Hooks>,
-        _store: Arc<dyn SessionStore>,
-        _clock: Arc<dyn Clock>,
+        config: Config,
+        hooks: Arc<dyn Hooks>,
+        store: Arc<dyn SessionStore>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreFailure> {
-        Ok(Self { _inner: Arc::new(()) })
+        let inner = Arc::new(Inner {
+            hooks,
+            store,
+            clock,
+            committer: Committer::new(),
+            wheel: Wheel::new(),
+            timers: Timers::default(),
+            epochs: AtomicU64::new(0),
+            counters: Counters::default(),
+            closing: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+            spaces: RwLock::default(),
+            background: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            last_sweep: AtomicU32::new(0),
+            config,
+        });
+        inner.wheel.advance(inner.now_tick());
+        inner.load().await?;
+        let commits = inner.committer.clone().run(inner.store.clone(), inner.config.commit_linger);
+        inner.background.spawn(commits);
+        if inner.config.own_ticker {
+            let (ticking, stop) = (inner.clone(), inner.stop.clone());
+            inner.background.spawn(async move {
+                let mut interval = tokio::time::interval(TICK);
+                interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                while stop.run_until_cancelled(interval.tick()).await.is_some() {
+                    ticking.tick();
+                }
+            });
+        }
+        Ok(Self { inner })
     }
 
-    /// Speaks MQTT over `stream` until either side ends it. [`Broker::drain`] waits for the returned future.
-    pub fn serve<S>(&self, _stream: S, _peer: Peer) -> impl Future<Output = ()> + Send + 'static
+    /// Speaks MQTT over `stream` until either side ends it. [`Broker::drain`] waits for the returned future. The stream
+    /// is ready for MQTT: TLS has been negotiated.
+    pub fn serve<S>(&self, stream: S, peer: Peer) -> impl Future<Output = ()> + Send + 'static
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        std::future::ready(())
+        let inner = self.inner.clone();
+        self.inner.tracker.track_future(conn::serve(inner, stream, Box::new(peer)))
     }
 
     /// To every session of the tenant that subscribes to the topic. The call itself hands the message over, in order.
-    pub fn publish(&self, _tenant: &TenantId, _message: Message<'_>) -> Result<Receipt, PublishError> {
-        Ok(Receipt { matched: 0 })
+    pub fn publish(&self, tenant: &TenantId, message: Message<'_>) -> Result<Receipt, PublishError> {
+        let outbound = self.inner.outbound(&message)?;
+        let space = self.inner.space(tenant);
+        let since = self.inner.committer.open();
+        let routed = self.inner.route(&space, &outbound, None, &mut Vec::new())?;
+        Ok(self.inner.receipt(since, routed))
     }
 
     /// To this client only, whether it subscribes to the topic or not; nowhere if it has no session.
     pub fn publish_to(
         &self,
-        _tenant: &TenantId,
-        _device: &DeviceId,
-        _message: Message<'_>,
+        tenant: &TenantId,
+        device: &DeviceId,
+        message: Message<'_>,
     ) -> Result<Receipt, PublishError> {
-        Ok(Receipt { matched: 0 })
+        let outbound = self.inner.outbound(&message)?;
+        let Some(session) = self.session(tenant, device) else { return Ok(Receipt { matched: 0, commit: None }) };
+        let since = self.inner.committer.open();
+        let routed = self.inner.push_to(&session, &outbound, Flags { retain: false, direct: true })?;
+        Ok(self.inner.receipt(since, routed))
+    }
+
+    fn session(&self, tenant: &TenantId, device: &DeviceId) -> Option<Arc<Session>> {
+        self.inner.known_space(tenant)?.session(device)
     }
 
     /// Ends the live connection of a device; false if there is none. Its session stays.
-    pub fn kick(&self, _tenant: &TenantId, _device: &DeviceId, _reason: Reason) -> bool {
-        false
+    pub fn kick(&self, tenant: &TenantId, device: &DeviceId, reason: Reason) -> bool {
+        self.session(tenant, device).is_some_and(|s| self.end(&s, None, reason))
     }
 
     /// Ends the live connection of a device if it was made with the certificate of this serial.
-    pub fn kick_serial(&self, _tenant: &TenantId, _device: &DeviceId, _serial: &str, _reason: Reason) -> bool {
-        false
+    pub fn kick_serial(&self, tenant: &TenantId, device: &DeviceId, serial: &str, reason: Reason) -> bool {
+        self.session(tenant, device).is_some_and(|s| self.end(&s, Some(serial), reason))
     }
 
     /// Ends every live connection of a tenant; says how many.
-    pub fn kick_all(&self, _tenant: &TenantId, _reason: Reason) -> usize {
-        0
+    pub fn kick_all(&self, tenant: &TenantId, reason: Reason) -> usize {
+        self.inner.known_space(tenant).map_or(0, |space| self.end_all(&space, reason))
+    }
+
+    fn end_all(&self, space: &Space, reason: Reason) -> usize {
+        let sessions: Vec<_> = space.sessions.lock().values().cloned().collect();
+        sessions.iter().filter(|s| self.end(s, None, reason)).count()
+    }
+
+    fn end(&self, session: &Session, serial: Option<&str>, reason: Reason) -> bool {
+        let state = session.lock();
+        let Some(link) = &state.link else { return false };
+        let other = |wanted: &str| state.principal.as_ref().is_some_and(|p| *p.serial != *wanted);
+        if serial.is_some_and(other) {
+            return false;
+        }
+        self.inner.counters.kicked.fetch_add(1, Ordering::Relaxed);
+        link.end(EndReason::Server(reason))
     }
 
     /// Ends the connection of a device and removes its session, subscriptions and queue.
-    pub async fn forget(&self, _tenant: &TenantId, _device: &DeviceId) -> Result<(), CommitFailed> {
-        Ok(())
+    pub async fn forget(&self, tenant: &TenantId, device: &DeviceId) -> Result<(), CommitFailed> {
+        let Some(space) = self.inner.known_space(tenant) else { return Ok(()) };
+        let Some(session) = space.session(device) else { return Ok(()) };
+        let (since, ticket) = self.inner.forget_session(&space, &session);
+        self.inner.committer.want(None);
+        self.inner.committer.wait(since, ticket).await
     }
 
     /// Whether the device is connected now.
-    pub fn connected(&self, _tenant: &TenantId, _device: &DeviceId) -> bool {
-        false
+    pub fn connected(&self, tenant: &TenantId, device: &DeviceId) -> bool {
+        self.session(tenant, device).is_some_and(|s| s.lock().link.is_some())
     }
 
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        let mut stats = self.inner.counters.read();
+        stats.commits = self.inner.committer.commits.load(Ordering::Relaxed);
+        stats.commit_failures = self.inner.committer.failures.load(Ordering::Relaxed);
+        for space in self.inner.all_spaces() {
+            stats.subscriptions += count(space.router.read().len());
+            stats.retained += count(space.retained.read().len());
+            let sessions: Vec<_> = space.sessions.lock().values().cloned().collect();
+            stats.sessions += count(sessions.len());
+            stats.queued_bytes += sessions.iter().map(|s| s.lock().queued_bytes).sum::<u64>();
+        }
+        stats
     }
 
     /// Moves the broker's timers on to the clock's now: deadlines, keep-alive, delayed wills, session expiry. The broker
     /// calls it four times a second by itself unless `Config::own_ticker` is off.
-    pub fn tick(&self) {}
+    pub fn tick(&self) {
+        self.inner.tick();
+    }
 
     /// Accepts no more, tells every client that the server shuts down (0x8B), waits for the connections to end and
     /// commits what is left.
-    pub async fn drain(&self) {}
+    pub async fn drain(&self) {
+        self.inner.closing.cancel();
+        self.inner.tracker.close();
+        for space in self.inner.all_spaces() {
+            self.end_all(&space, Reason::ServerShuttingDown);
+        }
+        self.inner.tracker.wait().await;
+        self.inner.stop.cancel();
+        self.inner.committer.stop();
+        self.inner.background.close();
+        self.inner.background.wait().await;
+    }
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }

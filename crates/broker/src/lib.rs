@@ -22,19 +22,36 @@
 //! - Everything is bounded by `base::limits` and [`Config`].
 //!
 //! To add a packet: `codec` reads and writes it, `conn` acts on it. To add a stored thing: an [`Op`], its line in
-//! `MemoryStore`, and in the adapter over the real store.
+//! [`MemoryStore`], and in the adapter over the real store.
 
 mod broker;
+mod codec;
+mod committer;
 mod config;
+mod conn;
+mod deliver;
 mod hooks;
+mod lifecycle;
+mod link;
+mod memory;
 mod reason;
+mod record;
+mod retained;
+mod router;
+mod session;
+mod space;
+mod stats;
 mod store;
+mod timers;
+mod topic;
 
-pub use broker::{Broker, CommitFailed, Message, PublishError, Receipt, Stats};
+pub use broker::{Broker, CommitFailed, Message, PublishError, Receipt};
 pub use config::{Config, Rate};
 pub use hooks::{
     Connect, Connected, Disconnected, Hooks, Nack, Overload, Peer, Principal, Protocol, Qos, Refusal, ServiceRequest,
     Will,
 };
+pub use memory::MemoryStore;
 pub use reason::{EndReason, Reason};
+pub use stats::Stats;
 pub use store::{Chunk, Op, SessionStore, StoreFailure, StoredRetained, StoredSession, StoredSubscription};

@@ -34,6 +34,35 @@ impl Reason {
         self as u8
     }
 
+    const ALL: [Self; 22] = [
+        Self::UnspecifiedError,
+        Self::MalformedPacket,
+        Self::ProtocolError,
+        Self::ImplementationSpecific,
+        Self::NotAuthorized,
+        Self::ServerBusy,
+        Self::ServerShuttingDown,
+        Self::BadAuthenticationMethod,
+        Self::KeepAliveTimeout,
+        Self::SessionTakenOver,
+        Self::TopicFilterInvalid,
+        Self::TopicNameInvalid,
+        Self::ReceiveMaximumExceeded,
+        Self::TopicAliasInvalid,
+        Self::PacketTooLarge,
+        Self::MessageRateTooHigh,
+        Self::QuotaExceeded,
+        Self::AdministrativeAction,
+        Self::QosNotSupported,
+        Self::ConnectionRateExceeded,
+        Self::MaximumConnectTime,
+        Self::SubscriptionIdentifiersNotSupported,
+    ];
+
+    pub(crate) fn from_code(code: u8) -> Self {
+        Self::ALL.into_iter().find(|r| r.code() == code).unwrap_or(Self::UnspecifiedError)
+    }
+
     /// A word for logs, metrics and presence.
     pub const fn as_str(self) -> &'static str {
         match self {

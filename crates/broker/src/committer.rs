@@ -1,0 +1,200 @@
+//! Group commit: whatever waits is committed together, and whoever waits for it is woken together.
+//!
+//! Batches are numbered. Who changes a session notes the number that is open before (`since`) and after (`ticket`) the
+//! change; the change is in one of those batches, since a batch is closed before its sessions are drained. It is durable
+//! once `ticket` is committed and no batch since `since` has failed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::CommitFailed;
+use crate::link::Link;
+use crate::session::{Session, Taken};
+use crate::store::{Op, SessionStore};
+
+#[derive(Default)]
+struct Batch {
+    dirty: Vec<Arc<Session>>,
+    /// Retained messages set and cleared.
+    retained: Vec<Op>,
+    waiters: Vec<Arc<Link>>,
+    /// Somebody waits, or it is time.
+    wanted: bool,
+}
+
+pub(crate) struct Committer {
+    batch: Mutex<Batch>,
+    open: AtomicU64,
+    committed: watch::Sender<u64>,
+    done: AtomicU64,
+    last_failed: AtomicU64,
+    pending_bytes: AtomicUsize,
+    stopping: AtomicBool,
+    stopped: AtomicBool,
+    wake: Notify,
+    pub(crate) commits: AtomicU64,
+    pub(crate) failures: AtomicU64,
+}
+
+impl Committer {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            batch: Mutex::default(),
+            open: AtomicU64::new(1),
+            committed: watch::Sender::new(0),
+            done: AtomicU64::new(0),
+            last_failed: AtomicU64::new(0),
+            pending_bytes: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            wake: Notify::new(),
+            commits: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        })
+    }
+
+    /// The batch that is filled now.
+    pub(crate) fn open(&self) -> u64 {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Adds a session to the open batch; its state is locked by the caller, who has found it not dirty.
+    pub(crate) fn register(&self, session: &Arc<Session>) {
+        self.batch.lock().dirty.push(session.clone());
+    }
+
+    pub(crate) fn retain(&self, op: Op) {
+        self.batch.lock().retained.push(op);
+    }
+
+    pub(crate) fn add_bytes(&self, bytes: usize) {
+        self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub_bytes(&self, bytes: usize) {
+        self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a commit, and for the link to be woken by the one that holds what is open now.
+    pub(crate) fn want(&self, link: Option<&Arc<Link>>) {
+        let mut batch = self.batch.lock();
+        batch.waiters.extend(link.cloned());
+        if !batch.wanted {
+            batch.wanted = true;
+            drop(batch);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Asks for a commit of what nobody waits for, if there is any.
+    pub(crate) fn flush(&self) {
+        let mut batch = self.batch.lock();
+        let work = !batch.dirty.is_empty() || !batch.retained.is_empty();
+        if work && !batch.wanted {
+            batch.wanted = true;
+            drop(batch);
+            self.wake.notify_one();
+        }
+    }
+
+    /// What became of a change; None while it is not known.
+    pub(crate) fn outcome(&self, since: u64, ticket: u64) -> Option<Result<(), CommitFailed>> {
+        if self.done.load(Ordering::Acquire) < ticket {
+            return self.stopped.load(Ordering::Acquire).then_some(Err(CommitFailed));
+        }
+        let failed = self.last_failed.load(Ordering::Acquire) >= since;
+        Some(if failed { Err(CommitFailed) } else { Ok(()) })
+    }
+
+    pub(crate) async fn wait(&self, since: u64, ticket: u64) -> Result<(), CommitFailed> {
+        let mut committed = self.committed.subscribe();
+        loop {
+            committed.mark_unchanged();
+            if let Some(outcome) = self.outcome(since, ticket) {
+                return outcome;
+            }
+            if committed.changed().await.is_err() {
+                return Err(CommitFailed);
+            }
+        }
+    }
+
+    /// Commits until [`Committer::stop`], and what is left then.
+    pub(crate) async fn run(self: Arc<Self>, store: Arc<dyn SessionStore>, linger: std::time::Duration) {
+        loop {
+            self.wake.notified().await;
+            let stopping = self.stopping.load(Ordering::Acquire);
+            if !linger.is_zero() && !stopping {
+                // Nothing can come: this is a pause in which company may arrive.
+                let pause = tokio::time::timeout(linger, std::future::pending::<()>()).await;
+                debug_assert!(pause.is_err());
+            }
+            while self.commit_once(&*store, stopping).await {}
+            if stopping {
+                self.stopped.store(true, Ordering::Release);
+                self.committed.send_modify(|_| {});
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Whether there was anything to do.
+    async fn commit_once(&self, store: &dyn SessionStore, all: bool) -> bool {
+        let (batch, number) = {
+            let mut open = self.batch.lock();
+            let work = !open.dirty.is_empty() || !open.retained.is_empty();
+            if !(open.wanted || all && work) {
+                return false;
+            }
+            let batch = std::mem::take(&mut *open);
+            (batch, self.open.fetch_add(1, Ordering::AcqRel))
+        };
+        let mut ops = Vec::with_capacity(batch.dirty.len() + batch.retained.len());
+        let taken: Vec<Taken> = batch.dirty.into_iter().filter_map(|s| s.drain(&mut ops)).collect();
+        let bytes: usize = taken.iter().map(|t| t.bytes).sum();
+        ops.extend(batch.retained.iter().cloned());
+        let mut stored = true;
+        if !ops.is_empty() {
+            self.commits.fetch_add(1, Ordering::Relaxed);
+            if let Err(failure) = store.commit(ops).await {
+                tracing::warn!(error = %failure, cause = %failure.source, "MQTT sessions were not committed");
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                self.last_failed.store(number, Ordering::Release);
+                stored = false;
+            }
+        }
+        self.sub_bytes(bytes);
+        let again: Vec<_> = taken.into_iter().filter_map(|t| t.settle(stored)).collect();
+        if !stored {
+            self.put_back(again, batch.retained);
+        }
+        self.done.store(number, Ordering::Release);
+        self.committed.send_replace(number);
+        for link in batch.waiters {
+            link.wake();
+        }
+        // When it stops, what has failed is not tried for ever.
+        stored || !all
+    }
+
+    /// Before everything that has come since, so that order is kept.
+    fn put_back(&self, mut dirty: Vec<Arc<Session>>, mut retained: Vec<Op>) {
+        let mut open = self.batch.lock();
+        dirty.append(&mut open.dirty);
+        open.dirty = dirty;
+        retained.append(&mut open.retained);
+        open.retained = retained;
+    }
+}

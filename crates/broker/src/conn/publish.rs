@@ -1,0 +1,139 @@
+//! A PUBLISH of the client.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fleetward_base::limits;
+
+use super::Core;
+use super::read::{Flow, Scratch};
+use super::replies::{Gate, Reply};
+use crate::codec::publish::{Publish, handed_on, read};
+use crate::deliver::Outbound;
+use crate::hooks::{Overload, Protocol, Qos, ServiceRequest};
+use crate::{EndReason, Reason, topic};
+
+/// Properties that a message may carry.
+const MAX_PROPERTIES: usize = 16 * 1024;
+
+impl Core {
+    pub(super) fn on_publish(&mut self, flags: u8, body: &[u8], scratch: &mut Scratch) -> Result<Flow, EndReason> {
+        let publish = read(flags, body, self.v5).map_err(EndReason::Server)?;
+        self.check_publish(&publish).map_err(EndReason::Server)?;
+        let allowed = self.inner.hooks.authorize_publish(&self.principal, publish.topic, publish.retain);
+        let system = publish.topic.starts_with('$');
+        // What begins with $ goes to a service or nowhere, and is never retained.
+        if !allowed || (system && (publish.retain || !self.inner.hooks.owns(publish.topic))) {
+            self.inner.counters.received.fetch_add(1, Ordering::Relaxed);
+            self.inner.counters.refused_unauthorized.fetch_add(1, Ordering::Relaxed);
+            self.refuse_publish(&publish, Reason::NotAuthorized)?;
+            return Ok(Flow::Next);
+        }
+        if system {
+            return self.on_service_request(&publish);
+        }
+        self.inner.counters.received.fetch_add(1, Ordering::Relaxed);
+        self.count_unacked(&publish)?;
+        self.route_publish(&publish, scratch)?;
+        Ok(Flow::Next)
+    }
+
+    fn check_publish(&self, publish: &Publish<'_>) -> Result<(), Reason> {
+        let properties = &publish.properties;
+        if publish.qos > 1 {
+            Err(Reason::QosNotSupported)
+        } else if properties.topic_alias.is_some() {
+            // The topic alias maximum is 0, §3.3.2.3.4.
+            Err(Reason::TopicAliasInvalid)
+        } else if properties.subscription_id {
+            // §3.3.4: not from a client.
+            Err(Reason::ProtocolError)
+        } else if !topic::valid_name(publish.topic) {
+            Err(if publish.topic.is_empty() { Reason::ProtocolError } else { Reason::TopicNameInvalid })
+        } else if publish.payload.len() > limits::MQTT_PAYLOAD_BYTES || properties.encoded.len() > MAX_PROPERTIES {
+            Err(Reason::PacketTooLarge)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// §3.3.4: more than the receive maximum at once.
+    fn count_unacked(&mut self, publish: &Publish<'_>) -> Result<(), EndReason> {
+        if publish.qos == 0 {
+            return Ok(());
+        }
+        self.input.unacked += 1;
+        if self.v5 && self.input.unacked > limits::MQTT_IN_FLIGHT {
+            return Err(EndReason::Server(Reason::ReceiveMaximumExceeded));
+        }
+        Ok(())
+    }
+
+    /// 5.0 hears why in the PUBACK. 3.1.1 cannot, and must not take the message for accepted: it is disconnected.
+    fn refuse_publish(&mut self, publish: &Publish<'_>, reason: Reason) -> Result<(), EndReason> {
+        if !self.v5 {
+            return Err(EndReason::Server(reason));
+        }
+        if publish.qos > 0 {
+            self.count_unacked(publish)?;
+            let (packet_id, code) = (publish.packet_id, reason.code());
+            self.replies.push_back(Reply::Publish { packet_id, code, gate: Gate::Open });
+        }
+        Ok(())
+    }
+
+    fn route_publish(&mut self, publish: &Publish<'_>, scratch: &mut Scratch) -> Result<(), EndReason> {
+        let expiry = publish.properties.expiry_secs;
+        let message = Outbound {
+            topic: publish.topic,
+            payload: publish.payload,
+            properties: handed_on(&publish.properties, &mut scratch.properties),
+            qos: if publish.qos == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+            retain: publish.retain,
+            expires_at: expiry.map(|s| self.inner.clock.now().plus(Duration::from_secs(u64::from(s)))),
+        };
+        let since = self.inner.committer.open();
+        let routed = self.inner.route(&self.space, &message, Some(&self.session), &mut scratch.targets);
+        let (code, gate) = match routed {
+            Ok(routed) if routed.durable => {
+                self.input.wants_commit = true;
+                (0, Gate::Commit { since, ticket: self.inner.committer.open() })
+            }
+            Ok(_) => (0, Gate::Open),
+            Err(_) => (Reason::QuotaExceeded.code(), Gate::Open),
+        };
+        if publish.qos > 0 {
+            self.replies.push_back(Reply::Publish { packet_id: publish.packet_id, code, gate });
+        }
+        Ok(())
+    }
+
+    fn on_service_request(&mut self, publish: &Publish<'_>) -> Result<Flow, EndReason> {
+        let request = ServiceRequest {
+            topic: publish.topic.into(),
+            payload: Bytes::copy_from_slice(publish.payload),
+            qos: if publish.qos == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+            protocol: if self.v5 { Protocol::V5 } else { Protocol::V311 },
+        };
+        let mut code = 0;
+        let mut gate = Gate::Service;
+        if self.services_running() >= limits::SERVICE_REQUESTS_IN_FLIGHT {
+            gate = Gate::Open;
+            match self.inner.hooks.overloaded(&self.principal, &request) {
+                Overload::Wait => return Ok(Flow::Hold),
+                Overload::Answered => {}
+                Overload::Refuse(nack) => code = nack.code(),
+            }
+        }
+        self.inner.counters.received.fetch_add(1, Ordering::Relaxed);
+        self.count_unacked(publish)?;
+        if gate == Gate::Service {
+            self.inner.counters.service_requests.fetch_add(1, Ordering::Relaxed);
+            let (hooks, principal) = (self.inner.hooks.clone(), self.principal.clone());
+            self.start_service(Box::pin(async move { hooks.service(&principal, request).await }));
+        }
+        self.replies.push_back(Reply::Publish { packet_id: publish.packet_id, code, gate });
+        Ok(Flow::Next)
+    }
+}

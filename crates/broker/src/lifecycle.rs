@@ -1,0 +1,227 @@
+//! Sessions begin, resume, are taken over, wait without a connection, and end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::broker::Inner;
+use crate::deliver::Outbound;
+use crate::hooks::{Connect, Principal, Protocol};
+use crate::link::{Link, ticks};
+use crate::session::{LastWill, Session, State};
+use crate::space::Space;
+use crate::{EndReason, Reason, topic};
+
+/// What a connection gets with its session.
+pub(crate) struct Attached {
+    pub(crate) session: Arc<Session>,
+    pub(crate) epoch: u64,
+    pub(crate) session_present: bool,
+    pub(crate) took_over: bool,
+    pub(crate) expiry_secs: u32,
+    /// Sent up to here; what follows is to be sent.
+    pub(crate) sent: u64,
+    /// What is sent again up to here carries DUP.
+    pub(crate) dup_until: u64,
+    /// The session is new in the store or gone from it: CONNACK after this batch (since, ticket).
+    pub(crate) commit: Option<(u64, u64)>,
+}
+
+impl Inner {
+    /// Gives the principal's session to a connection. Whoever had it before is disconnected with 0x8E.
+    pub(crate) fn attach(
+        &self,
+        space: &Arc<Space>,
+        principal: &Arc<Principal>,
+        link: &Arc<Link>,
+        connect: &Connect,
+        will: Option<LastWill>,
+    ) -> Attached {
+        let since = self.committer.open();
+        let now = self.clock.now();
+        let expiry_secs = connect.session_expiry_secs.min(self.config.session_expiry_max_secs);
+        let mut sessions = space.sessions.lock();
+        let session = sessions
+            .entry(principal.device.clone())
+            .or_insert_with(|| Session::new(space.tenant.clone(), principal.device.clone(), now))
+            .clone();
+        let mut state = session.lock();
+        drop(sessions);
+        let took_over = state.link.take().is_some_and(|old| {
+            old.end(EndReason::Server(Reason::SessionTakenOver));
+            true
+        });
+        // §3.1.2.5: a will whose delay has not passed is dropped when its session goes on.
+        let ends = connect.clean_start || state.expiry_secs == 0;
+        let old_will = state.will.take().filter(|w| ends || (took_over && w.delay_secs == 0));
+        let session_present = state.durable && !ends;
+        let mut wait = false;
+        if !session_present {
+            wait = self.end_state(space, &session, &mut state);
+            state.created_at = now;
+        }
+        let epoch = self.epochs.fetch_add(1, Ordering::Relaxed) + 1;
+        state.epoch = epoch;
+        state.link = Some(link.clone());
+        state.principal = Some(principal.clone());
+        state.expiry_secs = expiry_secs;
+        state.protocol = if connect.protocol == Protocol::V5 { 5 } else { 4 };
+        state.disconnected_at = None;
+        state.awaits_commit = false;
+        state.will = will.map(Box::new);
+        if session_present {
+            self.reauthorize(space, &session, &mut state, principal);
+            state.forget_queued();
+        }
+        if expiry_secs > 0 || state.durable {
+            wait |= !state.durable;
+            state.durable = true;
+            session.change(&mut state, &self.committer, |p| p.save = true);
+        }
+        let (sent, dup_until) = (state.acked_seq, state.sent_seq);
+        drop(state);
+        if let Some(will) = old_will {
+            self.publish_will(space, &session, &will);
+        }
+        let commit = wait.then(|| (since, self.committer.open()));
+        Attached { session, epoch, session_present, took_over, expiry_secs, sent, dup_until, commit }
+    }
+
+    /// Ends what a session held. Whether the store has to forget something.
+    fn end_state(&self, space: &Space, session: &Arc<Session>, state: &mut State) -> bool {
+        let was_durable = state.durable;
+        let subscriptions = state.wipe(&self.committer);
+        let mut router = space.router.write();
+        for subscription in subscriptions {
+            router.remove(&subscription.filter, session);
+        }
+        drop(router);
+        if was_durable {
+            session.change(state, &self.committer, |p| p.delete = true);
+        }
+        was_durable
+    }
+
+    /// Rights may have gone since a subscription was made.
+    fn reauthorize(&self, space: &Space, session: &Arc<Session>, state: &mut State, principal: &Principal) {
+        let (kept, lost): (Vec<_>, Vec<_>) = std::mem::take(&mut state.subscriptions)
+            .into_iter()
+            .partition(|s| self.hooks.authorize_subscribe(principal, &s.filter));
+        state.subscriptions = kept;
+        if lost.is_empty() {
+            return;
+        }
+        let mut router = space.router.write();
+        for subscription in &lost {
+            router.remove(&subscription.filter, session);
+        }
+        drop(router);
+        session.change(state, &self.committer, |p| p.subscriptions.extend(lost.into_iter().map(|s| (s.filter, None))));
+    }
+
+    /// A connection is over. False if the session has gone to another connection or is gone.
+    pub(crate) fn detach(
+        &self,
+        space: &Arc<Space>,
+        session: &Arc<Session>,
+        epoch: u64,
+        keep_will: bool,
+        expiry_secs: Option<u32>,
+    ) -> bool {
+        let mut sessions = space.sessions.lock();
+        let mut state = session.lock();
+        if state.epoch != epoch {
+            return false;
+        }
+        state.link = None;
+        state.outbox = std::collections::VecDeque::new();
+        state.outbox_bytes = 0;
+        if let Some(secs) = expiry_secs {
+            state.expiry_secs = secs.min(self.config.session_expiry_max_secs);
+        }
+        let now = self.now_tick();
+        let mut will = state.will.take().filter(|_| keep_will);
+        if state.durable && state.expiry_secs > 0 {
+            state.disconnected_at = Some(self.clock.now());
+            session.change(&mut state, &self.committer, |p| p.save = true);
+            self.timers.add(now + seconds(state.expiry_secs), session, epoch);
+            if let Some(delayed) = will.take_if(|w| w.delay_secs > 0) {
+                self.timers.add(now + seconds(delayed.delay_secs.min(state.expiry_secs)), session, epoch);
+                state.will = Some(delayed);
+            }
+        } else {
+            sessions.remove(&session.client);
+            self.end_state(space, session, &mut state);
+        }
+        drop(state);
+        drop(sessions);
+        if let Some(will) = will {
+            self.publish_will(space, session, &will);
+        }
+        true
+    }
+
+    /// A timer of a session without a connection has come: its will is due, or its end.
+    pub(crate) fn session_due(&self, space: &Arc<Space>, session: &Arc<Session>, epoch: u64) {
+        let mut sessions = space.sessions.lock();
+        let mut state = session.lock();
+        if state.epoch != epoch || state.link.is_some() {
+            return;
+        }
+        let will = state.will.take();
+        let since = state.disconnected_at.unwrap_or_default();
+        if self.clock.now().since(since) >= Duration::from_secs(u64::from(state.expiry_secs)) {
+            sessions.remove(&session.client);
+            self.end_state(space, session, &mut state);
+        } else if will.is_none() {
+            // The time of day has been set back.
+            let left = Duration::from_secs(u64::from(state.expiry_secs)).saturating_sub(self.clock.now().since(since));
+            self.timers.add(self.now_tick() + ticks(left).max(1), session, epoch);
+        }
+        drop(state);
+        drop(sessions);
+        if let Some(will) = will {
+            self.publish_will(space, session, &will);
+        }
+    }
+
+    /// Ends a connection, if there is one, and removes the session whatever it holds. The batch that makes it so.
+    pub(crate) fn forget_session(&self, space: &Arc<Space>, session: &Arc<Session>) -> (u64, u64) {
+        let since = self.committer.open();
+        let mut sessions = space.sessions.lock();
+        let mut state = session.lock();
+        if let Some(link) = state.link.take() {
+            link.end(EndReason::Server(Reason::AdministrativeAction));
+        }
+        state.epoch = 0;
+        state.will = None;
+        sessions.remove(&session.client);
+        self.end_state(space, session, &mut state);
+        (since, self.committer.open())
+    }
+
+    /// The will was authorised when its connection began.
+    fn publish_will(&self, space: &Space, session: &Arc<Session>, will: &LastWill) {
+        if !topic::valid_name(&will.topic) {
+            return;
+        }
+        let expires_at = will.expiry_secs.map(|s| self.clock.now().plus(Duration::from_secs(u64::from(s))));
+        let message = Outbound {
+            topic: &will.topic,
+            payload: &will.payload,
+            properties: &will.properties,
+            qos: will.qos,
+            retain: will.retain,
+            expires_at,
+        };
+        match self.route(space, &message, Some(session), &mut Vec::new()) {
+            Ok(routed) if routed.durable => self.committer.want(None),
+            Ok(_) => {}
+            Err(refused) => tracing::info!(tenant = %space.tenant, client = %session.client, ?refused, "will refused"),
+        }
+    }
+}
+
+fn seconds(secs: u32) -> u32 {
+    ticks(Duration::from_secs(u64::from(secs)))
+}
