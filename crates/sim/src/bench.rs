@@ -10,7 +10,7 @@ mod figures;
 mod fleet;
 mod idle;
 mod load;
-mod mosquitto;
+pub(crate) mod mosquitto;
 mod postgres;
 mod progress;
 mod publish;

@@ -163,3 +163,6 @@ impl Device {
 async fn wait(span: Duration, stop: &CancellationToken) {
     let _which = tokio::time::timeout(span, stop.cancelled()).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,11 @@ impl DeviceKey {
         Ok(params.serialize_request(&self.0).context("signing the request")?.der().to_vec())
     }
 
+    #[cfg(test)]
+    pub(crate) fn from_pair(pair: KeyPair) -> Self {
+        Self(pair)
+    }
+
     pub fn certified(self, device: DeviceId, certificate: CertificateDer<'static>) -> Identity {
         Identity { device, certificate, key: self.0 }
     }

@@ -11,7 +11,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::ClientConfig;
-use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -27,7 +27,7 @@ pub(crate) struct Mosquitto {
     pub(crate) pid: u32,
     child: Child,
     issuer: Issuer<'static, KeyPair>,
-    trust: Trust,
+    pub(crate) trust: Trust,
     _folder: TempDir,
 }
 
@@ -61,10 +61,20 @@ impl Mosquitto {
 
     /// TLS of a client that is called `name`.
     pub(crate) fn client(&self, name: &str) -> anyhow::Result<Arc<ClientConfig>> {
-        let key = KeyPair::generate()?;
-        let certificate = leaf(name, ExtendedKeyUsagePurpose::ClientAuth)?.signed_by(&key, &self.issuer)?;
+        let (certificate, key) = self.issue(name, ExtendedKeyUsagePurpose::ClientAuth)?;
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-        self.trust.with_certificate(vec![certificate.der().clone()], key.into(), &[])
+        self.trust.with_certificate(vec![certificate], key.into(), &[])
+    }
+
+    /// A certificate of its CA with the key.
+    pub(crate) fn issue(
+        &self,
+        name: &str,
+        purpose: ExtendedKeyUsagePurpose,
+    ) -> anyhow::Result<(CertificateDer<'static>, KeyPair)> {
+        let key = KeyPair::generate()?;
+        let certificate = leaf(name, purpose)?.signed_by(&key, &self.issuer)?;
+        Ok((certificate.der().clone(), key))
     }
 
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
