@@ -12,7 +12,7 @@ use crate::sql::{Bulk, Column, FromRow, Param, Row, Sql};
 #[derive(Debug)]
 pub(crate) enum Link {
     Sqlite(SqliteLink),
-    Postgres(PgLink),
+    Postgres(Box<PgLink>),
 }
 
 /// What the unit left behind for whoever commits it.

@@ -15,6 +15,8 @@ mod migrate;
 mod nouns;
 mod sql;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tx;
 
 pub use error::{OpenError, StoreError, StoreErrorKind};

@@ -97,7 +97,7 @@ impl PostgresEngine {
         E: From<StoreError>,
     {
         let client = self.client().await.map_err(|error| error.during(op))?;
-        let link = Link::Postgres(PgLink::new(client, begin));
+        let link = Link::Postgres(Box::new(PgLink::new(client, begin)));
         // Breaking off drops the link within, and with it the connection.
         let limited = tokio::time::timeout(UNIT, async move {
             let (link, effects, result) = run_unit::<S, F, T, E>(link, op, key, work).await;

@@ -14,7 +14,7 @@ use crate::engine::{Scoped, run_unit};
 
 #[derive(Debug)]
 pub(crate) struct Readers {
-    free: Arc<Mutex<Vec<Box<Connection>>>>,
+    free: Arc<Mutex<Vec<Connection>>>,
     /// As many permits as connections.
     permits: Arc<Semaphore>,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Readers {
 impl Readers {
     pub(crate) fn new(connections: Vec<Connection>) -> Self {
         let permits = Arc::new(Semaphore::new(connections.len()));
-        Self { free: Arc::new(Mutex::new(connections.into_iter().map(Box::new).collect())), permits }
+        Self { free: Arc::new(Mutex::new(connections)), permits }
     }
 
     /// Runs a unit on one snapshot of the database. Writing fails.
@@ -39,8 +39,8 @@ impl Readers {
         let reading = tokio::task::spawn_blocking(move || {
             let connection = free.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = connection.expect("there are as many connections as permits");
-            let (connection, result) = snapshot::<S, F, T, E>(connection, op, key, work);
-            free.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            let (connection, result) = snapshot::<S, F, T, E>(Box::new(connection), op, key, work);
+            free.lock().unwrap_or_else(PoisonError::into_inner).push(*connection);
             drop(permit);
             result
         });

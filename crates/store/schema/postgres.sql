@@ -1,0 +1,422 @@
+-- Made from the migrations, to be read; `migrations/postgres/` is what is applied.
+
+CREATE TABLE api_token (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    role text COLLATE "C" NOT NULL,
+    hash bytea NOT NULL,
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    expires_at bigint,
+    last_used_at bigint,
+    revoked_at bigint,
+    CONSTRAINT api_token_pkey PRIMARY KEY (tenant_id, id),
+    CONSTRAINT api_token_hash_key UNIQUE (hash)
+);
+
+ALTER TABLE api_token ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE api_token FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON api_token USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE artifact (
+    tenant_id text COLLATE "C" NOT NULL,
+    sha256 text COLLATE "C" NOT NULL,
+    size bigint NOT NULL,
+    created_at bigint NOT NULL,
+    CONSTRAINT artifact_pkey PRIMARY KEY (tenant_id, sha256)
+);
+
+ALTER TABLE artifact ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE artifact FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON artifact USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE authority (
+    tenant_id text COLLATE "C" NOT NULL,
+    fingerprint text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    der bytea NOT NULL,
+    key_purpose text COLLATE "C" NOT NULL,
+    not_after bigint NOT NULL,
+    created_at bigint NOT NULL,
+    CONSTRAINT authority_pkey PRIMARY KEY (tenant_id, fingerprint)
+);
+
+ALTER TABLE authority ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE authority FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON authority USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE certificate (
+    tenant_id text COLLATE "C" NOT NULL,
+    serial text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    authority text COLLATE "C" NOT NULL,
+    fingerprint text COLLATE "C" NOT NULL,
+    request bytea NOT NULL,
+    not_before bigint NOT NULL,
+    not_after bigint NOT NULL,
+    der bytea NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    issued_at bigint NOT NULL,
+    proven_at bigint,
+    revoked_at bigint,
+    reason text COLLATE "C",
+    CONSTRAINT certificate_pkey PRIMARY KEY (tenant_id, serial),
+    CONSTRAINT certificate_fingerprint_key UNIQUE (fingerprint)
+);
+
+CREATE INDEX certificate_device ON public.certificate USING btree (tenant_id, device, issued_at);
+
+CREATE INDEX certificate_expiry ON public.certificate USING btree (tenant_id, not_after) WHERE (status = 'active'::text);
+
+ALTER TABLE certificate ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE certificate FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON certificate USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE deployment (
+    tenant_id text COLLATE "C" NOT NULL,
+    rollout text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    phase bigint NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    step text COLLATE "C",
+    hardware text COLLATE "C" NOT NULL,
+    from_version text COLLATE "C",
+    detail text COLLATE "C",
+    version bigint NOT NULL,
+    queued_at bigint NOT NULL,
+    started_at bigint,
+    updated_at bigint NOT NULL,
+    finished_at bigint,
+    CONSTRAINT deployment_pkey PRIMARY KEY (tenant_id, rollout, device, kind)
+);
+
+CREATE UNIQUE INDEX deployment_one_active ON public.deployment USING btree (tenant_id, device) WHERE (status = ANY (ARRAY['queued'::text, 'in_progress'::text]));
+
+CREATE INDEX deployment_rollout ON public.deployment USING btree (tenant_id, rollout, status);
+
+ALTER TABLE deployment ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE deployment FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON deployment USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE device (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    class text COLLATE "C" NOT NULL,
+    hardware text COLLATE "C" NOT NULL,
+    firmware text COLLATE "C",
+    status text COLLATE "C" NOT NULL,
+    owner text COLLATE "C",
+    environment text COLLATE "C",
+    site text COLLATE "C",
+    location text COLLATE "C",
+    parent text COLLATE "C",
+    endpoint text COLLATE "C",
+    tags text COLLATE "C" NOT NULL,
+    attributes text COLLATE "C" NOT NULL,
+    certificate_serial text COLLATE "C",
+    certificate_not_after bigint,
+    heartbeat_s bigint,
+    revision bigint NOT NULL,
+    provisioned_at bigint,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    CONSTRAINT device_pkey PRIMARY KEY (tenant_id, id)
+);
+
+ALTER TABLE device ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE device FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON device USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE device_presence (
+    tenant_id text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    online bigint NOT NULL,
+    last_seen bigint,
+    connected_at bigint,
+    disconnected_at bigint,
+    reason text COLLATE "C",
+    address text COLLATE "C",
+    CONSTRAINT device_presence_pkey PRIMARY KEY (tenant_id, device)
+) WITH (fillfactor=50);
+
+ALTER TABLE device_presence ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE device_presence FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON device_presence USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE enroll_token (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    hash bytea NOT NULL,
+    attempts bigint NOT NULL,
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    used_at bigint,
+    used_csr bytea,
+    revoked_at bigint,
+    CONSTRAINT enroll_token_pkey PRIMARY KEY (tenant_id, id),
+    CONSTRAINT enroll_token_hash_key UNIQUE (hash)
+);
+
+CREATE INDEX enroll_token_device ON public.enroll_token USING btree (tenant_id, device);
+
+ALTER TABLE enroll_token ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE enroll_token FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON enroll_token USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE idempotency (
+    tenant_id text COLLATE "C" NOT NULL,
+    principal text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    request_hash bytea NOT NULL,
+    response bytea NOT NULL,
+    created_at bigint NOT NULL,
+    CONSTRAINT idempotency_pkey PRIMARY KEY (tenant_id, principal, key)
+);
+
+CREATE INDEX idempotency_age ON public.idempotency USING btree (tenant_id, created_at);
+
+ALTER TABLE idempotency ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE idempotency FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON idempotency USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE installation (
+    key text COLLATE "C" NOT NULL,
+    value bytea NOT NULL,
+    CONSTRAINT installation_pkey PRIMARY KEY (key)
+);
+
+CREATE TABLE journal (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    tenant_id text COLLATE "C" NOT NULL,
+    at bigint NOT NULL,
+    actor_kind text COLLATE "C" NOT NULL,
+    actor text COLLATE "C" NOT NULL,
+    action text COLLATE "C" NOT NULL,
+    device text COLLATE "C",
+    subject text COLLATE "C",
+    outcome text COLLATE "C" NOT NULL,
+    severity text COLLATE "C" NOT NULL,
+    detail text COLLATE "C" NOT NULL,
+    request_id text COLLATE "C",
+    seq bigint,
+    chain bytea,
+    xid bigint DEFAULT ((pg_current_xact_id())::text)::bigint NOT NULL,
+    CONSTRAINT journal_pkey PRIMARY KEY (id)
+);
+
+CREATE INDEX journal_device ON public.journal USING btree (tenant_id, device, id) WHERE (device IS NOT NULL);
+
+CREATE UNIQUE INDEX journal_sealed ON public.journal USING btree (tenant_id, seq) WHERE (seq IS NOT NULL);
+
+CREATE INDEX journal_tail ON public.journal USING btree (tenant_id, xid, id);
+
+CREATE INDEX journal_tenant ON public.journal USING btree (tenant_id, id);
+
+CREATE INDEX journal_unsealed ON public.journal USING btree (tenant_id, id) WHERE (seq IS NULL);
+
+ALTER TABLE journal ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE journal FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON journal USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE mqtt_queue (
+    tenant_id text COLLATE "C" NOT NULL,
+    client text COLLATE "C" NOT NULL,
+    first_seq bigint NOT NULL,
+    last_seq bigint NOT NULL,
+    messages bytea NOT NULL,
+    CONSTRAINT mqtt_queue_pkey PRIMARY KEY (tenant_id, client, first_seq)
+);
+
+ALTER TABLE mqtt_queue ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE mqtt_queue FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON mqtt_queue USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE mqtt_retained (
+    tenant_id text COLLATE "C" NOT NULL,
+    topic text COLLATE "C" NOT NULL,
+    payload bytea NOT NULL,
+    qos bigint NOT NULL,
+    properties bytea,
+    stored_at bigint NOT NULL,
+    CONSTRAINT mqtt_retained_pkey PRIMARY KEY (tenant_id, topic)
+);
+
+ALTER TABLE mqtt_retained ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE mqtt_retained FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON mqtt_retained USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE mqtt_session (
+    tenant_id text COLLATE "C" NOT NULL,
+    client text COLLATE "C" NOT NULL,
+    expiry_s bigint NOT NULL,
+    disconnected_at bigint,
+    acked_seq bigint NOT NULL,
+    protocol bigint NOT NULL,
+    created_at bigint NOT NULL,
+    CONSTRAINT mqtt_session_pkey PRIMARY KEY (tenant_id, client)
+);
+
+ALTER TABLE mqtt_session ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE mqtt_session FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON mqtt_session USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE mqtt_subscription (
+    tenant_id text COLLATE "C" NOT NULL,
+    client text COLLATE "C" NOT NULL,
+    filter text COLLATE "C" NOT NULL,
+    qos bigint NOT NULL,
+    options bigint NOT NULL,
+    CONSTRAINT mqtt_subscription_pkey PRIMARY KEY (tenant_id, client, filter)
+);
+
+ALTER TABLE mqtt_subscription ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE mqtt_subscription FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON mqtt_subscription USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE release (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    version text COLLATE "C" NOT NULL,
+    signer text COLLATE "C" NOT NULL,
+    key_id text COLLATE "C" NOT NULL,
+    manifest bytea NOT NULL,
+    signature bytea NOT NULL,
+    created_at bigint NOT NULL,
+    revision bigint NOT NULL,
+    CONSTRAINT release_pkey PRIMARY KEY (tenant_id, id),
+    CONSTRAINT release_tenant_id_name_version_key UNIQUE (tenant_id, name, version)
+);
+
+ALTER TABLE release ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE release FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON release USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE rollout (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    release text COLLATE "C" NOT NULL,
+    selector text COLLATE "C" NOT NULL,
+    policy text COLLATE "C" NOT NULL,
+    state text COLLATE "C" NOT NULL,
+    phase bigint NOT NULL,
+    phase_started_at bigint,
+    gate_met_at bigint,
+    pause_reason text COLLATE "C",
+    target_count bigint NOT NULL,
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    revision bigint NOT NULL,
+    CONSTRAINT rollout_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE INDEX rollout_due ON public.rollout USING btree (tenant_id, id) WHERE (state = ANY (ARRAY['running'::text, 'rolling_back'::text]));
+
+ALTER TABLE rollout ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE rollout FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON rollout USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE sealed_key (
+    tenant_id text COLLATE "C" NOT NULL,
+    purpose text COLLATE "C" NOT NULL,
+    sealed bytea NOT NULL,
+    public bytea NOT NULL,
+    created_at bigint NOT NULL,
+    CONSTRAINT sealed_key_pkey PRIMARY KEY (tenant_id, purpose)
+);
+
+ALTER TABLE sealed_key ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE sealed_key FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON sealed_key USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE shadow (
+    tenant_id text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,
+    document text COLLATE "C" NOT NULL,
+    metadata text COLLATE "C" NOT NULL,
+    deleted_at bigint,
+    updated_at bigint NOT NULL,
+    CONSTRAINT shadow_pkey PRIMARY KEY (tenant_id, device, name)
+) WITH (fillfactor=80);
+
+ALTER TABLE shadow ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE shadow FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON shadow USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE signer (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    key_id text COLLATE "C" NOT NULL,
+    public_key bytea NOT NULL,
+    created_at bigint NOT NULL,
+    revoked_at bigint,
+    revision bigint NOT NULL,
+    CONSTRAINT signer_pkey PRIMARY KEY (tenant_id, id),
+    CONSTRAINT signer_tenant_id_key_id_key UNIQUE (tenant_id, key_id)
+);
+
+ALTER TABLE signer ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE signer FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON signer USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE tenant (
+    tenant_id text COLLATE "C" NOT NULL,
+    display_name text COLLATE "C" NOT NULL,
+    settings text COLLATE "C" NOT NULL,
+    revision bigint NOT NULL,
+    created_at bigint NOT NULL,
+    CONSTRAINT tenant_pkey PRIMARY KEY (tenant_id)
+);
+
+ALTER TABLE tenant ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE tenant FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON tenant USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));

@@ -1,0 +1,293 @@
+-- Made from the migrations, to be read; `migrations/sqlite/` is what is applied.
+
+CREATE TABLE api_token (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    last_used_at INTEGER,
+    revoked_at INTEGER,
+    PRIMARY KEY (tenant_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE artifact (
+    tenant_id TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, sha256)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE authority (
+    tenant_id TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    der BLOB NOT NULL,
+    key_purpose TEXT NOT NULL,
+    not_after INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, fingerprint)
+) STRICT;
+
+CREATE TABLE certificate (
+    tenant_id TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    device TEXT NOT NULL,
+    authority TEXT NOT NULL,
+    fingerprint TEXT NOT NULL UNIQUE,
+    request BLOB NOT NULL,
+    not_before INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
+    der BLOB NOT NULL,
+    status TEXT NOT NULL,
+    issued_at INTEGER NOT NULL,
+    proven_at INTEGER,
+    revoked_at INTEGER,
+    reason TEXT,
+    PRIMARY KEY (tenant_id, serial)
+) STRICT;
+
+CREATE INDEX certificate_device ON certificate (tenant_id, device, issued_at);
+
+CREATE INDEX certificate_expiry ON certificate (tenant_id, not_after) WHERE status = 'active';
+
+CREATE TABLE deployment (
+    tenant_id TEXT NOT NULL,
+    rollout TEXT NOT NULL,
+    device TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    phase INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    step TEXT,
+    hardware TEXT NOT NULL,
+    from_version TEXT,
+    detail TEXT,
+    version INTEGER NOT NULL,
+    queued_at INTEGER NOT NULL,
+    started_at INTEGER,
+    updated_at INTEGER NOT NULL,
+    finished_at INTEGER,
+    PRIMARY KEY (tenant_id, rollout, device, kind)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX deployment_one_active ON deployment (tenant_id, device) WHERE status IN ('queued', 'in_progress');
+
+CREATE INDEX deployment_rollout ON deployment (tenant_id, rollout, status);
+
+CREATE TABLE device (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    class TEXT NOT NULL,
+    hardware TEXT NOT NULL,
+    firmware TEXT,
+    status TEXT NOT NULL,
+    owner TEXT,
+    environment TEXT,
+    site TEXT,
+    location TEXT,
+    parent TEXT,
+    endpoint TEXT,
+    tags TEXT NOT NULL,
+    attributes TEXT NOT NULL,
+    certificate_serial TEXT,
+    certificate_not_after INTEGER,
+    heartbeat_s INTEGER,
+    revision INTEGER NOT NULL,
+    provisioned_at INTEGER,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
+CREATE TABLE device_presence (
+    tenant_id TEXT NOT NULL,
+    device TEXT NOT NULL,
+    online INTEGER NOT NULL,
+    last_seen INTEGER,
+    connected_at INTEGER,
+    disconnected_at INTEGER,
+    reason TEXT,
+    address TEXT,
+    PRIMARY KEY (tenant_id, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE enroll_token (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    device TEXT NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    attempts INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    used_at INTEGER,
+    used_csr BLOB,
+    revoked_at INTEGER,
+    PRIMARY KEY (tenant_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX enroll_token_device ON enroll_token (tenant_id, device);
+
+CREATE TABLE idempotency (
+    tenant_id TEXT NOT NULL,
+    principal TEXT NOT NULL,
+    key TEXT NOT NULL,
+    request_hash BLOB NOT NULL,
+    response BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, principal, key)
+) STRICT;
+
+CREATE INDEX idempotency_age ON idempotency (tenant_id, created_at);
+
+CREATE TABLE installation (
+    key TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE journal (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant_id TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    actor_kind TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    action TEXT NOT NULL,
+    device TEXT,
+    subject TEXT,
+    outcome TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    request_id TEXT,
+    seq INTEGER,
+    chain BLOB
+) STRICT;
+
+CREATE INDEX journal_device ON journal (tenant_id, device, id) WHERE device IS NOT NULL;
+
+CREATE UNIQUE INDEX journal_sealed ON journal (tenant_id, seq) WHERE seq IS NOT NULL;
+
+CREATE INDEX journal_tenant ON journal (tenant_id, id);
+
+CREATE INDEX journal_unsealed ON journal (tenant_id, id) WHERE seq IS NULL;
+
+CREATE TABLE mqtt_queue (
+    tenant_id TEXT NOT NULL,
+    client TEXT NOT NULL,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    messages BLOB NOT NULL,
+    PRIMARY KEY (tenant_id, client, first_seq)
+) STRICT;
+
+CREATE TABLE mqtt_retained (
+    tenant_id TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    qos INTEGER NOT NULL,
+    properties BLOB,
+    stored_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, topic)
+) STRICT;
+
+CREATE TABLE mqtt_session (
+    tenant_id TEXT NOT NULL,
+    client TEXT NOT NULL,
+    expiry_s INTEGER NOT NULL,
+    disconnected_at INTEGER,
+    acked_seq INTEGER NOT NULL,
+    protocol INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, client)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE mqtt_subscription (
+    tenant_id TEXT NOT NULL,
+    client TEXT NOT NULL,
+    filter TEXT NOT NULL,
+    qos INTEGER NOT NULL,
+    options INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, client, filter)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE release (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    signer TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    manifest BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id),
+    UNIQUE (tenant_id, name, version)
+) STRICT;
+
+CREATE TABLE rollout (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    release TEXT NOT NULL,
+    selector TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    state TEXT NOT NULL,
+    phase INTEGER NOT NULL,
+    phase_started_at INTEGER,
+    gate_met_at INTEGER,
+    pause_reason TEXT,
+    target_count INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
+CREATE INDEX rollout_due ON rollout (tenant_id, id) WHERE state IN ('running', 'rolling_back');
+
+CREATE TABLE sealed_key (
+    tenant_id TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    public BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, purpose)
+) STRICT;
+
+CREATE TABLE shadow (
+    tenant_id TEXT NOT NULL,
+    device TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    document TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    deleted_at INTEGER,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, device, name)
+) STRICT;
+
+CREATE TABLE signer (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    public_key BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id),
+    UNIQUE (tenant_id, key_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tenant (
+    tenant_id TEXT PRIMARY KEY,
+    display_name TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

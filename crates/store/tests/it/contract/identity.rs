@@ -1,0 +1,248 @@
+use fleetward_store::{ApiTokenRow, AuthorityRow, CertificateRow, EnrollTokenRow, SealedKeyRow, StoreErrorKind};
+
+use crate::support::{Fixture, at, device, token};
+
+fn authority(fingerprint: &str, secs: i64) -> AuthorityRow {
+    AuthorityRow {
+        fingerprint: fingerprint.into(),
+        kind: "issuing".into(),
+        der: vec![0x30, 0],
+        key_purpose: "issuing".into(),
+        not_after: at(secs + 100),
+        created_at: at(secs),
+    }
+}
+
+pub(crate) async fn keys_and_authorities(on: Fixture) {
+    let key = |byte: u8| SealedKeyRow {
+        purpose: "issuing".into(),
+        sealed: vec![byte; 40],
+        public: vec![byte],
+        created_at: at(1),
+    };
+    let (none, read, new, again, listed) = on
+        .write(move |tx| {
+            Box::pin(async move {
+                let none = tx.sealed_key("issuing").await?;
+                tx.put_sealed_key(&key(1)).await?;
+                tx.put_sealed_key(&key(2)).await?;
+                let new = tx.put_authority(&authority("aa", 1)).await?;
+                let again = tx.put_authority(&authority("aa", 1)).await?;
+                tx.put_authority(&authority("bb", 2)).await?;
+                Ok((none, tx.sealed_key("issuing").await?, new, again, tx.authorities().await?))
+            })
+        })
+        .await;
+    assert_eq!((none, read, new, again), (None, Some(key(2)), true, false));
+    assert_eq!(listed, [authority("bb", 2), authority("aa", 1)]);
+
+    let all = on
+        .system(move |tx| {
+            Box::pin(async move {
+                let own = tx.installation().await?;
+                own.put_authority(&AuthorityRow { kind: "root".into(), ..authority("rr", 0) }).await?;
+                own.put_sealed_key(&SealedKeyRow { purpose: "root".into(), ..key(3) }).await?;
+                assert_eq!(own.tenant(), None);
+                assert_eq!(own.sealed_key("issuing").await?, None);
+                tx.all_authorities().await
+            })
+        })
+        .await;
+    let seen: Vec<_> = all.iter().map(|line| (line.tenant.clone(), line.row.fingerprint.as_str())).collect();
+    assert_eq!(seen, [(None, "rr"), (Some(on.acme.clone()), "aa"), (Some(on.acme.clone()), "bb")]);
+}
+
+pub(crate) async fn api_tokens_live_and_end(on: Fixture) {
+    let row = |number: u32| ApiTokenRow {
+        id: token(number),
+        name: format!("token {number}"),
+        role: "operator".into(),
+        hash: vec![u8::try_from(number).expect("small"); 32],
+        created_by: "root".into(),
+        created_at: at(1),
+        expires_at: (number == 1).then(|| at(100)),
+        last_used_at: None,
+        revoked_at: None,
+    };
+    let outcome = on
+        .write(move |tx| {
+            Box::pin(async move {
+                tx.insert_api_token(&row(1)).await?;
+                tx.insert_api_token(&row(2)).await?;
+                let page = tx.api_tokens(Some(token(1)), 5).await?;
+                let touched =
+                    (tx.touch_api_token(token(1), at(50)).await?, tx.touch_api_token(token(1), at(40)).await?);
+                let revoked = (
+                    tx.revoke_api_token(token(1), at(60)).await?,
+                    tx.revoke_api_token(token(1), at(70)).await?,
+                    tx.revoke_api_token(token(9), at(70)).await?,
+                );
+                Ok((page, touched, revoked, tx.api_token(token(1)).await?))
+            })
+        })
+        .await;
+    let ended = ApiTokenRow { last_used_at: Some(at(50)), revoked_at: Some(at(60)), ..row(1) };
+    assert_eq!(outcome, (vec![row(2)], (true, false), (true, false, false), Some(ended.clone())));
+
+    let found = on
+        .system(|tx| {
+            Box::pin(async move {
+                let found = tx.api_token_by_hash(&[1; 32]).await?;
+                Ok((found, tx.api_token_by_hash(&[9; 32]).await?))
+            })
+        })
+        .await;
+    assert_eq!(found.0.map(|line| (line.tenant, line.row)), Some((Some(on.acme.clone()), ended)));
+    assert_eq!(found.1, None);
+
+    // The hash is unique across tenants.
+    let taken = on.store.write(&on.umbrella, "test", move |tx| {
+        Box::pin(async move { tx.insert_api_token(&ApiTokenRow { id: token(3), ..row(1) }).await })
+    });
+    assert_eq!(taken.await.expect_err("the hash is taken").kind, StoreErrorKind::Conflict);
+}
+
+pub(crate) async fn enroll_tokens_are_used_once(on: Fixture) {
+    let row = |number: u32, name: &str| EnrollTokenRow {
+        id: token(number),
+        device: device(name),
+        hash: vec![u8::try_from(number).expect("small"); 32],
+        attempts: 0,
+        created_by: "root".into(),
+        created_at: at(1),
+        expires_at: at(100),
+        used_at: None,
+        used_csr: None,
+        revoked_at: None,
+    };
+    let (attempts, uses, read, locked) = on
+        .write(move |tx| {
+            Box::pin(async move {
+                for (number, name) in [(1, "a"), (2, "a"), (3, "b")] {
+                    tx.insert_enroll_token(&row(number, name)).await?;
+                }
+                let attempts = (
+                    tx.count_enroll_attempt(token(1)).await?,
+                    tx.count_enroll_attempt(token(1)).await?,
+                    tx.count_enroll_attempt(token(9)).await?,
+                );
+                let uses = (
+                    tx.use_enroll_token(token(1), &[7; 32], at(5)).await?,
+                    tx.use_enroll_token(token(1), &[7; 32], at(6)).await?,
+                );
+                let read = tx.enroll_token(token(1)).await?;
+                Ok((attempts, uses, read, tx.enroll_token_for_update(token(1)).await?))
+            })
+        })
+        .await;
+    let used = EnrollTokenRow { attempts: 2, used_at: Some(at(5)), used_csr: Some(vec![7; 32]), ..row(1, "a") };
+    assert_eq!((attempts, uses), ((Some(1), Some(2), None), (true, false)));
+    assert_eq!((read, locked), (Some(used.clone()), Some(used.clone())));
+
+    let (of_a, all, revoked, of_device) = on
+        .write(move |tx| {
+            Box::pin(async move {
+                let of_a = tx.enroll_tokens(Some(&device("a")), None, 10).await?;
+                let all = tx.enroll_tokens(None, Some(token(1)), 10).await?;
+                let revoked =
+                    (tx.revoke_enroll_token(token(1), at(9)).await?, tx.revoke_enroll_token(token(3), at(9)).await?);
+                Ok((of_a, all, revoked, tx.revoke_enroll_tokens(&device("a"), at(9)).await?))
+            })
+        })
+        .await;
+    assert_eq!(of_a, [used, row(2, "a")]);
+    assert_eq!(all, [row(2, "a"), row(3, "b")]);
+    assert_eq!((revoked, of_device), ((false, true), 1));
+
+    let found = on.system(|tx| Box::pin(async move { tx.enroll_token_by_hash(&[3; 32]).await })).await;
+    assert_eq!(found.map(|line| (line.tenant, line.row.revoked_at)), Some((Some(on.acme.clone()), Some(at(9)))));
+}
+
+fn certificate(serial: &str, name: &str, secs: i64) -> CertificateRow {
+    CertificateRow {
+        serial: serial.into(),
+        device: device(name),
+        authority: "aa".into(),
+        fingerprint: format!("f{serial}"),
+        request: vec![1; 32],
+        not_before: at(secs),
+        not_after: at(secs + 1000),
+        der: vec![0x30, 1],
+        status: "issued".into(),
+        issued_at: at(secs),
+        proven_at: None,
+        revoked_at: None,
+        reason: None,
+    }
+}
+
+pub(crate) async fn certificates_live_and_end(on: Fixture) {
+    let (by_serial, by_fingerprint, by_request, listed) = on
+        .write(|tx| {
+            Box::pin(async move {
+                for (serial, name, secs) in [("01", "a", 1), ("02", "a", 2), ("03", "b", 3)] {
+                    tx.insert_certificate(&certificate(serial, name, secs)).await?;
+                }
+                Ok((
+                    tx.certificate("01").await?,
+                    tx.certificate_by_fingerprint("f02").await?,
+                    tx.certificate_by_request(&device("a"), &[1; 32]).await?,
+                    tx.certificates(&device("a"), 10).await?,
+                ))
+            })
+        })
+        .await;
+    assert_eq!(by_serial, Some(certificate("01", "a", 1)));
+    assert_eq!(by_fingerprint, Some(certificate("02", "a", 2)));
+    assert_eq!(by_request, Some(certificate("02", "a", 2)));
+    assert_eq!(listed, [certificate("02", "a", 2), certificate("01", "a", 1)]);
+
+    let (proven, superseded, soon, rest) = on
+        .write(|tx| {
+            Box::pin(async move {
+                let mut proven = Vec::new();
+                for serial in ["01", "02", "02", "03"] {
+                    proven.push(tx.prove_certificate(serial, at(10)).await?);
+                }
+                let soon = tx.expiring_certificates(at(2000), None, 2).await?;
+                let last = soon.last().map(|row| (row.not_after, row.serial.clone()));
+                let after = last.as_ref().map(|(end, serial)| (*end, serial.as_str()));
+                let rest = tx.expiring_certificates(at(2000), after, 2).await?;
+                Ok((proven, tx.supersede_certificates(&device("a"), "02", at(2)).await?, soon, rest))
+            })
+        })
+        .await;
+    let serials = |rows: &[CertificateRow]| rows.iter().map(|row| row.serial.clone()).collect::<Vec<_>>();
+    assert_eq!((proven, superseded), (vec![true, true, false, true], vec!["01".to_owned()]));
+    assert_eq!((serials(&soon), serials(&rest)), (vec!["01".to_owned(), "02".to_owned()], vec!["03".to_owned()]));
+
+    let (newer, unproven) = on
+        .write(|tx| {
+            Box::pin(async move {
+                for (serial, secs) in [("04", 4), ("05", 5)] {
+                    tx.insert_certificate(&certificate(serial, "c", secs)).await?;
+                }
+                let newer = tx.supersede_certificates(&device("c"), "04", at(4)).await?;
+                Ok((newer, tx.supersede_unproven(&device("c"), "05").await?))
+            })
+        })
+        .await;
+    assert_eq!((newer, unproven), (Vec::new(), vec!["04".to_owned()]));
+
+    let (one, mut all, again, read, by_request) = on
+        .write(|tx| {
+            Box::pin(async move {
+                let one = tx.revoke_certificate("03", "lost", at(20)).await?;
+                let all = tx.revoke_certificates(&device("a"), "stolen", at(21)).await?;
+                let again = tx.revoke_certificates(&device("a"), "stolen", at(22)).await?;
+                let by_request = tx.certificate_by_request(&device("a"), &[1; 32]).await?;
+                Ok((one, all, again, tx.certificate("02").await?, by_request))
+            })
+        })
+        .await;
+    all.sort();
+    assert_eq!((one, all, again, by_request), (true, vec!["01".to_owned(), "02".to_owned()], Vec::new(), None));
+    let read = read.expect("it is there");
+    assert_eq!((read.status.as_str(), read.proven_at, read.revoked_at), ("revoked", Some(at(10)), Some(at(21))));
+    assert_eq!(read.reason.as_deref(), Some("stolen"));
+}

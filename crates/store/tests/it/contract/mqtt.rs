@@ -1,0 +1,127 @@
+use fleetward_store::{QueueRow, QueueSize, RetainedRow, SessionRow, StoreErrorKind, SubscriptionRow};
+
+use crate::support::{Fixture, at};
+
+fn session(client: &str, expiry_s: u64) -> SessionRow {
+    SessionRow {
+        client: client.into(),
+        expiry_s,
+        disconnected_at: Some(at(5)),
+        acked_seq: 0,
+        protocol: 5,
+        created_at: at(1),
+    }
+}
+
+fn subscription(client: &str, filter: &str, qos: u32) -> SubscriptionRow {
+    SubscriptionRow { client: client.into(), filter: filter.into(), qos, options: 4 }
+}
+
+pub(crate) async fn sessions_outlive_connections(on: Fixture) {
+    let outcome = on
+        .write(|tx| {
+            Box::pin(async move {
+                tx.put_sessions(&[]).await?;
+                tx.put_sessions(&[session("a", 1), session("b", 2), session("a", 3)]).await?;
+                tx.put_subscription(&subscription("a", "x/#", 1)).await?;
+                tx.put_subscription(&subscription("a", "x/#", 0)).await?;
+                tx.put_subscription(&subscription("a", "y", 1)).await?;
+                let removed = (tx.remove_subscription("a", "y").await?, tx.remove_subscription("a", "y").await?);
+                Ok((tx.session("a").await?, tx.subscriptions("a").await?, removed))
+            })
+        })
+        .await;
+    assert_eq!(outcome, (Some(session("a", 3)), vec![subscription("a", "x/#", 0)], (true, false)));
+
+    let acme = on.acme.clone();
+    let (sessions, after_a, subscriptions, after) = on
+        .system(move |tx| {
+            Box::pin(async move {
+                Ok((
+                    tx.all_sessions(None, 10).await?,
+                    tx.all_sessions(Some((&acme, "a")), 10).await?,
+                    tx.all_subscriptions(None, 10).await?,
+                    tx.all_subscriptions(Some((&acme, "a", "x/#")), 10).await?,
+                ))
+            })
+        })
+        .await;
+    assert_eq!(sessions.iter().map(|line| line.row.client.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(after_a.len(), 1);
+    assert_eq!(subscriptions.first().map(|line| line.tenant.clone()), Some(Some(on.acme.clone())));
+    assert_eq!(after.len(), 0);
+
+    let gone = on
+        .write(|tx| {
+            Box::pin(async move {
+                let gone = (tx.delete_session("a").await?, tx.delete_session("a").await?);
+                Ok((gone, tx.subscriptions("a").await?))
+            })
+        })
+        .await;
+    assert_eq!(gone, ((true, false), Vec::new()));
+}
+
+fn chunk(client: &str, first_seq: u64, last_seq: u64) -> QueueRow {
+    QueueRow { client: client.into(), first_seq, last_seq, messages: vec![7; 100] }
+}
+
+pub(crate) async fn queues_are_appended_read_and_consumed(on: Fixture) {
+    let (size, from_4, empty) = on
+        .write(|tx| {
+            Box::pin(async move {
+                tx.put_sessions(&[session("a", 1)]).await?;
+                tx.append_queue(&[]).await?;
+                tx.append_queue(&[chunk("a", 1, 3), chunk("b", 1, 1), chunk("a", 4, 9)]).await?;
+                Ok((tx.queue_size("a").await?, tx.queue("a", 4, 10).await?, tx.queue_size("none").await?))
+            })
+        })
+        .await;
+    assert_eq!(size, QueueSize { rows: 2, bytes: 200, last_seq: 9 });
+    assert_eq!(from_4, [chunk("a", 4, 9)]);
+    assert_eq!(empty, QueueSize::default());
+
+    let (left, acked) = on
+        .write(|tx| {
+            Box::pin(async move {
+                tx.acknowledge_queue("a", 5).await?;
+                tx.acknowledge_queue("a", 2).await?;
+                Ok((tx.queue("a", 0, 10).await?, tx.session("a").await?.map(|row| row.acked_seq)))
+            })
+        })
+        .await;
+    assert_eq!((left, acked), (vec![chunk("a", 4, 9)], Some(5)));
+
+    let taken =
+        on.store.write(&on.acme, "test", |tx| Box::pin(async move { tx.append_queue(&[chunk("a", 4, 4)]).await }));
+    assert_eq!(taken.await.expect_err("the number is taken").kind, StoreErrorKind::Conflict);
+}
+
+pub(crate) async fn retained_messages(on: Fixture) {
+    let row = |topic: &str, byte: u8| RetainedRow {
+        topic: topic.into(),
+        payload: vec![byte],
+        qos: 1,
+        properties: (byte == 2).then(|| vec![1]),
+        stored_at: at(1),
+    };
+    let (all, under, page, gone, count) = on
+        .write(move |tx| {
+            Box::pin(async move {
+                for (topic, byte) in [("a/b", 1), ("a/b", 2), ("a/ü", 3), ("ab", 4), ("", 5)] {
+                    tx.put_retained(&row(topic, byte)).await?;
+                }
+                let all = tx.retained("", None, 10).await?;
+                let under = tx.retained("a/", None, 10).await?;
+                let page = tx.retained("a/", Some("a/b"), 10).await?;
+                let gone = (tx.delete_retained("a/b").await?, tx.delete_retained("a/b").await?);
+                Ok((all, under, page, gone, tx.count_retained().await?))
+            })
+        })
+        .await;
+    let topics = |rows: &[RetainedRow]| rows.iter().map(|row| row.topic.clone()).collect::<Vec<_>>();
+    assert_eq!(topics(&all), ["a/b", "a/ü", "ab"]);
+    assert_eq!(under.first(), Some(&row("a/b", 2)));
+    assert_eq!((topics(&under), topics(&page)), (vec!["a/b".to_owned(), "a/ü".to_owned()], vec!["a/ü".to_owned()]));
+    assert_eq!((gone, count), ((true, false), 3));
+}
