@@ -132,11 +132,27 @@ impl TenantTx {
         self.conn.execute(SQL, params![self.scope.key(), serial, at]).await.map(hit)
     }
 
-    /// The active ones of the device other than `but` become `superseded`; how many there were.
-    pub async fn supersede_certificates(&mut self, device: &DeviceId, but: &str) -> Result<u64, StoreError> {
+    /// Those of the device other than `but` that are in use or might come into it, and were issued up to `until`, become
+    /// `superseded`; their serial numbers.
+    pub async fn supersede_certificates(
+        &mut self,
+        device: &DeviceId,
+        but: &str,
+        until: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
         const SQL: &str = "UPDATE certificate SET status = 'superseded' \
-             WHERE tenant_id = $1 AND device = $2 AND serial <> $3 AND status = 'active'";
-        self.conn.execute(SQL, params![self.scope.key(), device, but]).await
+             WHERE tenant_id = $1 AND device = $2 AND serial <> $3 AND issued_at <= $4 \
+             AND status IN ('issued', 'active') RETURNING serial";
+        let serials: Vec<Serial> = self.conn.query(SQL, params![self.scope.key(), device, but, until]).await?;
+        Ok(serials.into_iter().map(|serial| serial.0).collect())
+    }
+
+    /// Those of the device other than `but` that it was never seen with become `superseded`; their serial numbers.
+    pub async fn supersede_unproven(&mut self, device: &DeviceId, but: &str) -> Result<Vec<String>, StoreError> {
+        const SQL: &str = "UPDATE certificate SET status = 'superseded' \
+             WHERE tenant_id = $1 AND device = $2 AND serial <> $3 AND status = 'issued' RETURNING serial";
+        let serials: Vec<Serial> = self.conn.query(SQL, params![self.scope.key(), device, but]).await?;
+        Ok(serials.into_iter().map(|serial| serial.0).collect())
     }
 
     /// `false` where there is no such certificate, or it was revoked before.
