@@ -68,10 +68,15 @@ pub const ASSIGNMENTS_PER_TICK: u32 = 1000;
 /// How long an answer is kept under its `Idempotency-Key`.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 3600);
 pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
-/// Enrolment: attempts of one address and of one token (burst, then a second).
+/// Enrolment: refused attempts of one address (burst, then a second), and of one token in all.
 pub const ENROLL_PER_ADDRESS_BURST: u32 = 20;
 pub const ENROLL_PER_ADDRESS_PER_SECOND: u32 = 5;
 pub const ENROLL_PER_TOKEN_ATTEMPTS: u32 = 20;
+/// Addresses whose refused attempts are counted each for itself; those beyond are counted together.
+pub const ENROLL_ADDRESSES: usize = 65_536;
+/// Refusals of devices that one tenant's journal takes (burst, then a minute); the rest are counted in the next one.
+pub const REFUSALS_JOURNALED_BURST: u32 = 30;
+pub const REFUSALS_JOURNALED_PER_MINUTE: u32 = 6;
 /// Failed sign-ins of one address (burst, then a minute).
 pub const AUTH_FAILURES_BURST: u32 = 20;
 pub const AUTH_FAILURES_PER_MINUTE: u32 = 20;

@@ -56,6 +56,25 @@ pub enum CsrError {
     OtherSubject,
 }
 
+impl CsrError {
+    /// A stable word for logs, metrics and the journal.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed => "csr-malformed",
+            Self::Key(_) => "csr-weak-key",
+            Self::Signature(_) => "csr-signature",
+            Self::Authority => "csr-authority",
+            Self::CriticalExtension(_) => "csr-critical-extension",
+            Self::RepeatedExtension(_) => "csr-repeated-extension",
+            Self::LongSubject => "csr-long-subject",
+            Self::Device => "csr-other-device",
+            Self::Tenant => "csr-other-tenant",
+            Self::AltName => "csr-alternative-name",
+            Self::OtherSubject => "csr-other-subject",
+        }
+    }
+}
+
 /// A request that may be certified, for a device yet to be checked.
 #[derive(Clone, Debug)]
 pub struct Csr {
