@@ -8,6 +8,7 @@
 pub mod api_tokens;
 pub mod authority;
 pub mod context;
+pub mod enroll;
 pub mod enroll_tokens;
 pub mod error;
 pub mod idempotency;
@@ -65,6 +66,7 @@ struct Inner {
     links: OnceLock<Arc<dyn DeviceLinks>>,
     presence: presence::Presences,
     authorities: authority::Authorities,
+    gate: enroll::Gate,
 }
 
 impl App {
@@ -85,6 +87,7 @@ impl App {
             links: OnceLock::new(),
             presence: presence::Presences::default(),
             authorities: authority::Authorities::default(),
+            gate: enroll::Gate::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -122,6 +125,10 @@ impl App {
 
     pub(crate) fn authorities(&self) -> &authority::Authorities {
         &self.inner.authorities
+    }
+
+    pub(crate) fn gate(&self) -> &enroll::Gate {
+        &self.inner.gate
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {

@@ -1,0 +1,72 @@
+//! Enrolment: how a device gets a certificate, renews it, and is let in with it.
+//!
+//! [`enroll_device`] takes a one-time token, [`reenroll_device`] the certificate in use; [`admit_device`] is asked by every
+//! door that a device with a certificate comes through. Each looks at the registry, not only at the certificate. A
+//! certificate is issued, then proven by its first use, and only then are older ones superseded: a device whose new
+//! certificate got lost on the way goes on with the old one.
+//!
+//! A request that comes again gets the same certificate. What is refused is journaled with its cause, within limits, and
+//! costs its address a part of its allowance; what succeeds costs nothing, since a factory sits behind one address.
+
+mod admission;
+mod first;
+mod gate;
+mod issue;
+mod refusal;
+mod renewal;
+
+use std::net::IpAddr;
+
+use fleetward_base::{DeviceId, RequestId, Secret, TenantId, Timestamp};
+use fleetward_store::CertificateRow;
+
+pub use admission::{Admitted, admit_device};
+pub use first::enroll_device;
+pub(crate) use gate::Gate;
+pub use renewal::reenroll_device;
+
+/// From where and under which id somebody tries.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    pub address: IpAddr,
+    pub request_id: RequestId,
+}
+
+/// A device's name and its one-time token.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub device: String,
+    pub token: Secret<String>,
+}
+
+/// A certificate that was issued, now or at an earlier time for the same request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolled {
+    pub tenant: TenantId,
+    pub device: DeviceId,
+    /// In DER.
+    pub certificate: Vec<u8>,
+    pub serial: String,
+    pub not_after: Timestamp,
+}
+
+impl Enrolled {
+    fn of(tenant: &TenantId, row: CertificateRow) -> Self {
+        let CertificateRow { device, der, serial, not_after, .. } = row;
+        Self { tenant: tenant.clone(), device, certificate: der, serial, not_after }
+    }
+}
+
+/// Where a certificate stands, as the store has it.
+mod standing {
+    /// Not seen in use yet.
+    pub(super) const ISSUED: &str = "issued";
+    /// Proven by its first use.
+    pub(super) const ACTIVE: &str = "active";
+    pub(super) const REVOKED: &str = "revoked";
+}
+
+/// Whether a certificate still counts.
+fn usable(row: &CertificateRow, now: Timestamp) -> bool {
+    matches!(row.status.as_str(), standing::ISSUED | standing::ACTIVE) && now <= row.not_after
+}

@@ -1,0 +1,89 @@
+//! Admission: a certificate was shown at a door; whose is it, and may that device come in?
+
+use fleetward_base::{DeviceId, TenantId, Timestamp};
+use fleetward_core::journal::Action;
+use fleetward_core::lifecycle;
+use fleetward_pki::Verified;
+use fleetward_store::{CertificateRow, TenantTx};
+use rustls_pki_types::CertificateDer;
+
+use super::refusal::{Fault, Refusal, Whose, settle};
+use super::{Attempt, issue, renewal, standing};
+use crate::error::Result;
+use crate::{App, Principal, authority};
+
+/// A device that may come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    pub tenant: TenantId,
+    pub device: DeviceId,
+    pub serial: String,
+    pub not_after: Timestamp,
+}
+
+impl Admitted {
+    pub fn principal(self) -> Principal {
+        Principal::Device { tenant: self.tenant, device: self.device, serial: self.serial }
+    }
+}
+
+/// Lets the device in that proved to hold `presented` in its TLS hand-shake, if its certificate and its record say that
+/// it may. The first time proves the certificate and supersedes older ones.
+///
+/// Ask on every new connection, and on every request of a connection that is kept: the hand-shake may be long past, and
+/// a resumed session never looked at the certificate at all.
+///
+/// # Errors
+/// `Unauthenticated` where it may not; the cause is journaled.
+pub async fn admit_device(app: &App, attempt: &Attempt, presented: &CertificateDer<'_>) -> Result<Admitted> {
+    let verified = match authority::trust(app).load().verify(presented, &[], app.now()) {
+        Ok(verified) => verified,
+        Err(error) => {
+            let fault = Refusal::credential(error.code(), "the certificate is not accepted");
+            return Err(settle(app, attempt, Action::DeviceConnectionRefused, Whose::default(), fault).await);
+        }
+    };
+    let whose = Whose {
+        tenant: Some(verified.tenant.clone()),
+        device: Some(verified.device.clone()),
+        token: None,
+        serial: Some(verified.serial.clone()),
+    };
+    match admit(app, attempt, verified).await {
+        Ok(admitted) => Ok(admitted),
+        Err(fault) => Err(settle(app, attempt, Action::DeviceConnectionRefused, whose, fault).await),
+    }
+}
+
+async fn admit(app: &App, attempt: &Attempt, verified: Verified) -> Result<Admitted, Fault> {
+    let (now, tenant, asked) = (app.now(), verified.tenant.clone(), verified.clone());
+    let row = app
+        .store()
+        .read(&tenant, "admit device", move |tx: &mut TenantTx| {
+            Box::pin(async move { standing_of(tx, &asked, now).await })
+        })
+        .await?;
+    if row.status == standing::ISSUED {
+        let (asked, request_id) = (verified.clone(), attempt.request_id);
+        app.store()
+            .write(&tenant, "prove certificate", move |tx: &mut TenantTx| {
+                Box::pin(async move {
+                    // Between the two it may have been revoked.
+                    let row = standing_of(tx, &asked, now).await?;
+                    issue::prove(tx, &row, request_id, now).await
+                })
+            })
+            .await?;
+    }
+    Ok(Admitted { tenant, device: verified.device, serial: verified.serial, not_after: verified.not_after })
+}
+
+async fn standing_of(tx: &mut TenantTx, verified: &Verified, now: Timestamp) -> Result<CertificateRow, Fault> {
+    let row = renewal::presented_row(tx, verified, now).await?;
+    let device = tx.device(&verified.device).await?;
+    let status = device.as_ref().and_then(|device| device.status.parse().ok());
+    if status.is_some_and(lifecycle::may_connect) {
+        return Ok(row);
+    }
+    Err(Refusal::credential("device-status", "the device may not connect"))
+}

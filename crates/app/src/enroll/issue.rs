@@ -1,0 +1,134 @@
+//! Making a certificate and keeping it: what first enrolment and renewal share.
+//!
+//! It is signed before the transaction that keeps it, so that the writer of the database never waits for a signature. One
+//! that the transaction then refuses was never seen by anybody.
+
+use std::time::Duration;
+
+use fleetward_base::{DeviceId, RequestId, TenantId, Timestamp};
+use fleetward_core::journal::{Action, Actor, Entry};
+use fleetward_core::lifecycle::{Status, Transition, decide};
+use fleetward_core::registry::{CertificateRef, Device};
+use fleetward_pki::leaf::{self, LeafError};
+use fleetward_pki::{Csr, Serial, Validity};
+use fleetward_store::{CertificateRow, TenantTx};
+use serde_json::json;
+
+use super::refusal::{Fault, Refusal};
+use super::standing;
+use crate::error::Error;
+use crate::journal::record;
+use crate::registry::{device_of, row_of};
+use crate::{App, authority};
+
+/// How long a device's certificate holds; an agent renews at two thirds of it.
+const LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// It begins this much before it is made, for devices whose clock is a little behind.
+const BACKDATE: Duration = Duration::from_secs(5 * 60);
+
+/// Signs a certificate of `device` for the request. It is nobody's until [`keep`] kept it.
+pub(super) async fn sign(app: &App, tenant: &TenantId, device: &DeviceId, csr: &Csr) -> Result<CertificateRow, Fault> {
+    let issuing = authority::issuing(app, tenant).await?;
+    let now = app.now();
+    let validity = Validity { not_before: now.minus(BACKDATE), not_after: now.plus(LIFE) };
+    let serial = Serial::generate(app.rng().as_ref());
+    let issued = match leaf::issue(&issuing.issuer()?, tenant, device, csr, serial, validity) {
+        Ok(issued) => issued,
+        Err(LeafError::Request(error)) => return Err(error.into()),
+        Err(LeafError::Issue(error)) => return Err(Error::internal(error).into()),
+    };
+    Ok(CertificateRow {
+        serial: issued.serial.to_string(),
+        device: device.clone(),
+        authority: issuing.certificate.fingerprint(),
+        fingerprint: issued.fingerprint,
+        request: csr.request_hash(tenant).to_vec(),
+        not_before: issued.validity.not_before,
+        not_after: issued.validity.not_after,
+        der: issued.der,
+        status: standing::ISSUED.to_owned(),
+        issued_at: now,
+        proven_at: None,
+        revoked_at: None,
+        reason: None,
+    })
+}
+
+/// The device's record, made where there is none yet, held until the transaction ends.
+pub(super) async fn device_for_enrolment(
+    tx: &mut TenantTx,
+    id: &DeviceId,
+    request_id: RequestId,
+    now: Timestamp,
+) -> Result<Device, Fault> {
+    if let Some(row) = tx.device_for_update(id).await? {
+        return Ok(device_of(row)?);
+    }
+    let device = Device::new(id.clone(), now);
+    tx.insert_device(&row_of(&device)?).await?;
+    let entry = Entry::done(now, Actor::device(id), Action::DeviceCreated).device(id).request(Some(request_id));
+    record(tx, &entry.detail(json!({ "by": "enrolment" }))).await?;
+    Ok(device)
+}
+
+/// Keeps a certificate that was signed: its row, the device's record, and the journal.
+pub(super) async fn keep(
+    tx: &mut TenantTx,
+    before: &Device,
+    row: &CertificateRow,
+    mut entry: Entry,
+) -> Result<(), Fault> {
+    let status = decide(before.status, Transition::Enroll).map_err(|refused| {
+        Fault::Refused(Refusal { cause: "device-status", error: Error::conflict("life-cycle", refused.to_string()) })
+    })?;
+    tx.insert_certificate(row).await?;
+    let certificate = Some(CertificateRef { serial: row.serial.clone(), not_after: row.not_after });
+    let after = Device {
+        status,
+        certificate,
+        provisioned_at: before.provisioned_at.or(Some(row.issued_at)),
+        revision: before.revision + 1,
+        updated_at: row.issued_at,
+        ..before.clone()
+    };
+    if !tx.update_device(&row_of(&after)?, before.revision).await? {
+        return Err(Error::conflict("device-changed", "the device's record changed meanwhile").into());
+    }
+    if let Some(detail) = entry.detail.as_object_mut() {
+        detail.insert("serial".to_owned(), json!(row.serial));
+        detail.insert("not_after".to_owned(), json!(row.not_after));
+        if status != before.status {
+            detail.insert("from".to_owned(), json!(before.status.as_str()));
+            detail.insert("to".to_owned(), json!(status.as_str()));
+        }
+    }
+    record(tx, &entry.device(&before.id)).await?;
+    Ok(())
+}
+
+/// The device was seen with this certificate: those issued before it have served their time.
+pub(super) async fn prove(
+    tx: &mut TenantTx,
+    row: &CertificateRow,
+    request_id: RequestId,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    if !tx.prove_certificate(&row.serial, now).await? {
+        return Ok(());
+    }
+    let entry = |action, serial: &str| {
+        let actor = Actor::device(&row.device);
+        Entry::done(now, actor, action).device(&row.device).subject(serial).request(Some(request_id))
+    };
+    record(tx, &entry(Action::CertificateProven, &row.serial)).await?;
+    for serial in tx.supersede_certificates(&row.device, &row.serial, row.issued_at).await? {
+        let detail = json!({ "by": row.serial });
+        record(tx, &entry(Action::CertificateSuperseded, &serial).detail(detail)).await?;
+    }
+    Ok(())
+}
+
+/// Whether a device may be given a certificate for the one that it holds. Quarantine does not take a device's identity.
+pub(super) fn may_renew(status: Status) -> bool {
+    matches!(status, Status::Active | Status::Quarantined)
+}
