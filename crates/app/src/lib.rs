@@ -8,6 +8,7 @@
 pub mod api_tokens;
 pub mod authority;
 pub mod context;
+pub mod deployments;
 pub mod enroll;
 pub mod enroll_tokens;
 pub mod error;
@@ -16,8 +17,11 @@ pub mod journal;
 pub mod links;
 pub mod peer;
 pub mod presence;
+pub mod reconcile;
 pub mod registry;
+pub mod rollouts;
 pub mod setup;
+pub mod shadow;
 pub mod tenants;
 pub mod token;
 
@@ -65,6 +69,8 @@ struct Inner {
     settings: OnceLock<Settings>,
     links: OnceLock<Arc<dyn DeviceLinks>>,
     presence: presence::Presences,
+    shadow_turns: shadow::Turns,
+    signals: reconcile::Signals,
     authorities: authority::Authorities,
     gate: enroll::Gate,
 }
@@ -86,6 +92,8 @@ impl App {
             settings: OnceLock::new(),
             links: OnceLock::new(),
             presence: presence::Presences::default(),
+            shadow_turns: shadow::Turns::default(),
+            signals: reconcile::Signals::default(),
             authorities: authority::Authorities::default(),
             gate: enroll::Gate::default(),
         };
@@ -121,6 +129,14 @@ impl App {
 
     pub fn presence(&self) -> &presence::Presences {
         &self.inner.presence
+    }
+
+    pub(crate) fn shadow_turns(&self) -> &shadow::Turns {
+        &self.inner.shadow_turns
+    }
+
+    pub(crate) fn signals(&self) -> &reconcile::Signals {
+        &self.inner.signals
     }
 
     pub(crate) fn authorities(&self) -> &authority::Authorities {

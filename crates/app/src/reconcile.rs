@@ -1,0 +1,108 @@
+//! What the server does by itself: each reconciler wakes on a signal or a timer, takes no input, does a bounded piece of
+//! work on what it finds, and says what it did. What fails is found again at the next turn, so nothing is retried inside.
+
+pub mod expiry;
+pub mod rollouts;
+pub mod seals;
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::error::Result;
+use crate::{App, presence};
+
+/// How long a reconciler sleeps where nothing wakes it.
+const ROLLOUTS_EVERY: Duration = Duration::from_secs(1);
+const SEALS_EVERY: Duration = Duration::from_secs(1);
+const TRANSITIONS_EVERY: Duration = Duration::from_secs(1);
+const LAST_SEEN_EVERY: Duration = Duration::from_secs(30);
+const HEARTBEATS_EVERY: Duration = Duration::from_secs(10);
+const EXPIRY_EVERY: Duration = Duration::from_secs(60);
+
+/// Wakes reconcilers before their time.
+#[derive(Debug, Default)]
+pub struct Signals {
+    rollouts: Notify,
+}
+
+impl App {
+    /// Something happened that a rollout may go on from.
+    pub(crate) fn wake_rollouts(&self) {
+        self.signals().rollouts.notify_one();
+    }
+}
+
+/// Starts all reconcilers. They end when `stop` is cancelled, each after the piece of work that it is at.
+pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
+    let loading = app.clone();
+    let (app, stop, tracker) = (app.clone(), stop.clone(), tasks.clone());
+    tasks.spawn(async move {
+        if let Err(error) = presence::load(&loading).await {
+            tracing::error!(%error, "presence from before the start could not be read");
+        }
+        every(&tracker, &stop, &app, "rollouts", ROLLOUTS_EVERY, true, |app| async move {
+            rollouts::tick(&app).await.map(|status| status.is_worth_a_line().then(|| format!("{status:?}")))
+        });
+        every(&tracker, &stop, &app, "seals", SEALS_EVERY, false, |app| async move {
+            seals::seal(&app).await.map(|_| None)
+        });
+        every(&tracker, &stop, &app, "transitions", TRANSITIONS_EVERY, false, |app| async move {
+            presence::flush_transitions(&app).await.map(|_| None)
+        });
+        every(&tracker, &stop, &app, "last seen", LAST_SEEN_EVERY, false, |app| async move {
+            presence::flush(&app).await.map(|_| None)
+        });
+        every(&tracker, &stop, &app, "heartbeats", HEARTBEATS_EVERY, false, |app| async move {
+            let status = presence::look_at_heartbeats(&app).await?;
+            Ok((status != presence::HeartbeatStatus::default()).then(|| format!("{status:?}")))
+        });
+        every(&tracker, &stop, &app, "expiry", EXPIRY_EVERY, false, |app| async move {
+            expiry::expire(&app).await.map(|_| None)
+        });
+    });
+}
+
+/// Runs `work` again and again. What it says is logged; so is what fails, once until it works again.
+fn every<F, W>(
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    app: &App,
+    name: &'static str,
+    period: Duration,
+    woken: bool,
+    work: F,
+) where
+    F: Fn(App) -> W + Send + 'static,
+    W: Future<Output = Result<Option<String>>> + Send,
+{
+    let (app, stop) = (app.clone(), stop.clone());
+    tasks.spawn(async move {
+        let mut timer = tokio::time::interval(period);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = timer.tick() => {}
+                () = app.signals().rollouts.notified(), if woken => {}
+            }
+            match work(app.clone()).await {
+                Ok(said) => {
+                    failing = false;
+                    if let Some(said) = said {
+                        tracing::debug!(reconciler = name, "{said}");
+                    }
+                }
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::warn!(reconciler = name, %error, "failed; it is tried again");
+                }
+                Err(_) => {}
+            }
+        }
+    });
+}

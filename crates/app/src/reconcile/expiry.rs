@@ -1,0 +1,35 @@
+//! What is forgotten after its time. MQTT sessions are the broker's to expire, which knows when they ended.
+
+use fleetward_base::{TenantId, limits};
+
+use crate::App;
+use crate::error::{Error, Result};
+
+/// Forgets answers that were kept under an `Idempotency-Key` for long enough; how many.
+pub async fn expire(app: &App) -> Result<u64> {
+    let before = app.now().minus(limits::IDEMPOTENCY_TTL);
+    let mut forgotten = app
+        .store()
+        .system_write("expire answers", move |tx| {
+            Box::pin(async move { Ok::<_, Error>(tx.installation().await?.expire_idempotent_answers(before).await?) })
+        })
+        .await?;
+    let mut after: Option<TenantId> = None;
+    loop {
+        let from = after.take();
+        let tenants = app
+            .store()
+            .system_read("tenants", move |tx| {
+                Box::pin(async move { Ok::<_, Error>(tx.tenants(from.as_ref(), limits::PAGE_ROWS).await?) })
+            })
+            .await?;
+        let Some(last) = tenants.last() else { return Ok(forgotten) };
+        after = Some(last.id.clone());
+        for tenant in tenants {
+            let expire = app.write(&tenant.id, "expire answers", move |tx| {
+                Box::pin(async move { Ok(tx.expire_idempotent_answers(before).await?) })
+            });
+            forgotten += expire.await?;
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Between the shadow and its row.
+
+use fleetward_core::shadow::{Document, Sections};
+use fleetward_store::ShadowRow;
+
+use super::ShadowKey;
+use crate::error::{Error, Result};
+
+pub(super) fn document_of(row: ShadowRow) -> Result<Document> {
+    let sections = |text: &str| serde_json::from_str::<Sections>(text).map_err(Error::internal);
+    Ok(Document {
+        state: sections(&row.document)?,
+        metadata: sections(&row.metadata)?,
+        version: row.version,
+        updated_at: row.updated_at,
+        deleted_at: row.deleted_at,
+    })
+}
+
+pub(super) fn row_of(key: &ShadowKey, document: &Document) -> Result<ShadowRow> {
+    let text = |sections: &Sections| serde_json::to_string(sections).map_err(Error::internal);
+    Ok(ShadowRow {
+        device: key.device.clone(),
+        name: key.name.clone(),
+        version: document.version,
+        document: text(&document.state)?,
+        metadata: text(&document.metadata)?,
+        deleted_at: document.deleted_at,
+        updated_at: document.updated_at,
+    })
+}
