@@ -73,6 +73,7 @@ impl Server {
         }
         // Its own process group: Ctrl-C at the terminal is ours to handle, and we stop it in order.
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).kill_on_drop(true);
+        unconfigured(&mut command);
         let mut child = command.spawn().with_context(|| format!("starting {}", options.bin.display()))?;
         let pid = child.id().context("the server ended at once")?;
         let endpoints = wait_ready(&mut child, &ready, &log_path).await?;
@@ -166,6 +167,17 @@ async fn wait_ready(child: &mut Child, ready: &Path, log: &Path) -> anyhow::Resu
     match tokio::time::timeout(START, waiting).await {
         Ok(outcome) => outcome,
         Err(_) => anyhow::bail!("the server was not ready within {} s\n{}", START.as_secs(), tail(log)),
+    }
+}
+
+/// Takes out of a child's environment what configures our programs, so that it is what its arguments say. What it logs
+/// may still be chosen.
+pub fn unconfigured(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let ours = name.to_str().is_some_and(|name| name.starts_with("FLEETWARD_") && name != "FLEETWARD_LOG");
+        if ours {
+            command.env_remove(name);
+        }
     }
 }
 

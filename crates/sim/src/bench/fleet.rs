@@ -16,8 +16,6 @@ use crate::tls::ALPN_HTTP;
 
 /// Requests under way at once while a fleet is made.
 const AT_ONCE: usize = 48;
-/// Enrolments from one address: the server's burst, so that the fleet needs no exemption from its limit.
-const PER_ADDRESS: usize = 20;
 
 /// A device that may enrol.
 #[derive(Clone, Debug)]
@@ -55,7 +53,7 @@ pub(crate) async fn enroll(stage: &Stage, prefix: &str, count: usize) -> anyhow:
     let bar = progress::bar("enrolments", count);
     let door = stage.server.device_door()?;
     let tls = stage.server.trust.anonymous(&[ALPN_HTTP])?;
-    let groups = claims.chunks(PER_ADDRESS).enumerate();
+    let groups = claims.chunks(count.div_ceil(AT_ONCE).max(1)).enumerate();
     let fleet: Vec<Vec<Arc<Identity>>> = stream::iter(groups)
         .map(|(place, group)| {
             let (bar, door, tls) = (&bar, &door, &tls);

@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use super::cast::{BASELINE, Member, Tenant};
 use super::releases::Published;
 use crate::rest::Rest;
-use crate::server::{Endpoints, tail};
+use crate::server::{Endpoints, tail, unconfigured};
 
 /// How long an agent may take to end.
 const STOP: Duration = Duration::from_secs(10);
@@ -45,6 +45,8 @@ impl Agent {
         let folder = folder.join(member.id.as_str());
         let handlers = folder.join("handlers");
         std::fs::create_dir_all(&handlers)?;
+        // The agent runs nothing out of a folder that others could write to, whatever the umask is.
+        std::fs::set_permissions(&handlers, std::fs::Permissions::from_mode(0o755))?;
         write(&handlers.join("self-test"), SELF_TEST, 0o755)?;
         let token = rest.enroll_token(&tenant.id, &member.id, member.hardware).await?;
         write(&folder.join("token"), &token, 0o600)?;
@@ -72,6 +74,7 @@ impl Agent {
         let mut command = Command::new(&self.bin);
         command.arg("run").args(&self.arguments).process_group(0).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        unconfigured(&mut command);
         self.child = Some(command.spawn().with_context(|| format!("starting {}", self.bin.display()))?);
         Ok(())
     }
