@@ -101,7 +101,8 @@ impl Pool {
         Self { door, tls, idle: Mutex::new(Vec::new()) }
     }
 
-    /// As [`Connection::send`], on an idle connection or a new one.
+    /// As [`Connection::send`], on an idle connection or a new one. A reading request whose idle connection turns out to
+    /// be closed is sent again on a new one.
     pub async fn send(
         &self,
         method: Method,
@@ -109,10 +110,25 @@ impl Pool {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> anyhow::Result<Answer> {
-        let mut connection = match self.take() {
-            Some(open) => open,
-            None => Connection::open(&self.door, &self.tls, None).await?,
-        };
+        let body = body.into();
+        if let Some(connection) = self.take() {
+            match self.send_on(connection, method.clone(), path, headers, body.clone()).await {
+                Err(_closed) if method.is_safe() => {}
+                outcome => return outcome,
+            }
+        }
+        let connection = Connection::open(&self.door, &self.tls, None).await?;
+        self.send_on(connection, method, path, headers, body).await
+    }
+
+    async fn send_on(
+        &self,
+        mut connection: Connection,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> anyhow::Result<Answer> {
         let answer = connection.send(method, path, headers, body).await?;
         self.idle.lock().push(connection);
         Ok(answer)
