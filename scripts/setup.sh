@@ -44,7 +44,7 @@ venv() {
   rm -rf "$folder"
   mkdir -p "$folder"
   python3 -m venv "$folder"
-  "$folder/bin/pip" install --quiet --disable-pip-version-check -r "$list"
+  "$folder/bin/pip" install --quiet --disable-pip-version-check --use-pep517 -r "$list"
   printf '%s\n' "$stamp" >"$folder/stamp"
 }
 
