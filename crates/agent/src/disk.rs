@@ -32,6 +32,10 @@ pub trait Disk: Send + Sync {
     fn sync_folder(&self, folder: &str) -> io::Result<()>;
     /// Makes a folder and those above it, durably.
     fn make_folder(&self, folder: &str) -> io::Result<()>;
+    /// Bytes that still fit, where that can be known.
+    fn free(&self) -> Option<u64> {
+        None
+    }
     /// Names of the files in a folder, sorted; none where there is no such folder.
     fn list(&self, folder: &str) -> io::Result<Vec<String>>;
 }
@@ -151,6 +155,11 @@ impl Disk for Folder {
             self.sync_folder(above)?;
         }
         Ok(())
+    }
+
+    fn free(&self) -> Option<u64> {
+        let stat = rustix::fs::statvfs(&self.0).ok()?;
+        stat.f_bavail.checked_mul(stat.f_frsize)
     }
 
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {

@@ -42,7 +42,7 @@ pub enum Step {
     /// Ask for the next certificate, with the current one as proof of who asks.
     Renew { place: Slot, request: Vec<u8> },
     /// Connect with the certificate in this place; if the server accepts it, adopt it.
-    Prove(Credential),
+    Prove(Box<Credential>),
     /// Nothing before this moment.
     Rest { until: Timestamp },
 }
@@ -107,7 +107,7 @@ impl<'a> KeyStore<'a> {
         }
         let place = current.as_ref().map_or(Slot::A, |current| current.place.other());
         if let Ok(Some(candidate)) = self.credential(place) {
-            return Ok(Step::Prove(candidate));
+            return Ok(Step::Prove(Box::new(candidate)));
         }
         let Some(key) = self.key(place)? else { return Ok(Step::MakeKey(place)) };
         let key = SoftKey::from_pkcs8(key.expose()).map_err(|_bad| IdentityError::Key)?;

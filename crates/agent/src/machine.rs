@@ -14,7 +14,7 @@ mod accept;
 use fleetward_supply::{Artifact, Sha256, Signers};
 
 use crate::record::{Firmware, Job, OUTCOMES_KEPT, Outcome, Phase, Record, Slot, Source, Verdict};
-pub use accept::{Offer, Operation};
+pub use accept::{Content, Offer, Operation};
 
 /// Starts in a slot on trial before it is given up.
 pub const MAX_BOOTS: u32 = 3;

@@ -133,6 +133,11 @@ impl PartialImage {
         self.hasher.missing()
     }
 
+    /// Bytes of the whole image.
+    pub const fn total(&self) -> u64 {
+        self.image.size
+    }
+
     /// Forgets all bytes: the server gives the file from its beginning.
     ///
     /// # Errors

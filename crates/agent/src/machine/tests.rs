@@ -3,7 +3,6 @@ use fleetward_supply::{Manifest, SignedRelease, SigningKey};
 
 use super::*;
 use crate::record::Image;
-use accept::Content;
 
 fn key() -> SigningKey {
     SigningKey::generate(&SeededRng::new(7))

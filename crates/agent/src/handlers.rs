@@ -1,0 +1,286 @@
+//! The programs that may apply configuration: files of one directory, chosen by the owner of the device.
+//!
+//! A key of the shadow is a file's name and never more: no path, no argument, no shell. The file must lie in the directory
+//! itself (a link out of it is refused), belong to root or to the agent's user, and be writable for nobody else; so must the
+//! directory. Its value is JSON on standard input; the exit status says whether it was applied. Where any of this does not
+//! hold nothing runs.
+
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// Bytes of a handler's standard error that are looked at.
+const ERROR_BYTES: u64 = 4096;
+/// The name of the handler that tests a new image.
+pub const SELF_TEST: &str = "self-test";
+
+/// Why a handler did not run, or did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    #[error("there is no handler for it")]
+    Absent,
+    #[error("its name cannot be that of a handler")]
+    Name,
+    #[error("its handler is not to be trusted: {0}")]
+    Untrusted(&'static str),
+    #[error("its handler took longer than {} s", .0.as_secs())]
+    TimedOut(Duration),
+    #[error("its handler failed with {status}{detail}")]
+    Failed { status: ExitStatus, detail: String },
+    #[error("its handler could not run: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The directory of handlers. Without one, there are none.
+#[derive(Clone, Debug)]
+pub struct Handlers {
+    directory: Option<PathBuf>,
+    /// Where handlers run: the data folder.
+    work: PathBuf,
+    limit: Duration,
+}
+
+impl Handlers {
+    pub fn new(directory: Option<PathBuf>, work: PathBuf, limit: Duration) -> Self {
+        Self { directory, work, limit }
+    }
+
+    /// Finds the handler for a key.
+    ///
+    /// # Errors
+    /// Why there is none that may run.
+    pub fn find(&self, key: &str) -> Result<PathBuf, HandlerError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if key.is_empty() || key.len() > 64 || key.starts_with('.') || !key.chars().all(plain) {
+            return Err(HandlerError::Name);
+        }
+        let directory = self.directory.as_ref().ok_or(HandlerError::Absent)?.canonicalize()?;
+        check_owner(&directory)?;
+        let file = match directory.join(key).canonicalize() {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(HandlerError::Absent),
+            Err(error) => return Err(error.into()),
+        };
+        if file.parent() != Some(directory.as_path()) {
+            return Err(HandlerError::Untrusted("it is a link out of the directory of handlers"));
+        }
+        check_owner(&file)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(HandlerError::Untrusted("it is not a file"));
+        }
+        if metadata.permissions().mode() & 0o111 == 0 {
+            return Err(HandlerError::Untrusted("it is not executable"));
+        }
+        Ok(file)
+    }
+
+    /// Runs the handler for a key with this standard input and environment, and waits for its end.
+    ///
+    /// # Errors
+    /// Why it did not succeed. One that takes too long is ended, with all that it started.
+    pub async fn run(&self, key: &str, input: &[u8], environment: &[(&str, String)]) -> Result<(), HandlerError> {
+        let file = self.find(key)?;
+        let mut command = Command::new(file);
+        command
+            .current_dir(&self.work)
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("FLEETWARD_KEY", key)
+            .envs(environment.iter().map(|(name, value)| (*name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let mut child = spawn(&mut command).await?;
+        let group = child.id();
+        match timeout(self.limit, converse(&mut child, input)).await {
+            Ok(done) => {
+                let (status, detail) = done?;
+                if status.success() { Ok(()) } else { Err(HandlerError::Failed { status, detail }) }
+            }
+            Err(_elapsed) => {
+                end_group(group);
+                let _ended = child.wait().await;
+                Err(HandlerError::TimedOut(self.limit))
+            }
+        }
+    }
+}
+
+/// Starts a program; again, for a moment, where the file was written just now and is still open elsewhere.
+async fn spawn(command: &mut Command) -> io::Result<Child> {
+    for _ in 0..20 {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                let _waited = timeout(Duration::from_millis(10), std::future::pending::<()>()).await;
+            }
+            other => return other,
+        }
+    }
+    command.spawn()
+}
+
+/// Gives the input, reads what the handler has to say, and waits for its end.
+async fn converse(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus, String)> {
+    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+    let give = async {
+        if let Some(mut stdin) = stdin {
+            // A handler need not read its input.
+            let _unread = stdin.write_all(input).await;
+        }
+    };
+    let listen = async {
+        let mut said = Vec::new();
+        if let Some(mut stderr) = stderr {
+            let _cut = (&mut stderr).take(ERROR_BYTES).read_to_end(&mut said).await;
+            // What follows is read and thrown away, so that the handler does not stand still.
+            let _rest = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
+        }
+        said
+    };
+    let ((), said) = tokio::join!(give, listen);
+    let status = child.wait().await?;
+    let said = String::from_utf8_lossy(&said);
+    let line = said.lines().rev().find(|line| !line.trim().is_empty());
+    Ok((status, line.map(|line| format!(": {}", line.trim())).unwrap_or_default()))
+}
+
+fn end_group(group: Option<u32>) {
+    let group = group.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    if let Some(group) = group {
+        let _gone = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+}
+
+/// Only root or the agent's own user may be able to change it.
+fn check_owner(path: &Path) -> Result<(), HandlerError> {
+    let metadata = path.metadata()?;
+    let own = rustix::process::geteuid().as_raw();
+    if metadata.uid() != 0 && metadata.uid() != own {
+        return Err(HandlerError::Untrusted("it, or its directory, belongs to another user"));
+    }
+    if metadata.permissions().mode() & 0o022 != 0 {
+        return Err(HandlerError::Untrusted("others may write to it, or to its directory"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixture {
+        root: tempfile::TempDir,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            std::fs::create_dir(root.path().join("handlers")).unwrap();
+            let fixture = Self { root };
+            fixture.mode("handlers", 0o755);
+            fixture
+        }
+
+        fn mode(&self, path: &str, mode: u32) {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(self.root.path().join(path), permissions).unwrap();
+        }
+
+        fn script(&self, path: &str, body: &str) {
+            std::fs::write(self.root.path().join(path), format!("#!/bin/sh\n{body}\n")).unwrap();
+            self.mode(path, 0o755);
+        }
+
+        fn handlers(&self) -> Handlers {
+            let (directory, work) = (self.root.path().join("handlers"), self.root.path().to_owned());
+            Handlers::new(Some(directory), work, Duration::from_secs(20))
+        }
+    }
+
+    #[test]
+    fn names_that_are_more_than_names_are_refused() {
+        let fixture = Fixture::new();
+        fixture.script("outside", "true");
+        fixture.script("handlers/.hidden", "true");
+        let long = "x".repeat(65);
+        for name in ["", "../outside", "/bin/sh", "a/b", ".", "..", ".hidden", "a b", "a;b", "a\0b", "ä", &long] {
+            assert!(matches!(fixture.handlers().find(name), Err(HandlerError::Name)), "{name}");
+        }
+        assert!(matches!(fixture.handlers().find("none"), Err(HandlerError::Absent)));
+        let nowhere = Handlers::new(None, fixture.root.path().to_owned(), Duration::from_secs(1));
+        assert!(matches!(nowhere.find("led"), Err(HandlerError::Absent)));
+    }
+
+    #[test]
+    fn files_that_others_could_have_made_are_refused() {
+        let fixture = Fixture::new();
+        fixture.script("outside", "true");
+        std::os::unix::fs::symlink("../outside", fixture.root.path().join("handlers/escape")).unwrap();
+        fixture.script("handlers/group", "true");
+        fixture.mode("handlers/group", 0o775);
+        fixture.script("handlers/world", "true");
+        fixture.mode("handlers/world", 0o757);
+        fixture.script("handlers/plain", "true");
+        fixture.mode("handlers/plain", 0o644);
+        std::fs::create_dir(fixture.root.path().join("handlers/folder")).unwrap();
+        for name in ["escape", "group", "world", "plain", "folder"] {
+            assert!(matches!(fixture.handlers().find(name), Err(HandlerError::Untrusted(_))), "{name}");
+        }
+        fixture.script("handlers/good", "true");
+        std::os::unix::fs::symlink("good", fixture.root.path().join("handlers/alias")).unwrap();
+        assert!(fixture.handlers().find("good").is_ok() && fixture.handlers().find("alias").is_ok());
+        fixture.mode("handlers", 0o777);
+        assert!(matches!(fixture.handlers().find("good"), Err(HandlerError::Untrusted(_))), "the directory counts too");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_value_comes_in_and_the_exit_status_goes_out() {
+        let fixture = Fixture::new();
+        fixture.script(
+            "handlers/led",
+            r#"[ "$(cat)" = '{"on":true}' ] && [ "$A" = b ] && [ -z "$HOME" ] && [ "$FLEETWARD_KEY" = led ]"#,
+        );
+        fixture.script("handlers/fails", "echo first >&2; echo last words >&2; exit 3");
+        let handlers = fixture.handlers();
+        handlers.run("led", br#"{"on":true}"#, &[("A", "b".to_owned())]).await.unwrap();
+        let failed = handlers.run("fails", b"1", &[]).await.unwrap_err().to_string();
+        assert_eq!(failed, "its handler failed with exit status: 3: last words");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn one_that_takes_too_long_is_ended_with_its_children() {
+        let fixture = Fixture::new();
+        fixture.script("handlers/slow", "sleep 1000 & echo $! > pid; wait");
+        let handlers = Handlers { limit: Duration::from_millis(300), ..fixture.handlers() };
+        assert!(matches!(handlers.run("slow", b"1", &[]).await, Err(HandlerError::TimedOut(_))));
+        let child = std::fs::read_to_string(fixture.root.path().join("pid")).unwrap();
+        let stat = format!("/proc/{}/stat", child.trim());
+        let gone = || std::fs::read_to_string(&stat).map_or(true, |text| text.contains(") Z"));
+        for _ in 0..200 {
+            if gone() {
+                return;
+            }
+            let _waited = timeout(Duration::from_millis(10), std::future::pending::<()>()).await;
+        }
+        panic!("the child still runs");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn one_that_neither_reads_nor_stops_talking_does_not_hang_us() {
+        let fixture = Fixture::new();
+        fixture.script(
+            "handlers/deaf",
+            "exec 0<&-; i=0; while [ $i -lt 3000 ]; do echo noise noise noise >&2; i=$((i+1)); done",
+        );
+        fixture.handlers().run("deaf", &vec![b' '; 1024 * 1024], &[]).await.unwrap();
+    }
+}

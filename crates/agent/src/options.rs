@@ -1,0 +1,114 @@
+//! What the agent is told on its command line and in its environment.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The device agent: makes its key, enrols, connects, applies configuration and installs signed updates.
+#[derive(Debug, Parser)]
+#[command(name = "fleetward-agent", version, about, max_term_width = 100)]
+pub struct Options {
+    #[command(subcommand)]
+    pub command: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
+pub enum Verb {
+    /// Run until it is stopped. Logs go to standard error; FLEETWARD_LOG sets their level (error, warn, info, debug).
+    Run(RunOptions),
+    /// Show what the data folder says: slots, job, certificate, configuration.
+    Status(StatusOptions),
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct RunOptions {
+    /// The server's host name or address, as its certificate has it.
+    #[arg(long, env = "FLEETWARD_DEVICE_HOST", value_name = "HOST")]
+    pub server: String,
+    /// Port for enrolment.
+    #[arg(long, env = "FLEETWARD_DEVICE_PORT", value_name = "PORT", default_value_t = 8443)]
+    pub device_port: u16,
+    /// Port for MQTT.
+    #[arg(long, env = "FLEETWARD_MQTT_PORT", value_name = "PORT", default_value_t = 8883)]
+    pub mqtt_port: u16,
+    /// PEM file of the authority that the server's certificate must come from. No other is accepted.
+    #[arg(long, env = "FLEETWARD_CA_FILE", value_name = "FILE")]
+    pub ca: PathBuf,
+    /// This device's name.
+    #[arg(long, env = "FLEETWARD_DEVICE", value_name = "NAME", value_parser = parse_device)]
+    pub device: String,
+    /// This device's hardware revision; only artifacts made for it are installed.
+    #[arg(long, env = "FLEETWARD_HARDWARE", value_name = "REVISION")]
+    pub hardware: String,
+    /// The tenant, as the EST label; the server finds it by the token where this is not given.
+    #[arg(long, env = "FLEETWARD_TENANT", value_name = "NAME")]
+    pub tenant: Option<String>,
+    /// The one-time enrolment token. Other users of the machine can see a command line: prefer the file or the environment.
+    #[arg(long, env = "FLEETWARD_ENROLL_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// File with the one-time enrolment token; read when it is needed.
+    #[arg(long, env = "FLEETWARD_ENROLL_TOKEN_FILE", value_name = "FILE", conflicts_with = "token")]
+    pub token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: StatusOptions,
+    /// Directory of handlers: the executable file KEY applies the shadow key KEY, `self-test` tests a new image. Files and
+    /// directory must belong to root or to the agent's user and be writable for nobody else.
+    #[arg(long, env = "FLEETWARD_HANDLERS", value_name = "DIR")]
+    pub handlers: Option<PathBuf>,
+    /// Public key file (PEM), or a directory of `*.pem`, of those whose releases are accepted. Without it no update is.
+    #[arg(long, env = "FLEETWARD_SIGNERS", value_name = "PATH")]
+    pub signers: Option<PathBuf>,
+    /// The version that the device left the factory with; used when the data folder is made.
+    #[arg(long, env = "FLEETWARD_INITIAL_VERSION", value_name = "VERSION", default_value = "0")]
+    pub initial_version: String,
+    /// Seconds that a handler may take.
+    #[arg(long, env = "FLEETWARD_HANDLER_TIMEOUT", value_name = "SECONDS", default_value_t = 60)]
+    pub handler_timeout: u64,
+    /// Seconds within which a new image must reach the server, as part of its self-test.
+    #[arg(long, env = "FLEETWARD_REACH_TIMEOUT", value_name = "SECONDS", default_value_t = 120)]
+    pub reach_timeout: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct StatusOptions {
+    /// Folder for keys, slots and state.
+    #[arg(long, env = "FLEETWARD_AGENT_DATA", value_name = "DIR", default_value = "/var/lib/fleetward-agent")]
+    pub data_dir: PathBuf,
+}
+
+impl RunOptions {
+    pub const fn handler_limit(&self) -> Duration {
+        Duration::from_secs(self.handler_timeout)
+    }
+
+    pub const fn reach_limit(&self) -> Duration {
+        Duration::from_secs(self.reach_timeout)
+    }
+}
+
+fn parse_device(text: &str) -> Result<String, String> {
+    let id: fleetward_base::DeviceId = text.parse().map_err(|bad: fleetward_base::BadId| bad.to_string())?;
+    Ok(id.as_str().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn help_never_shows_a_secret_of_the_environment() {
+        let run = Options::command().find_subcommand("run").unwrap().clone();
+        let token = run.get_arguments().find(|arg| arg.get_id() == "token").unwrap();
+        assert!(token.is_hide_env_values_set());
+    }
+}
