@@ -1,1 +1,73 @@
-//! The enrolment door (EST).
+//! The enrolment door: EST (RFC 7030, with RFC 8951) on the devices' HTTP port.
+//!
+//! ```text
+//! [/PREFIX]/.well-known/est[/LABEL]/cacerts | simpleenroll | simplereenroll | csrattrs | serverkeygen | fullcmc
+//! ```
+//! The label is the tenant. Without one it is the tenant of the token or of the certificate, and the default tenant for
+//! `cacerts`. The door reads the request, calls one use case and writes the answer the way the client at the other end
+//! can read it ([`answer`]); what is decided is decided in `fleetward_app::enroll`. It refuses bodies above
+//! `limits::EST_BODY_BYTES` before it keeps them, and it makes no keys: `serverkeygen` would have the server know a
+//! device's private key.
+//!
+//! Another operation is a variant of [`target::Operation`] and a file beside `simpleenroll.rs`.
+
+mod answer;
+mod basic;
+mod body;
+mod cacerts;
+mod refusal;
+mod simpleenroll;
+mod simplereenroll;
+mod target;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use fleetward_app::{App, Peer};
+use http::{Method, StatusCode};
+
+use crate::refusal::Refusal;
+use crate::target::{Operation, Target};
+
+/// How many path segments may stand before `/.well-known`. strongSwan puts the path of its URL there.
+const PREFIX_SEGMENTS: [&str; 4] = ["", "/{p1}", "/{p1}/{p2}", "/{p1}/{p2}/{p3}"];
+
+/// The routes. Requests carry the [`Peer`] of their connection as an extension.
+pub fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for prefix in PREFIX_SEGMENTS {
+        router = router
+            .route(&format!("{prefix}/.well-known/est/{{op}}"), any(serve))
+            .route(&format!("{prefix}/.well-known/est/{{label}}/{{op}}"), any(serve));
+    }
+    router.with_state(app)
+}
+
+async fn serve(State(app): State<App>, request: Request) -> Response {
+    match dispatch(&app, request).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn dispatch(app: &App, request: Request) -> Result<Response, Refusal> {
+    let target = Target::of(request.uri().path()).ok_or_else(Refusal::not_found)?;
+    let allowed = match target.operation {
+        Operation::CaCerts | Operation::CsrAttrs => Method::GET,
+        _ => Method::POST,
+    };
+    if *request.method() != allowed {
+        return Err(Refusal::method(allowed));
+    }
+    let peer = request.extensions().get::<Peer>().cloned().ok_or_else(Refusal::without_peer)?;
+    match target.operation {
+        Operation::CaCerts => cacerts::handle(app, &target, &peer, request.headers()).await,
+        Operation::SimpleEnroll => simpleenroll::handle(app, &target, &peer, request).await,
+        Operation::SimpleReenroll => simplereenroll::handle(app, &target, &peer, request).await,
+        // Nothing in particular is asked of a request (RFC 7030 §4.5.2).
+        Operation::CsrAttrs => Ok(StatusCode::NO_CONTENT.into_response()),
+        Operation::ServerKeyGen => Err(Refusal::not_implemented("keys are made by the device that uses them")),
+        Operation::FullCmc => Err(Refusal::not_implemented("full CMC is not offered; use simpleenroll")),
+    }
+}

@@ -1,0 +1,21 @@
+//! `GET cacerts` (RFC 7030 §4.1): the authorities that a device is to trust. Anyone may ask.
+
+use axum::response::Response;
+use fleetward_app::{App, Peer, authority};
+use http::HeaderMap;
+
+use crate::answer;
+use crate::refusal::Refusal;
+use crate::target::Target;
+
+pub(crate) async fn handle(app: &App, target: &Target, peer: &Peer, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let own = || {
+        let verified = authority::trust(app).load().verify(peer.leaf()?, &[], app.now());
+        verified.ok().map(|verified| verified.tenant)
+    };
+    let default = app.settings()?.default_tenant.clone();
+    let tenant = target.label.clone().or_else(own).or(default);
+    let chain = authority::authority_chain(app, tenant.as_ref()).await?;
+    let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+    Ok(answer::certificates(headers, &chain))
+}
