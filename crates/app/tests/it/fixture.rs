@@ -14,7 +14,7 @@ pub(crate) struct Fixture {
     pub(crate) clock: Arc<ManualClock>,
     /// An administrator's context.
     pub(crate) admin: Ctx,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Fixture {
@@ -41,7 +41,12 @@ impl Fixture {
         for name in ["acme", "zenith"] {
             tenants::create_tenant(&app, &admin, tenant(name), None).await.expect("a tenant");
         }
-        Self { app, clock, admin, _dir: dir }
+        Self { app, clock, admin, dir }
+    }
+
+    /// Where everything is kept.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// A context of a token with `role` in a tenant.
