@@ -1,1 +1,55 @@
-//! The devices' MQTT door.
+//! The devices' MQTT door: who may connect, which topics are whose, and the services behind the reserved ones.
+//!
+//! The broker speaks MQTT and asks here. A connection is a device, known by its certificate and nothing else: its client
+//! id must be its name, and user name and password are ignored (AWS SDKs put telemetry there). What [`policy`] does not
+//! allow does not happen. Reserved topics are parsed by `wire`, answered by one use case each, and told back; `docs/topics.md`
+//! has the list. To add a family of topics: its parser in `wire`, a module here, its lines in [`policy`] and in that page.
+
+mod answer;
+mod hooks;
+mod jobs;
+mod links;
+pub mod policy;
+mod shadow;
+
+use std::sync::{Arc, OnceLock};
+
+use fleetward_app::{App, Ctx, Principal};
+use fleetward_broker::Broker;
+use tokio_util::task::TaskTracker;
+
+/// The rules and services of the devices' MQTT door.
+pub struct MqttHooks {
+    app: App,
+    broker: OnceLock<Broker>,
+    /// Work that a synchronous hook begins and does not wait for.
+    tasks: TaskTracker,
+}
+
+impl MqttHooks {
+    pub fn new(app: App) -> Self {
+        Self { app, broker: OnceLock::new(), tasks: TaskTracker::new() }
+    }
+
+    /// The broker that asks, known once it runs. From here on use cases reach connected devices. The first call counts.
+    pub fn connect(self: &Arc<Self>, broker: Broker) {
+        if self.broker.set(broker).is_ok() {
+            self.app.connect_links(Arc::clone(self) as Arc<dyn fleetward_app::DeviceLinks>);
+        }
+    }
+
+    fn ctx(&self, principal: &fleetward_broker::Principal) -> Ctx {
+        let principal = Principal::Device {
+            tenant: principal.tenant.clone(),
+            device: principal.device.clone(),
+            serial: principal.serial.to_string(),
+        };
+        Ctx { principal, request_id: self.app.new_request_id(), address: None, idempotency: None }
+    }
+}
+
+impl std::fmt::Debug for MqttHooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MqttHooks")
+    }
+}

@@ -1,0 +1,154 @@
+//! What the broker asks.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fleetward_app::Error;
+use fleetward_app::enroll::{Attempt, admit_device};
+use fleetward_app::presence::Arrival;
+use fleetward_app::shadow::{self, ShadowKey};
+use fleetward_base::{DeviceId, TenantId};
+use fleetward_broker::{
+    Connect, Connected, Disconnected, Hooks, Nack, Overload, Peer, Principal, Protocol, Refusal, ServiceRequest,
+};
+use fleetward_core::shadow::Refused;
+use fleetward_wire::aws::client_token;
+use fleetward_wire::aws::jobs::RejectCode;
+use fleetward_wire::aws::topic::{self, JobsPart, PREFIX, ShadowPart, Topic, What};
+use rustls_pki_types::CertificateDer;
+
+use crate::jobs::Reject;
+use crate::{MqttHooks, policy};
+
+#[async_trait]
+impl Hooks for MqttHooks {
+    async fn authenticate(&self, peer: &Peer, connect: &Connect) -> Result<Arc<Principal>, Refusal> {
+        let Some(leaf) = peer.certificates.first() else { return Err(Refusal::NotAuthorized) };
+        let attempt = Attempt { address: peer.address.ip(), request_id: self.app.new_request_id() };
+        let leaf = CertificateDer::from(leaf.as_slice());
+        let admitted = admit_device(&self.app, &attempt, &leaf).await.map_err(|error| match error {
+            Error::TooMany { .. } => Refusal::Busy,
+            Error::Unauthenticated { .. } | Error::NotFound { .. } | Error::Denied { .. } | Error::Untrusted { .. } => {
+                Refusal::NotAuthorized
+            }
+            error => {
+                tracing::warn!(%error, "a device could not be asked after");
+                Refusal::Unavailable
+            }
+        })?;
+        // An empty client id leaves the choice to the server, which has made it.
+        if !connect.client_id.is_empty() && connect.client_id != admitted.device.as_str() {
+            tracing::info!(device = %admitted.device, "refused: its client id is not its name");
+            return Err(Refusal::ClientId);
+        }
+        Ok(Arc::new(Principal {
+            tenant: admitted.tenant,
+            device: admitted.device,
+            serial: admitted.serial.into(),
+            valid_until: Some(admitted.not_after),
+        }))
+    }
+
+    fn authorize_publish(&self, principal: &Principal, topic: &str, retain: bool) -> bool {
+        policy::may_publish(principal.device.as_str(), topic, retain)
+    }
+
+    fn authorize_subscribe(&self, principal: &Principal, filter: &str) -> bool {
+        policy::may_subscribe(principal.device.as_str(), filter)
+    }
+
+    fn authorize_delivery(&self, principal: &Principal, topic: &str) -> bool {
+        policy::may_receive(principal.device.as_str(), topic)
+    }
+
+    fn owns(&self, topic: &str) -> bool {
+        topic.starts_with(PREFIX)
+    }
+
+    async fn service(&self, principal: &Arc<Principal>, request: ServiceRequest) -> Result<(), Nack> {
+        match request_of(principal, &request.topic)? {
+            What::Shadow { name, part: ShadowPart::Request(op) } => self.shadow(principal, name, op, &request).await,
+            What::Jobs(JobsPart::Request(op)) => self.jobs(principal, op, &request).await,
+            What::Shadow { .. } | What::Jobs(_) => return Err(Nack::NotAuthorized),
+        }
+        Ok(())
+    }
+
+    fn overloaded(&self, principal: &Arc<Principal>, request: &ServiceRequest) -> Overload {
+        let token = client_token(&request.payload);
+        match request_of(principal, &request.topic) {
+            Ok(What::Shadow { name, part: ShadowPart::Request(op) }) => {
+                self.reject_shadow(principal, name, op, &Refused::TooManyRequests, token);
+                Overload::Answered
+            }
+            Ok(What::Jobs(JobsPart::Request(op))) => {
+                let reject = Reject::new(RejectCode::RequestThrottled, "Too many requests at once");
+                self.reject_job(principal, op, reject, token);
+                Overload::Answered
+            }
+            Ok(_) => Overload::Refuse(Nack::NotAuthorized),
+            Err(nack) => Overload::Refuse(nack),
+        }
+    }
+
+    fn connected(&self, principal: &Arc<Principal>, connected: &Connected) {
+        let protocol = match connected.protocol {
+            Protocol::V311 => "mqtt-3.1.1",
+            Protocol::V5 => "mqtt-5",
+        };
+        let arrival = Arrival { epoch: connected.epoch, address: Some(connected.address.ip()), protocol };
+        self.app.presence().connected(&principal.tenant, &principal.device, self.app.now(), arrival);
+    }
+
+    fn disconnected(&self, principal: &Arc<Principal>, disconnected: &Disconnected) {
+        let (now, epoch, reason) = (self.app.now(), disconnected.epoch, disconnected.reason.as_str());
+        self.app.presence().disconnected(&principal.tenant, &principal.device, now, epoch, reason);
+    }
+
+    fn seen(&self, principal: &Arc<Principal>) {
+        self.app.presence().seen(&principal.tenant, &principal.device, self.app.now());
+    }
+
+    /// A device that asks for deltas gets the one that stands now, so that it need not report before it knows
+    /// (requirement S4).
+    fn subscribed(&self, principal: &Arc<Principal>, filters: &[Arc<str>]) {
+        for key in delta_keys(&principal.device, filters) {
+            let (app, tenant) = (self.app.clone(), principal.tenant.clone());
+            self.tasks.spawn(async move {
+                if let Err(error) = shadow::replay_delta(&app, &tenant, &key).await {
+                    tracing::warn!(device = %key.device, %error, "the delta could not be told again");
+                }
+            });
+        }
+    }
+
+    fn queue_full(&self, tenant: &TenantId, device: &DeviceId) {
+        tracing::warn!(%tenant, %device, "the queue of a session is full: new messages for it are refused");
+    }
+}
+
+/// What a request is about. [`Hooks::authorize_publish`] has let through only the device's own.
+fn request_of<'a>(principal: &Principal, topic: &'a str) -> Result<What<'a>, Nack> {
+    match topic::parse(topic) {
+        Some(topic) if topic.thing == principal.device.as_str() => Ok(topic.what),
+        Some(_) => Err(Nack::NotAuthorized),
+        None => Err(Nack::TopicInvalid),
+    }
+}
+
+/// Shadows whose deltas the filters ask for: the classic one by any filter that matches, a named one by its own topic.
+fn delta_keys(device: &DeviceId, filters: &[Arc<str>]) -> Vec<ShadowKey> {
+    let classic = Topic::shadow(device.as_str(), None, ShadowPart::Delta).to_string();
+    let mut keys = Vec::new();
+    if filters.iter().any(|filter| policy::matches(filter, &classic)) {
+        keys.push(ShadowKey::classic(device.clone()));
+    }
+    for filter in filters {
+        if let Some(Topic { what: What::Shadow { name: Some(name), part: ShadowPart::Delta }, .. }) =
+            topic::parse(filter)
+        {
+            keys.push(ShadowKey { device: device.clone(), name: name.to_owned() });
+        }
+    }
+    keys
+}

@@ -1,0 +1,58 @@
+//! From use cases to connected devices.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fleetward_app::{DeviceLinks, EndReason, deployments};
+use fleetward_base::{DeviceId, TenantId};
+use fleetward_broker::Reason;
+use fleetward_core::deployment::Status;
+use fleetward_wire::aws::jobs::{ExecutionAccepted, Notify, Pending};
+use fleetward_wire::aws::topic::{JobsPart, Topic};
+
+use crate::MqttHooks;
+use crate::answer::encode;
+use crate::jobs::{full, summary};
+
+#[async_trait]
+impl DeviceLinks for MqttHooks {
+    fn end_sessions(&self, tenant: &TenantId, device: &DeviceId, reason: EndReason) {
+        let reason = match reason {
+            EndReason::Administrative => Reason::AdministrativeAction,
+            EndReason::NotAuthorized => Reason::NotAuthorized,
+        };
+        if let Some(broker) = self.broker.get() {
+            broker.kick(tenant, device, reason);
+        }
+    }
+
+    async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes) {
+        MqttHooks::publish(self, tenant, &topic, &payload);
+    }
+
+    /// `notify` and `notify-next` with what is pending now. A device that is away asks when it is back.
+    async fn deployments_changed(&self, tenant: &TenantId, device: &DeviceId) {
+        if !self.broker.get().is_some_and(|broker| broker.connected(tenant, device)) {
+            return;
+        }
+        let next = match deployments::next_of(&self.app, tenant, device).await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::warn!(%tenant, %device, %error, "a device could not be told what is next");
+                return;
+            }
+        };
+        let timestamp = self.app.now().secs();
+        let mut jobs = Pending::default();
+        if let Some(job) = &next {
+            let list = if job.deployment.status == Status::Queued { &mut jobs.queued } else { &mut jobs.in_progress };
+            list.push(summary(&job.deployment));
+        }
+        let say = |part, body: &[u8]| {
+            MqttHooks::publish(self, tenant, &Topic::jobs(device.as_str(), part).to_string(), body);
+        };
+        say(JobsPart::Notify, &encode(&Notify { timestamp, jobs }));
+        let execution = next.map(|job| full(job, true));
+        let next = ExecutionAccepted { execution, timestamp, client_token: None };
+        say(JobsPart::NotifyNext, &encode(&next));
+    }
+}
