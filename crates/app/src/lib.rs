@@ -15,6 +15,7 @@ pub mod error;
 pub mod idempotency;
 pub mod journal;
 pub mod links;
+pub mod mqtt_sessions;
 pub mod peer;
 pub mod presence;
 pub mod reconcile;

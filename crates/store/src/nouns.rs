@@ -32,7 +32,7 @@ pub use idempotency::IdempotencyRow;
 pub use journal::{JournalEntry, JournalFilter, JournalRow, Seal};
 pub use keys::{AuthorityRow, SealedKeyRow};
 pub use metrics::Tally;
-pub use mqtt::{QueueRow, QueueSize, RetainedRow, SessionRow, SubscriptionRow};
+pub use mqtt::{QueueRow, QueueSize, QueueTotal, RetainedRow, SessionRow, SubscriptionRow};
 pub use presence::{PresenceRow, SeenRow};
 pub use releases::ReleaseRow;
 pub use rollouts::RolloutRow;

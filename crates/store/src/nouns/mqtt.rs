@@ -64,6 +64,16 @@ pub struct QueueSize {
 
 from_row!(QueueSize { rows: count, bytes: count, last_seq: count });
 
+/// What waits for one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueTotal {
+    pub client: String,
+    pub bytes: u64,
+    pub last_seq: u64,
+}
+
+from_row!(QueueTotal { client: text, bytes: count, last_seq: count });
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetainedRow {
     pub topic: String,
@@ -82,7 +92,7 @@ macro_rules! session_columns {
 }
 
 impl TenantTx {
-    /// Keeps sessions, in place of those of the same clients.
+    /// Keeps sessions. One that is there keeps its time and what it has acknowledged.
     pub async fn put_sessions(&mut self, rows: &[SessionRow]) -> Result<(), StoreError> {
         const SQL: Bulk = Bulk {
             sqlite: concat!(
@@ -90,7 +100,7 @@ impl TenantTx {
                 session_columns!(),
                 ") VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant_id, client) DO UPDATE SET \
                  expiry_s = excluded.expiry_s, disconnected_at = excluded.disconnected_at, \
-                 acked_seq = excluded.acked_seq, protocol = excluded.protocol, created_at = excluded.created_at"
+                 protocol = excluded.protocol"
             ),
             // The last line of a client counts, as it does where they are written one by one.
             postgres: concat!(
@@ -101,7 +111,7 @@ impl TenantTx {
                  CAST($7 AS BIGINT[])) WITH ORDINALITY AS s (c, e, d, a, p, t, n) ORDER BY c, n DESC \
                  ON CONFLICT (tenant_id, client) DO UPDATE SET \
                  expiry_s = excluded.expiry_s, disconnected_at = excluded.disconnected_at, \
-                 acked_seq = excluded.acked_seq, protocol = excluded.protocol, created_at = excluded.created_at"
+                 protocol = excluded.protocol"
             ),
         };
         let columns = [
@@ -227,6 +237,31 @@ impl TenantTx {
 }
 
 impl SystemTx {
+    /// What waits for each session that something waits for, by tenant and client, for the start of the server.
+    pub async fn all_queue_sizes(
+        &mut self,
+        after: Option<(&TenantId, &str)>,
+        limit: u32,
+    ) -> Result<Vec<Of<QueueTotal>>, StoreError> {
+        const SQL: &str = "SELECT tenant_id, client, CAST(sum(length(messages)) AS BIGINT), max(last_seq) \
+             FROM mqtt_queue WHERE (tenant_id, client) > ($1, $2) GROUP BY tenant_id, client \
+             ORDER BY tenant_id, client LIMIT $3";
+        let (tenant, client) = after.map_or(("", ""), |(tenant, client)| (tenant.as_str(), client));
+        self.across().await?.query(SQL, params![tenant, client, limit]).await
+    }
+
+    /// All retained messages, by tenant and topic, for the start of the server.
+    pub async fn all_retained(
+        &mut self,
+        after: Option<(&TenantId, &str)>,
+        limit: u32,
+    ) -> Result<Vec<Of<RetainedRow>>, StoreError> {
+        const SQL: &str = "SELECT tenant_id, topic, payload, qos, properties, stored_at FROM mqtt_retained \
+             WHERE (tenant_id, topic) > ($1, $2) ORDER BY tenant_id, topic LIMIT $3";
+        let (tenant, topic) = after.map_or(("", ""), |(tenant, topic)| (tenant.as_str(), topic));
+        self.across().await?.query(SQL, params![tenant, topic, limit]).await
+    }
+
     /// All sessions, by tenant and client, for the start of the server.
     pub async fn all_sessions(
         &mut self,

@@ -116,11 +116,7 @@ impl TenantTx {
     }
 
     /// How many devices the selector means that have nothing of this rollout, those included that are busy with another.
-    pub async fn count_unassigned(
-        &mut self,
-        rollout: RolloutId,
-        selector: &DeviceSelector,
-    ) -> Result<u64, StoreError> {
+    pub async fn count_unassigned(&mut self, rollout: RolloutId, selector: &DeviceSelector) -> Result<u64, StoreError> {
         const SQL: Sql = Sql { sqlite: count_unassigned!(sqlite), postgres: count_unassigned!(postgres) };
         let arrays = selector.arrays();
         let params = params![

@@ -78,6 +78,9 @@ pub(crate) async fn queues_are_appended_read_and_consumed(on: Fixture) {
         })
         .await;
     assert_eq!(size, QueueSize { rows: 2, bytes: 200, last_seq: 9 });
+    let totals = on.system(|tx| Box::pin(async move { tx.all_queue_sizes(None, 10).await })).await;
+    let totals: Vec<_> = totals.into_iter().map(|of| (of.row.client, of.row.bytes, of.row.last_seq)).collect();
+    assert_eq!(totals, [("a".to_owned(), 200, 9), ("b".to_owned(), 100, 1)]);
     assert_eq!(from_4, [chunk("a", 4, 9)]);
     assert_eq!(empty, QueueSize::default());
 
@@ -124,4 +127,8 @@ pub(crate) async fn retained_messages(on: Fixture) {
     assert_eq!(under.first(), Some(&row("a/b", 2)));
     assert_eq!((topics(&under), topics(&page)), (vec!["a/b".to_owned(), "a/ü".to_owned()], vec!["a/ü".to_owned()]));
     assert_eq!((gone, count), ((true, false), 3));
+    let kept = on.system(|tx| Box::pin(async move { tx.all_retained(None, 10).await })).await;
+    let kept: Vec<_> = kept.into_iter().map(|of| (of.tenant, of.row.topic)).collect();
+    assert_eq!(kept.len(), 3);
+    assert!(kept.iter().all(|(tenant, _)| tenant.as_ref() == Some(&on.acme)));
 }
