@@ -165,3 +165,6 @@ impl Conn {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,3 +125,6 @@ fn checksum(sql: &str) -> String {
         hex
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@
 
 mod link;
 mod readers;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub(crate) use link::{SqliteLink, fault};
@@ -30,7 +32,7 @@ const BUSY: Duration = Duration::from_secs(10);
 pub(crate) struct SqliteEngine {
     writer: Writer,
     readers: Readers,
-    /// Held as long as the engine lives.
+    /// Held as long as the engine lives; last, since fields are dropped in this order.
     _lock: File,
 }
 
@@ -79,6 +81,7 @@ impl SqliteEngine {
 
     /// Finishes what is queued and closes the file.
     pub(crate) async fn close(&self) {
+        self.readers.close();
         self.writer.close().await;
     }
 }

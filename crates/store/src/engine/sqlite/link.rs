@@ -74,7 +74,7 @@ fn bind<'p>(statement: &mut CachedStatement<'_>, value: impl Fn(usize) -> Option
     Ok(())
 }
 
-/// Runs to the end; rows that a `RETURNING` gives are passed over.
+/// Runs a statement without rows; one that gives rows is an error, on PostgreSQL it would be none.
 fn run(statement: &mut CachedStatement<'_>) -> Result<u64, StoreError> {
     let changed = statement.raw_execute().map_err(|error| fault(&error))?;
     Ok(u64::try_from(changed).unwrap_or(u64::MAX))

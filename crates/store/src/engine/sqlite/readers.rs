@@ -25,6 +25,11 @@ impl Readers {
         Self { free: Arc::new(Mutex::new(connections)), permits }
     }
 
+    /// Lets nobody in any more.
+    pub(crate) fn close(&self) {
+        self.permits.close();
+    }
+
     /// Runs a unit on one snapshot of the database. Writing fails.
     pub(crate) async fn read<S, F, T, E>(&self, op: &'static str, key: S::Key, work: F) -> Result<T, E>
     where

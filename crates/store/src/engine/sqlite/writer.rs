@@ -68,6 +68,20 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    /// Waits for what is queued, so that the file is closed before its lock is let go.
+    fn drop(&mut self) {
+        drop(self.queue.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // The last owner may have been a unit; the thread cannot wait for itself, and ends when it returns from here.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id())
+            && thread.join().is_err()
+        {
+            tracing::error!("the writer of the store ended badly");
+        }
+    }
+}
+
 /// A unit of work without its types.
 trait Unit: Send {
     /// Runs the closure and keeps its result.
