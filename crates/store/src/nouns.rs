@@ -39,7 +39,7 @@ pub use rollouts::RolloutRow;
 pub use selector::DeviceSelector;
 pub use shadows::ShadowRow;
 pub use signers::SignerRow;
-pub use standing::StandingRow;
+pub use standing::{CohortRow, StandingRow};
 pub use tenants::TenantRow;
 pub use tokens::ApiTokenRow;
 

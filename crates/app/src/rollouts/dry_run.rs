@@ -47,10 +47,10 @@ pub async fn plan_rollout(app: &App, ctx: &Ctx, tenant: &TenantId, new: NewRollo
 
             let mut hardware = Vec::new();
             let eligible = observe::eligible(&rollout.selector, &manifest);
-            for revision in eligible.iter().flat_map(|selector| &selector.hardware) {
-                let base = eligible.clone().unwrap_or_default();
-                let cohort = DeviceSelector { hardware: vec![revision.clone()], ..base };
-                hardware.push((revision.clone(), short(tx.count_selected(&cohort).await?)));
+            if let Some(selector) = &eligible {
+                // Nothing is assigned in a rollout that is not there, so these are all.
+                let cohorts = tx.unassigned_cohorts(rollout.id, selector).await?;
+                hardware.extend(cohorts.into_iter().map(|cohort| (cohort.hardware, short(cohort.count))));
             }
             let meant = tx.count_selected(&observe::meant(&rollout.selector)).await?;
             let mut fits = 0;

@@ -100,16 +100,17 @@ pub(crate) async fn candidates(
     manifest: &Manifest,
 ) -> Result<(Vec<Candidate>, bool)> {
     let Some(selector) = eligible(&rollout.selector, manifest) else { return Ok((Vec::new(), false)) };
-    let cohorts = u32::try_from(selector.hardware.len()).unwrap_or(u32::MAX).max(1);
-    let share = limits::ASSIGNMENTS_PER_TICK.div_ceil(cohorts);
+    let cohorts = tx.unassigned_cohorts(rollout.id, &selector).await?;
+    let share = limits::ASSIGNMENTS_PER_TICK.div_ceil(u32::try_from(cohorts.len()).unwrap_or(u32::MAX).max(1));
+    let total: u64 = cohorts.iter().map(|cohort| cohort.count).sum();
     let mut found = Vec::new();
-    for hardware in &selector.hardware {
-        let cohort = DeviceSelector { hardware: vec![hardware.clone()], ..selector.clone() };
-        for row in tx.candidates(rollout.id, &cohort, None, share).await? {
+    for cohort in cohorts {
+        let selector = DeviceSelector { hardware: vec![cohort.hardware], ..selector.clone() };
+        for row in tx.candidates(rollout.id, &selector, None, share).await? {
             let online = app.presence().of(tenant, &row.id).online;
             found.push(Candidate { device: row.id, hardware: row.hardware, online });
         }
     }
-    let more = tx.count_unassigned(rollout.id, &selector).await? > u64::try_from(found.len()).unwrap_or(u64::MAX);
+    let more = total > u64::try_from(found.len()).unwrap_or(u64::MAX);
     Ok((found, more))
 }

@@ -31,6 +31,15 @@ from_row!(StandingRow {
     count: count
 });
 
+/// Devices of one hardware revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CohortRow {
+    pub hardware: String,
+    pub count: u64,
+}
+
+from_row!(CohortRow { hardware: text, count: count });
+
 struct Id(DeviceId);
 
 impl FromRow for Id {
@@ -49,13 +58,13 @@ macro_rules! earned {
     };
 }
 
-macro_rules! count_unassigned {
+macro_rules! unassigned {
     ($engine:ident) => {
         concat!(
-            "SELECT count(*) FROM device AS d WHERE d.tenant_id = $1 AND ",
+            "SELECT d.hardware, count(*) FROM device AS d WHERE d.tenant_id = $1 AND ",
             selected!($engine),
             " AND NOT EXISTS (SELECT 1 FROM deployment AS p WHERE p.tenant_id = $1 AND p.device = d.id \
-              AND p.rollout = $10)"
+              AND p.rollout = $10) GROUP BY d.hardware ORDER BY d.hardware"
         )
     };
 }
@@ -115,9 +124,14 @@ impl TenantTx {
         self.conn.query_one(SQL, params![self.scope.key(), rollout]).await
     }
 
-    /// How many devices the selector means that have nothing of this rollout, those included that are busy with another.
-    pub async fn count_unassigned(&mut self, rollout: RolloutId, selector: &DeviceSelector) -> Result<u64, StoreError> {
-        const SQL: Sql = Sql { sqlite: count_unassigned!(sqlite), postgres: count_unassigned!(postgres) };
+    /// Devices that the selector means and that have nothing of this rollout, those included that are busy with another,
+    /// counted by hardware revision.
+    pub async fn unassigned_cohorts(
+        &mut self,
+        rollout: RolloutId,
+        selector: &DeviceSelector,
+    ) -> Result<Vec<CohortRow>, StoreError> {
+        const SQL: Sql = Sql { sqlite: unassigned!(sqlite), postgres: unassigned!(postgres) };
         let arrays = selector.arrays();
         let params = params![
             self.scope.key(),
@@ -131,6 +145,6 @@ impl TenantTx {
             &selector.not_firmware,
             rollout
         ];
-        self.conn.query_one(SQL, params).await
+        self.conn.query(SQL, params).await
     }
 }

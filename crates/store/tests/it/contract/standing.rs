@@ -1,4 +1,4 @@
-use fleetward_store::{DeploymentRow, DeviceSelector, PresenceRow, StandingRow};
+use fleetward_store::{CohortRow, DeploymentRow, DeviceSelector, PresenceRow, StandingRow};
 
 use crate::support::{Fixture, at, deployment_row, device, device_row, rollout};
 
@@ -32,7 +32,7 @@ pub(crate) async fn deployments_stand_beside_presence(on: Fixture) {
                 Ok((
                     tx.deployment_standing(rollout(1), at(5)).await?,
                     tx.overdue_deployments(rollout(1), at(8), 10).await?,
-                    tx.count_unassigned(rollout(1), &DeviceSelector::default()).await?,
+                    tx.unassigned_cohorts(rollout(1), &DeviceSelector::default()).await?,
                 ))
             })
         })
@@ -54,7 +54,7 @@ pub(crate) async fn deployments_stand_beside_presence(on: Fixture) {
         line("queued", true, false),
     ];
     assert_eq!(standing, expected);
-    assert_eq!((overdue, unassigned), (vec![device("a"), device("b")], 1));
+    assert_eq!((overdue, unassigned), (vec![device("a"), device("b")], vec![CohortRow { hardware: "r1".into(), count: 1 }]));
 }
 
 pub(crate) async fn updates_are_taken_back_once(on: Fixture) {
