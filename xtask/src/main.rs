@@ -4,6 +4,7 @@
 //! `--check`, writes nothing then, and fails where the file on disk differs.
 
 mod limits;
+mod openapi;
 mod tidy;
 mod workspace;
 
@@ -21,6 +22,7 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command { name: "tidy", about: "hold the tree against the rules of the house", run: tidy::run },
     Command { name: "limits", about: "write docs/limits.md from base::limits [--check]", run: limits::run },
+    Command { name: "openapi", about: "write openapi.json from the REST door [--check]", run: openapi::run },
 ];
 
 fn main() -> ExitCode {

@@ -15,6 +15,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::problem::Document;
 
+/// Posts that keep no answer: a shadow has its version, a plan changes nothing, and the setup token is its own key.
+const KEEP_NOTHING: [&str; 3] = ["update_shadow", "plan_rollout", "setup"];
 const BEARER: &str = "bearer";
 
 /// The document.
@@ -69,7 +71,9 @@ pub fn permission(operation: &Operation) -> Option<&str> {
 }
 
 fn finish(item: &mut PathItem) {
-    if let Some(post) = &mut item.post {
+    if let Some(post) = &mut item.post
+        && !post.operation_id.as_deref().is_some_and(|id| KEEP_NOTHING.contains(&id))
+    {
         post.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
     }
     let all = [&mut item.get, &mut item.head, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];

@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    fn cursors(seed: u64) -> Cursors {
+    fn keyed(seed: u64) -> Cursors {
         Cursors::new(Vault::new(&MasterKey::random(&SeededRng::new(seed))).mac(MacPurpose::Cursor))
     }
 
@@ -130,13 +130,13 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_as_it_went() {
-        let cursors = cursors(1);
+        let cursors = keyed(1);
         assert_eq!(cursors.open(&HERE, &cursors.seal(&HERE, "gw-9")).as_deref(), Ok("gw-9"));
     }
 
     #[test]
     fn a_cursor_from_elsewhere_is_refused() {
-        let cursors = cursors(1);
+        let cursors = keyed(1);
         for other in [
             Scope { route: "events", ..HERE },
             Scope { tenant: "beta", ..HERE },
@@ -146,12 +146,12 @@ mod tests {
         ] {
             assert!(cursors.open(&HERE, &cursors.seal(&other, "gw-9")).is_err(), "{other:?}");
         }
-        assert!(cursors.open(&HERE, &cursors(2).seal(&HERE, "gw-9")).is_err());
+        assert!(cursors.open(&HERE, &keyed(2).seal(&HERE, "gw-9")).is_err());
     }
 
     #[test]
     fn a_cursor_that_was_touched_is_refused() {
-        let cursors = cursors(1);
+        let cursors = keyed(1);
         let good = cursors.seal(&HERE, "gw-9");
         for at in 0..good.len() {
             let mut bytes = good.clone().into_bytes();

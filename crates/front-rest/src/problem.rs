@@ -26,7 +26,7 @@ pub struct Problem {
     /// Where in the request the fault is, as a path such as `policy.phases[2].percent`.
     pub field: Option<String>,
     /// For a refusal of something visible: what would be needed.
-    pub why: Option<Map<String, Value>>,
+    pub why: Option<Box<Map<String, Value>>>,
     pub retry_after: Option<Duration>,
 }
 
@@ -105,7 +105,7 @@ impl Problem {
             code: self.code,
             request_id,
             field: self.field.as_deref(),
-            why: self.why.as_ref(),
+            why: self.why.as_deref(),
         };
         let text = serde_json::to_string(&body).expect("a problem has string keys only");
         let mut response = (self.status, text).into_response();

@@ -8,7 +8,9 @@ mod devices;
 mod enroll_tokens;
 mod events;
 mod installation_tokens;
+mod rollouts;
 mod setup;
+pub(crate) mod shadow;
 mod tenants;
 mod whoami;
 
@@ -27,5 +29,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(api_tokens::router())
         .merge(enroll_tokens::router())
         .merge(devices::router())
+        .merge(shadow::router())
+        .merge(rollouts::router())
         .merge(events::router())
 }

@@ -7,6 +7,7 @@ mod access;
 mod device;
 mod event;
 mod release;
+mod rollout;
 
 use fleetward_base::Timestamp;
 use serde::{Serialize, Serializer};
@@ -18,6 +19,7 @@ pub use access::*;
 pub use device::*;
 pub use event::*;
 pub use release::*;
+pub use rollout::*;
 
 /// A moment, shown as RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,29 @@
+//! `GET /v1/tenants/{tenant}/devices/{device}/shadow`
+
+use axum::extract::State;
+use axum::response::Response;
+use fleetward_app::shadow::{get, view_body};
+
+use super::{Name, Which, answer};
+use crate::caller::InTenant;
+use crate::door::Door;
+use crate::problem::Problem;
+
+/// Show a shadow with its delta
+#[utoipa::path(
+    get,
+    path = "/v1/tenants/{tenant}/devices/{device}/shadow",
+    operation_id = "show_shadow",
+    tag = "state",
+    params(("tenant" = String, Path), ("device" = String, Path), Name),
+    responses((status = 200, body = Value)),
+    extensions(("x-permission" = json!("shadow:read"))),
+)]
+pub(super) async fn handler(
+    State(door): State<Door>,
+    caller: InTenant,
+    Which(key): Which,
+) -> Result<Response, Problem> {
+    let view = get(door.app(), &caller.ctx, &caller.tenant, &key).await?;
+    Ok(answer(view_body(&view, door.app().now(), None), view.document.version))
+}

@@ -1,0 +1,9 @@
+//! The door through its real router over real sockets, with a store of its own and a clock that stands still.
+
+mod access;
+mod devices;
+mod golden;
+mod house;
+mod manners;
+mod probes;
+mod stream;
