@@ -20,6 +20,7 @@ pub mod peer;
 pub mod presence;
 pub mod reconcile;
 pub mod registry;
+pub mod releases;
 pub mod rollouts;
 pub mod setup;
 pub mod shadow;
