@@ -1,0 +1,152 @@
+//! A house with two tenants behind the door, and devices in front of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use fleetward_app::{App, Ctx, Peer, Settings, authority, enroll_tokens, tenants};
+use fleetward_base::{Clock, ManualClock, Rng, SeededRng, Timestamp};
+use fleetward_core::registry::DeviceFields;
+use fleetward_pki::{SoftKey, cms, csr, est, name};
+use fleetward_store::Store;
+use fleetward_vault::{MasterKey, Vault};
+use http::{HeaderMap, Method, Request, StatusCode};
+use object_store::memory::InMemory;
+use rustls_pki_types::CertificateDer;
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+pub(crate) struct House {
+    app: App,
+    system: Ctx,
+    router: Router,
+    _dir: TempDir,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    fields: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(|value| value.to_str().expect("ASCII"))
+    }
+}
+
+/// A device in the field, with its key.
+pub(crate) struct Device {
+    name: &'static str,
+    key: SoftKey,
+}
+
+impl Device {
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, key: SoftKey::generate().0 }
+    }
+
+    pub(crate) fn request(&self) -> Vec<u8> {
+        csr::write(&name::write(None, self.name), &[], &self.key).expect("signs")
+    }
+
+    pub(crate) fn body(&self) -> String {
+        STANDARD.encode(self.request())
+    }
+}
+
+/// A device with a certificate.
+pub(crate) struct Enrolled {
+    pub(crate) certificate: Vec<u8>,
+}
+
+impl House {
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_secs(1_795_171_980)));
+        let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));
+        let config = fleetward_store::Config::sqlite(dir.path().join("fleetward.db"));
+        let store = Store::open(&config, clock.as_ref()).await.expect("a store");
+        let vault = Vault::new(&MasterKey::random(rng.as_ref()));
+        let app = App::new(store, vault, clock, rng, Arc::new(InMemory::new()));
+        app.configure(Settings {
+            operator_url: "https://localhost:8080".to_owned(),
+            device_host: "localhost".to_owned(),
+            device_port: 8443,
+            mqtt_port: 8883,
+            server_names: vec!["localhost".to_owned()],
+            default_tenant: None,
+        });
+        authority::open_installation(&app).await.expect("authorities");
+        let system = app.system("test");
+        for name in ["acme", "zenith"] {
+            tenants::create_tenant(&app, &system, name.parse().expect("a name"), None).await.expect("a tenant");
+        }
+        Self { router: fleetward_front_enroll::router(app.clone()), system, app, _dir: dir }
+    }
+
+    /// The value of Authorization with a fresh token of the device.
+    pub(crate) async fn basic(&self, tenant: &str, device: &str) -> String {
+        let (tenant, id) = (tenant.parse().expect("a name"), device.parse().expect("a name"));
+        let fields = DeviceFields::default();
+        let made = enroll_tokens::create_enroll_token(&self.app, &self.system, &tenant, id, fields, None).await;
+        format!("Basic {}", STANDARD.encode(format!("{device}:{}", made.expect("a token").token)))
+    }
+
+    pub(crate) async fn enrolled(&self, tenant: &str, name: &'static str) -> Enrolled {
+        let basic = self.basic(tenant, name).await;
+        let answer = self.enroll("/.well-known/est/simpleenroll", &basic, &Device::new(name).body()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        let der = est::decode(answer.body.as_bytes()).expect("base64");
+        Enrolled { certificate: cms::certificates(&der).expect("certs-only").remove(0) }
+    }
+
+    pub(crate) fn anyone(&self) -> Peer {
+        self.peer(Vec::new())
+    }
+
+    pub(crate) fn as_device(&self, enrolled: &Enrolled) -> Peer {
+        self.peer(vec![CertificateDer::from(enrolled.certificate.clone())])
+    }
+
+    fn peer(&self, certificates: Vec<CertificateDer<'static>>) -> Peer {
+        Peer { address: SocketAddr::from(([192, 0, 2, 1], 40_000)), certificates: certificates.into() }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.anyone(), Method::GET, path, &[], "").await
+    }
+
+    pub(crate) async fn enroll(&self, path: &str, authorization: &str, body: &str) -> Answer {
+        let fields = [("authorization", authorization), ("content-type", "application/pkcs10")];
+        self.send(self.anyone(), Method::POST, path, &fields, body.to_owned()).await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        peer: Peer,
+        method: Method,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        self.answer(peer, request.body(body.into()).expect("a request")).await
+    }
+
+    pub(crate) async fn answer(&self, peer: Peer, mut request: Request<Body>) -> Answer {
+        request.extensions_mut().insert(peer);
+        let response = self.router.clone().oneshot(request).await.expect("the router answers");
+        let (parts, body) = response.into_parts();
+        let exact = axum::body::HttpBody::size_hint(&body).exact();
+        let body = String::from_utf8(to_bytes(body, usize::MAX).await.expect("a body").into()).expect("text");
+        assert_eq!(exact, Some(body.len() as u64), "strongSwan needs a Content-Length");
+        Answer { status: parts.status, fields: parts.headers, body }
+    }
+}
