@@ -142,7 +142,8 @@ pub async fn create_api_token(
                 return Ok(kept);
             }
             tx.insert_api_token(&row).await?;
-            let detail = json!({ "name": row.name, "role": row.role, "expires_at": row.expires_at });
+            let detail =
+                json!({ "name": row.name, "role": row.role, "expires_at": row.expires_at.map(|end| end.to_string()) });
             let entry = ctx_in.done(now, Action::ApiTokenCreated).subject(row.id).severity(Severity::Notice);
             record(tx, &entry.detail(detail)).await?;
             idempotency::keep(&app_in, tx, &ctx_in, &made).await?;

@@ -85,7 +85,7 @@ pub async fn create_enroll_token(
             }
             ensure_device(tx, &ctx_in, &row.device, fields, now).await?;
             tx.insert_enroll_token(&row).await?;
-            let detail = json!({ "expires_at": row.expires_at });
+            let detail = json!({ "expires_at": row.expires_at.to_string() });
             let entry = ctx_in.done(now, Action::EnrollTokenCreated).device(&row.device).subject(row.id);
             record(tx, &entry.detail(detail)).await?;
             idempotency::keep(&app_in, tx, &ctx_in, &made).await?;

@@ -38,7 +38,7 @@ pub(crate) async fn create_issuing(app: &App, tx: &mut SystemTx, ctx: &Ctx, tena
         .map_err(Error::internal)?;
     let tx = tx.enter(tenant).await?;
     keys::store_authority(tx, KIND, &key, &issued, now).await?;
-    let detail = json!({ "name": name, "not_after": issued.validity.not_after });
+    let detail = json!({ "name": name, "not_after": issued.validity.not_after.to_string() });
     let entry = ctx.done(now, Action::TenantCaCreated).subject(&issued.fingerprint).severity(Severity::Notice);
     record(tx, &entry.detail(detail)).await?;
     Ok(())

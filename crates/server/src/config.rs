@@ -1,0 +1,122 @@
+//! What `fleetward serve` can be told. Every flag has an environment variable; every fault is reported at once.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Args;
+use fleetward_base::TenantId;
+
+/// Run the server. With no flags it keeps everything in `./fleetward-data` and listens on all addresses.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct ServeArgs {
+    /// Folder for the database, artifacts and sealed keys; made when absent.
+    #[arg(long, env = "FLEETWARD_DATA_DIR", default_value = "fleetward-data")]
+    pub(crate) data_dir: PathBuf,
+
+    /// `postgres://user@host/database`; without it an embedded SQLite database in the data folder.
+    #[arg(long, env = "FLEETWARD_DATABASE", hide_env_values = true)]
+    pub(crate) database: Option<String>,
+
+    /// Operators: REST and events over HTTPS.
+    #[arg(long, env = "FLEETWARD_OPERATOR_LISTEN", default_value = "0.0.0.0:8080")]
+    pub(crate) operator_listen: SocketAddr,
+
+    /// Devices: HTTPS and, by ALPN, MQTT.
+    #[arg(long, env = "FLEETWARD_DEVICE_LISTEN", default_value = "0.0.0.0:8443")]
+    pub(crate) device_listen: SocketAddr,
+
+    /// Devices: MQTT over TLS.
+    #[arg(long, env = "FLEETWARD_MQTT_LISTEN", default_value = "0.0.0.0:8883")]
+    pub(crate) mqtt_listen: SocketAddr,
+
+    /// Prometheus metrics, without TLS: keep it on loopback or a private network.
+    #[arg(long, env = "FLEETWARD_METRICS_LISTEN", default_value = "127.0.0.1:9464")]
+    pub(crate) metrics_listen: SocketAddr,
+
+    /// Names and addresses under which the server is reached; the first is the one that devices are given.
+    #[arg(long = "public-host", env = "FLEETWARD_PUBLIC_HOST", value_delimiter = ',', default_value = "localhost")]
+    pub(crate) public_hosts: Vec<String>,
+
+    /// Tenant of enrolment requests that name none and whose credential names none.
+    #[arg(long, env = "FLEETWARD_DEFAULT_TENANT")]
+    pub(crate) default_tenant: Option<TenantId>,
+
+    /// File with the master key that seals all other keys; made (0600) when absent. Default: DATA_DIR/master.key.
+    #[arg(long, env = "FLEETWARD_MASTER_KEY_FILE")]
+    pub(crate) master_key_file: Option<PathBuf>,
+
+    /// Take the master key from a passphrase in this environment variable instead of a file.
+    #[arg(long, value_name = "VARIABLE", conflicts_with_all = ["master_key_file", "master_key_env"])]
+    pub(crate) master_passphrase_env: Option<String>,
+
+    /// Take the master key (64 hex digits) from this environment variable instead of a file.
+    #[arg(long, value_name = "VARIABLE", conflicts_with = "master_key_file")]
+    pub(crate) master_key_env: Option<String>,
+
+    /// MQTT and HTTP connections of devices held at once.
+    #[arg(long, env = "FLEETWARD_MAX_CONNECTIONS", default_value_t = 200_000)]
+    pub(crate) max_connections: usize,
+
+    /// Messages a second that one MQTT connection may publish.
+    #[arg(long, env = "FLEETWARD_PUBLISH_RATE", default_value_t = 1000)]
+    pub(crate) publish_rate: u32,
+
+    /// Log as JSON lines instead of text.
+    #[arg(long, env = "FLEETWARD_LOG_JSON")]
+    pub(crate) log_json: bool,
+}
+
+impl ServeArgs {
+    /// All that is wrong with the arguments together.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.public_hosts.is_empty() {
+            faults.push("--public-host: name at least one host name or address".to_owned());
+        }
+        for host in &self.public_hosts {
+            if !is_host(host) {
+                faults.push(format!("--public-host: {host:?} is neither a host name nor an address"));
+            }
+        }
+        if let Some(url) = &self.database
+            && !(url.starts_with("postgres://") || url.starts_with("postgresql://"))
+        {
+            faults.push("--database: only postgres:// is known; leave it out for the embedded database".to_owned());
+        }
+        if self.max_connections == 0 {
+            faults.push("--max-connections: must be at least 1".to_owned());
+        }
+        if self.publish_rate == 0 {
+            faults.push("--publish-rate: must be at least 1".to_owned());
+        }
+        faults
+    }
+}
+
+/// RFC 1123 §2.1 host names, and addresses.
+fn is_host(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok()
+        || (!text.is_empty()
+            && text.len() <= 253
+            && text.split('.').all(|label| {
+                (1..=63).contains(&label.len())
+                    && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                    && !label.starts_with('-')
+                    && !label.ends_with('-')
+            }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        for good in ["localhost", "a.example.com", "127.0.0.1", "::1", "xn--bcher-kva.example"] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in ["", "a..b", "-a", "a b", "http://a", "a:1", &"x".repeat(64)] {
+            assert!(!is_host(bad), "{bad}");
+        }
+    }
+}

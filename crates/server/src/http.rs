@@ -1,0 +1,71 @@
+//! HTTP over an accepted connection: the same for operators and devices.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use fleetward_app::Peer;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::listen::{Door, Stream};
+
+/// A client that has not sent its whole head by then is dropped; also how long a kept-alive connection may be idle.
+const HEADER_DEADLINE: Duration = Duration::from_secs(60);
+const MAX_HEADER_BYTES: usize = 32 * 1024;
+const H2_STREAMS: u32 = 64;
+
+/// A router behind a listener. Every request carries the [`Peer`] of its connection as an extension.
+#[derive(Clone)]
+pub(crate) struct HttpDoor {
+    router: Router,
+    stop: CancellationToken,
+}
+
+impl HttpDoor {
+    pub(crate) fn new(router: Router, stop: CancellationToken) -> Self {
+        Self { router, stop }
+    }
+}
+
+impl Door for HttpDoor {
+    async fn serve(&self, stream: Stream, peer: Peer) {
+        let router = self.router.clone();
+        let address = peer.address;
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(peer.clone());
+            router.clone().oneshot(request)
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        // One buffer per small answer: strongSwan before 5.9.11 wants the whole head in its first read.
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_DEADLINE)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .writev(false);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(H2_STREAMS)
+            .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
+            .keep_alive_interval(Duration::from_secs(60));
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%address, %error, "HTTP connection ended");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `fleetward serve`: builds the house from its parts, opens the doors, and closes them in order.
+//!
+//! Order matters on the way out: stop accepting, tell the devices, finish requests, commit what is left, and only then
+//! let go of the store.
+
+mod parts;
+mod readiness;
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use fleetward_app::App;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::ServeArgs;
+use crate::http::HttpDoor;
+use crate::listen::{self, ByAlpn, Gate};
+use crate::metrics;
+use crate::serve::parts::{MqttDoor, Sockets};
+use crate::tls::{self, Clients, Protocols};
+
+pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let faults = args.faults();
+    if !faults.is_empty() {
+        bail!("the configuration has {} fault(s):\n  {}", faults.len(), faults.join("\n  "));
+    }
+    parts::start_log(args.log_json);
+    parts::raise_file_limit(args.max_connections);
+    let recorder = metrics::install()?;
+    let sockets = Sockets::bind(&args)?;
+
+    let app = parts::open_app(&args).await?;
+    app.configure(parts::settings(&args, &sockets)?);
+    let identity = fleetward_app::authority::open_installation(&app)
+        .await
+        .context("the installation's authorities cannot be opened; does the master key belong to this database?")?;
+    let identity = tls::ServerIdentity { chain: identity.chain, key: identity.key };
+
+    let stop = CancellationToken::new();
+    let (tasks, background) = (TaskTracker::new(), TaskTracker::new());
+    let broker = parts::start_broker(&app, &args).await?;
+    fleetward_app::reconcile::spawn(&app, &background, &stop);
+    parts::spawn_gauges(&app, &broker, &background, &stop);
+
+    let gate = Gate::new(args.max_connections, tasks.clone(), stop.clone());
+    let mqtt = MqttDoor::new(broker.clone());
+    let device_http = HttpDoor::new(parts::device_router(&app), stop.clone());
+    let operator_http = HttpDoor::new(
+        fleetward_front_rest::router(fleetward_front_rest::Door::new(app.clone(), stop.clone())),
+        stop.clone(),
+    );
+    let devices = Clients::Devices(fleetward_app::authority::trust(&app), Arc::clone(app.clock()));
+    let endpoints = readiness::Endpoints::of(&args, &sockets, &app)?;
+
+    background.spawn(listen::accept(
+        sockets.device,
+        tls::server_config(&identity, devices.clone(), &Protocols::HttpAndMqtt)?,
+        gate.clone(),
+        ByAlpn { mqtt: mqtt.clone(), http: device_http },
+    ));
+    background.spawn(listen::accept(
+        sockets.mqtt,
+        tls::server_config(&identity, devices, &Protocols::Mqtt)?,
+        gate.clone(),
+        mqtt,
+    ));
+    background.spawn(listen::accept(
+        sockets.operator,
+        tls::server_config(&identity, Clients::Anyone, &Protocols::Http)?,
+        gate,
+        operator_http,
+    ));
+    background.spawn(metrics::serve(sockets.metrics, recorder, stop.clone()));
+    readiness::announce(&app, &args, &endpoints).await?;
+
+    wait_for_signal().await?;
+    close(&app, &broker, &stop, &[tasks, background]).await;
+    Ok(())
+}
+
+async fn close(app: &App, broker: &fleetward_broker::Broker, stop: &CancellationToken, trackers: &[TaskTracker]) {
+    tracing::info!("stopping");
+    stop.cancel();
+    let ordered = async {
+        broker.drain().await;
+        for tracker in trackers {
+            tracker.close();
+            tracker.wait().await;
+        }
+        fleetward_app::presence::flush(app).await
+    };
+    match tokio::time::timeout(parts::CLOSE_DEADLINE, ordered).await {
+        Ok(Ok(_)) => tracing::info!("stopped"),
+        Ok(Err(error)) => tracing::warn!(%error, "stopped; last presence was not written"),
+        Err(_) => tracing::warn!("stopped with connections still open"),
+    }
+}
+
+async fn wait_for_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

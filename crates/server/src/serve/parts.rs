@@ -1,0 +1,207 @@
+//! The parts of the server, each built by one function from what it needs.
+
+use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use fleetward_app::mqtt_sessions::StoredSessions;
+use fleetward_app::{App, Peer, Settings};
+use fleetward_base::{Clock, Rng, Secret, SystemClock, SystemRng};
+use fleetward_broker::{Broker, Rate};
+use fleetward_front_mqtt::MqttHooks;
+use fleetward_store::Store;
+use fleetward_vault::{MasterKey, Vault};
+use object_store::local::LocalFileSystem;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::ServeArgs;
+use crate::listen::{self, Door, Stream};
+
+/// How long open requests and connections get to end.
+pub(super) const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
+const GAUGES_EVERY: Duration = Duration::from_secs(5);
+/// Descriptors beside those of connections: database, artifacts, listeners.
+const SPARE_FILES: u64 = 1024;
+
+/// All listeners, bound before anything else is done, so that a taken port is reported at once.
+pub(super) struct Sockets {
+    pub(super) operator: TcpListener,
+    pub(super) device: TcpListener,
+    pub(super) mqtt: TcpListener,
+    pub(super) metrics: TcpListener,
+}
+
+impl Sockets {
+    pub(super) fn bind(args: &ServeArgs) -> anyhow::Result<Self> {
+        Ok(Self {
+            operator: listen::bind(args.operator_listen)?,
+            device: listen::bind(args.device_listen)?,
+            mqtt: listen::bind(args.mqtt_listen)?,
+            metrics: listen::bind(args.metrics_listen)?,
+        })
+    }
+}
+
+pub(super) fn start_log(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FLEETWARD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if json { log.json().try_init() } else { log.try_init() };
+    if started.is_err() {
+        tracing::debug!("a log was started before");
+    }
+}
+
+/// A connection is a descriptor: take as many as the system gives.
+pub(super) fn raise_file_limit(connections: usize) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(SPARE_FILES);
+    limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
+pub(super) async fn open_app(args: &ServeArgs) -> anyhow::Result<App> {
+    let artifacts = args.data_dir.join("artifacts");
+    // The database and the sealed keys are for the server's user alone.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&artifacts)
+        .with_context(|| format!("cannot make {}", artifacts.display()))?;
+    let (clock, rng): (Arc<dyn Clock>, Arc<dyn Rng>) = (Arc::new(SystemClock::new()), Arc::new(SystemRng));
+    let vault = Vault::new(&master_key(args, rng.as_ref())?);
+    let config = match &args.database {
+        Some(address) => fleetward_store::Config::from_address(address)?,
+        None => fleetward_store::Config::sqlite(args.data_dir.join("fleetward.db")),
+    };
+    let store = Store::open(&config, clock.as_ref()).await.context("the database cannot be opened")?;
+    let objects = LocalFileSystem::new_with_prefix(&artifacts)?.with_fsync(true);
+    Ok(App::new(store, vault, clock, rng, Arc::new(objects)))
+}
+
+fn master_key(args: &ServeArgs, rng: &dyn Rng) -> anyhow::Result<MasterKey> {
+    let variable = |name: &str| -> anyhow::Result<Secret<String>> {
+        Ok(Secret::new(std::env::var(name).with_context(|| format!("the environment variable {name} is not there"))?))
+    };
+    if let Some(name) = &args.master_passphrase_env {
+        return Ok(MasterKey::from_passphrase(&variable(name)?, &args.data_dir.join("master.salt"), rng)?);
+    }
+    if let Some(name) = &args.master_key_env {
+        return Ok(MasterKey::from_variable(&variable(name)?)?);
+    }
+    let path = args.master_key_file.clone().unwrap_or_else(|| args.data_dir.join("master.key"));
+    Ok(MasterKey::from_file(&path, rng)?)
+}
+
+pub(super) fn settings(args: &ServeArgs, sockets: &Sockets) -> anyhow::Result<Settings> {
+    let host = args.public_hosts.first().context("at least one --public-host")?.clone();
+    let in_url = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        _ => host.clone(),
+    };
+    let mut server_names = args.public_hosts.clone();
+    for always in ["localhost", "127.0.0.1", "::1"] {
+        if !server_names.iter().any(|name| name == always) {
+            server_names.push(always.to_owned());
+        }
+    }
+    Ok(Settings {
+        operator_url: format!("https://{in_url}:{}", sockets.operator.local_addr()?.port()),
+        device_host: host,
+        device_port: sockets.device.local_addr()?.port(),
+        mqtt_port: sockets.mqtt.local_addr()?.port(),
+        server_names,
+        default_tenant: args.default_tenant.clone(),
+    })
+}
+
+pub(super) async fn start_broker(app: &App, args: &ServeArgs) -> anyhow::Result<Broker> {
+    let rate = Rate { per_second: args.publish_rate, burst: args.publish_rate.saturating_mul(2) };
+    let config = fleetward_broker::Config { publish_messages: Some(rate), ..fleetward_broker::Config::default() };
+    let hooks = Arc::new(MqttHooks::new(app.clone()));
+    let sessions = Arc::new(StoredSessions::new(app.clone()));
+    let broker = Broker::start(config, hooks.clone(), sessions, Arc::clone(app.clock()))
+        .await
+        .context("the MQTT sessions cannot be loaded")?;
+    hooks.connect(broker.clone());
+    Ok(broker)
+}
+
+/// What devices reach over HTTPS: enrolment, artifacts, shadows.
+pub(super) fn device_router(app: &App) -> Router {
+    fleetward_front_enroll::router(app.clone())
+}
+
+/// The broker behind a listener.
+#[derive(Clone)]
+pub(super) struct MqttDoor {
+    broker: Broker,
+}
+
+impl MqttDoor {
+    pub(super) fn new(broker: Broker) -> Self {
+        Self { broker }
+    }
+}
+
+impl Door for MqttDoor {
+    fn serve(&self, stream: Stream, peer: Peer) -> impl Future<Output = ()> + Send {
+        // Made before there is a future: what the peer is known by does not stay with the connection.
+        let peer = fleetward_broker::Peer {
+            address: peer.address,
+            certificates: peer.certificates.iter().map(|certificate| certificate.to_vec()).collect(),
+            alpn: stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec),
+        };
+        self.broker.serve(stream, peer)
+    }
+}
+
+/// What Prometheus shows of the broker, refreshed every few seconds: a scrape then costs no lock of a hot path.
+pub(super) fn spawn_gauges(app: &App, broker: &Broker, tasks: &TaskTracker, stop: &CancellationToken) {
+    let (app, broker, stop) = (app.clone(), broker.clone(), stop.clone());
+    tasks.spawn(async move {
+        let mut ticks = tokio::time::interval(GAUGES_EVERY);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let stats = broker.stats();
+            for (name, value) in [
+                ("fleetward_mqtt_connections", stats.connections),
+                ("fleetward_mqtt_sessions", stats.sessions),
+                ("fleetward_mqtt_subscriptions", stats.subscriptions),
+                ("fleetward_mqtt_retained_messages", stats.retained),
+                ("fleetward_mqtt_queued_bytes", stats.queued_bytes),
+                ("fleetward_devices_online", app.presence().online_count()),
+            ] {
+                #[expect(clippy::cast_precision_loss, reason = "a gauge; exact up to 2^53")]
+                metrics::gauge!(name).set(value as f64);
+            }
+            for (name, value) in [
+                ("fleetward_mqtt_connects_total", stats.connects),
+                ("fleetward_mqtt_connects_refused_total", stats.connects_refused),
+                ("fleetward_mqtt_messages_received_total", stats.received),
+                ("fleetward_mqtt_messages_delivered_total", stats.delivered),
+                ("fleetward_mqtt_messages_acknowledged_total", stats.acked),
+                ("fleetward_mqtt_service_requests_total", stats.service_requests),
+                ("fleetward_mqtt_refused_unauthorized_total", stats.refused_unauthorized),
+                ("fleetward_mqtt_refused_queue_full_total", stats.refused_full),
+                ("fleetward_mqtt_slow_readers_total", stats.slow_readers),
+                ("fleetward_mqtt_sessions_kicked_total", stats.kicked),
+                ("fleetward_mqtt_commits_total", stats.commits),
+                ("fleetward_mqtt_commit_failures_total", stats.commit_failures),
+            ] {
+                metrics::counter!(name).absolute(value);
+            }
+        }
+    });
+}
