@@ -100,6 +100,8 @@ CREATE TABLE deployment (
     CONSTRAINT deployment_pkey PRIMARY KEY (tenant_id, rollout, device, kind)
 );
 
+CREATE INDEX deployment_device ON public.deployment USING btree (tenant_id, device, rollout);
+
 CREATE UNIQUE INDEX deployment_one_active ON public.deployment USING btree (tenant_id, device) WHERE (status = ANY (ARRAY['queued'::text, 'in_progress'::text]));
 
 CREATE INDEX deployment_rollout ON public.deployment USING btree (tenant_id, rollout, status);

@@ -74,6 +74,8 @@ CREATE TABLE deployment (
     PRIMARY KEY (tenant_id, rollout, device, kind)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX deployment_device ON deployment (tenant_id, device, rollout);
+
 CREATE UNIQUE INDEX deployment_one_active ON deployment (tenant_id, device) WHERE status IN ('queued', 'in_progress');
 
 CREATE INDEX deployment_rollout ON deployment (tenant_id, rollout, status);

@@ -241,6 +241,8 @@ CREATE TABLE deployment (
 
 CREATE UNIQUE INDEX deployment_one_active ON deployment (tenant_id, device) WHERE status IN ('queued', 'in_progress');
 
+CREATE INDEX deployment_device ON deployment (tenant_id, device, rollout);
+
 CREATE INDEX deployment_rollout ON deployment (tenant_id, rollout, status);
 
 -- response is sealed by the vault.

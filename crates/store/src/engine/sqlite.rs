@@ -12,6 +12,7 @@ mod writer;
 pub(crate) use link::{SqliteLink, fault};
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,7 +47,8 @@ impl SqliteEngine {
     ) -> Result<Self, OpenError> {
         let path = resolved(path)?;
         let lock = lock(&path)?;
-        let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        create(&path)?;
+        let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         prepare(&mut connection)?;
         let last: i64 = connection
             // across tenants: only the newest id is read, to wake those who follow the journal
@@ -108,13 +110,20 @@ fn lock(database: &Path) -> Result<File, OpenError> {
     }
 }
 
+/// Makes the file for its owner only; SQLite gives the files beside it the same rights.
+fn create(path: &Path) -> Result<(), OpenError> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    file.map(drop).map_err(|source| OpenError::Io { path: path.to_owned(), source })
+}
+
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     let open = || {
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        if access.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+        let writes = access.contains(OpenFlags::SQLITE_OPEN_READ_WRITE);
+        if writes {
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "full")?;
             // 8 MiB of log before pages move to the file; the log file is cut back to 64 MiB after a burst.
@@ -123,7 +132,8 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
         }
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "temp_store", "memory")?;
-        connection.pragma_update(None, "cache_size", -16_384)?;
+        // KiB, negative so: 16 MiB for the writer, 4 MiB for each reader.
+        connection.pragma_update(None, "cache_size", if writes { -16_384 } else { -4096 })?;
         Ok(connection)
     };
     open().map_err(|error| fault(&error))

@@ -213,8 +213,9 @@ impl TenantTx {
                 columns!(),
                 " FROM journal WHERE tenant_id = $1 AND ",
                 settled!(),
-                " AND (xid, id) > (coalesce((SELECT j.xid FROM journal AS j WHERE j.tenant_id = $1 AND j.id <= $2 \
-                 ORDER BY j.id DESC LIMIT 1), 0), $2) ORDER BY xid, id LIMIT $3"
+                " AND (xid, id) > ((SELECT coalesce((SELECT j.xid FROM journal AS j WHERE j.tenant_id = $1 AND j.id = $2), \
+                 (SELECT j.xid FROM journal AS j WHERE j.tenant_id = $1 AND j.id < $2 ORDER BY j.id DESC LIMIT 1), 0)), \
+                 $2) ORDER BY xid, id LIMIT $3"
             ),
         };
         self.conn.query(SQL, params![self.scope.key(), after, limit]).await

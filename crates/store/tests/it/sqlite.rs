@@ -35,6 +35,18 @@ async fn a_second_server_is_refused() {
 }
 
 #[tokio::test]
+async fn the_files_are_their_owners() {
+    use std::os::unix::fs::PermissionsExt;
+    let on = TestStore::sqlite().await;
+    insert(&on.store, device_row("a")).await.expect("it is written");
+    let folder = on.folder.as_ref().expect("SQLite has one").path();
+    for name in ["fleetward.db", "fleetward.db-wal", "fleetward.db-shm"] {
+        let mode = std::fs::metadata(folder.join(name)).expect(name).permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_answered_survives_a_kill() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("fleetward.db");
