@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::Request;
 use fleetward_base::limits::EST_BODY_BYTES;
 use fleetward_pki::est;
-use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::refusal::Refusal;
@@ -15,10 +14,23 @@ use crate::refusal::Refusal;
 /// A client that has not sent its whole request by then is dropped.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The DER in the body. Content-Transfer-Encoding is not looked at: whatever it says, it is base64 (RFC 8951 §3.2).
-pub(crate) async fn request_der(request: Request) -> Result<Vec<u8>, Refusal> {
-    let (parts, body) = request.into_parts();
-    let kind = parts.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+/// The whole body, if it keeps to the limit.
+pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refusal> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > EST_BODY_BYTES as u64) {
+        return Err(too_large());
+    }
+    let late = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time");
+    match tokio::time::timeout(DEADLINE, Limited::new(body, EST_BODY_BYTES).collect()).await.map_err(late)? {
+        Ok(collected) => Ok(collected.to_bytes().into()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(_) => Err(Refusal::new(StatusCode::BAD_REQUEST, "the request broke off")),
+    }
+}
+
+/// The DER in it. Content-Transfer-Encoding is not looked at: whatever it says, it is base64 (RFC 8951 §3.2).
+pub(crate) fn request_der(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let kind = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
     let pkcs10 = |kind: &str| {
         let essence = kind.split(';').next().unwrap_or_default().trim();
         essence.eq_ignore_ascii_case("application/pkcs10")
@@ -26,22 +38,7 @@ pub(crate) async fn request_der(request: Request) -> Result<Vec<u8>, Refusal> {
     if kind.is_some_and(|kind| !pkcs10(kind)) {
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send an application/pkcs10"));
     }
-    let announced = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > EST_BODY_BYTES as u64) {
-        return Err(too_large());
-    }
-    let bytes = tokio::time::timeout(DEADLINE, collect(body))
-        .await
-        .map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time"))??;
-    est::decode(&bytes).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))
-}
-
-async fn collect(body: Body) -> Result<Vec<u8>, Refusal> {
-    match Limited::new(body, EST_BODY_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes().into()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(Refusal::new(StatusCode::BAD_REQUEST, "the request broke off")),
-    }
+    est::decode(body).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 fn too_large() -> Refusal {

@@ -1,21 +1,19 @@
 //! `GET cacerts` (RFC 7030 §4.1): the authorities that a device is to trust. Anyone may ask.
 
 use axum::response::Response;
-use fleetward_app::{App, Peer, authority};
-use http::HeaderMap;
+use fleetward_app::{App, authority};
 
-use crate::answer;
 use crate::refusal::Refusal;
-use crate::target::Target;
+use crate::{Asked, answer};
 
-pub(crate) async fn handle(app: &App, target: &Target, peer: &Peer, headers: &HeaderMap) -> Result<Response, Refusal> {
+pub(crate) async fn handle(app: &App, asked: &Asked<'_>) -> Result<Response, Refusal> {
     let own = || {
-        let verified = authority::trust(app).load().verify(peer.leaf()?, &[], app.now());
+        let verified = authority::trust(app).load().verify(asked.peer.leaf()?, &[], app.now());
         verified.ok().map(|verified| verified.tenant)
     };
     let default = app.settings()?.default_tenant.clone();
-    let tenant = target.label.clone().or_else(own).or(default);
+    let tenant = asked.target.label.clone().or_else(own).or(default);
     let chain = authority::authority_chain(app, tenant.as_ref()).await?;
     let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
-    Ok(answer::certificates(headers, &chain))
+    Ok(answer::certificates(asked.headers, &chain))
 }

@@ -25,13 +25,21 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use fleetward_app::{App, Peer};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use crate::refusal::Refusal;
 use crate::target::{Operation, Target};
 
 /// How many path segments may stand before `/.well-known`. strongSwan puts the path of its URL there.
 const PREFIX_SEGMENTS: [&str; 4] = ["", "/{p1}", "/{p1}/{p2}", "/{p1}/{p2}/{p3}"];
+
+/// A request as an operation needs it.
+struct Asked<'a> {
+    target: &'a Target,
+    peer: &'a Peer,
+    headers: &'a HeaderMap,
+    body: &'a [u8],
+}
 
 /// The routes. Requests carry the [`Peer`] of their connection as an extension.
 pub fn router(app: App) -> Router {
@@ -52,19 +60,24 @@ async fn serve(State(app): State<App>, request: Request) -> Response {
 }
 
 async fn dispatch(app: &App, request: Request) -> Result<Response, Refusal> {
-    let target = Target::of(request.uri().path()).ok_or_else(Refusal::not_found)?;
+    let (head, body) = request.into_parts();
+    // Also for what is refused: to a client that still sends, an answer before the end of its body is a broken stream
+    // (curl 7.88 on HTTP/2), and on HTTP/1.1 the end of its connection.
+    let body = body::read(&head.headers, body).await?;
+    let target = Target::of(head.uri.path()).ok_or_else(Refusal::not_found)?;
     let allowed = match target.operation {
         Operation::CaCerts | Operation::CsrAttrs => Method::GET,
         _ => Method::POST,
     };
-    if *request.method() != allowed {
+    if head.method != allowed {
         return Err(Refusal::method(allowed));
     }
-    let peer = request.extensions().get::<Peer>().cloned().ok_or_else(Refusal::without_peer)?;
+    let peer = head.extensions.get::<Peer>().ok_or_else(Refusal::without_peer)?;
+    let asked = Asked { target: &target, peer, headers: &head.headers, body: &body };
     match target.operation {
-        Operation::CaCerts => cacerts::handle(app, &target, &peer, request.headers()).await,
-        Operation::SimpleEnroll => simpleenroll::handle(app, &target, &peer, request).await,
-        Operation::SimpleReenroll => simplereenroll::handle(app, &target, &peer, request).await,
+        Operation::CaCerts => cacerts::handle(app, &asked).await,
+        Operation::SimpleEnroll => simpleenroll::handle(app, &asked).await,
+        Operation::SimpleReenroll => simplereenroll::handle(app, &asked).await,
         // Nothing in particular is asked of a request (RFC 7030 §4.5.2).
         Operation::CsrAttrs => Ok(StatusCode::NO_CONTENT.into_response()),
         Operation::ServerKeyGen => Err(Refusal::not_implemented("keys are made by the device that uses them")),
