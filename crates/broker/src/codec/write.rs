@@ -1,5 +1,6 @@
 //! Packets of the server, appended to a buffer.
 
+use crate::Reason;
 use crate::hooks::Qos;
 
 /// A PUBLISH to a client.
@@ -127,9 +128,19 @@ pub(crate) fn ack_with_codes(out: &mut Vec<u8>, first: u8, packet_id: u16, codes
     out.extend_from_slice(codes);
 }
 
-/// DISCONNECT with a reason, 5.0 only.
-pub(crate) fn disconnect(out: &mut Vec<u8>, code: u8) {
-    out.extend_from_slice(&[0xE0, 1, code]);
+/// DISCONNECT with a reason, 5.0 only. The reason is also given in words where the client takes packets that long: people
+/// read it in their logs, and paho 1.6 reads no code that no property follows.
+pub(crate) fn disconnect(out: &mut Vec<u8>, code: u8, max_packet: usize) {
+    const REASON_STRING: u8 = 0x1F;
+    let words = Reason::from_code(code).as_str().as_bytes();
+    let length = |extra: usize| u8::try_from(words.len() + extra).ok().filter(|length| *length < 0x80);
+    match (length(5), length(3), length(0)) {
+        (Some(remaining), Some(properties), Some(text)) if usize::from(remaining) + 2 <= max_packet => {
+            out.extend_from_slice(&[0xE0, remaining, code, properties, REASON_STRING, 0, text]);
+            out.extend_from_slice(words);
+        }
+        _ => out.extend_from_slice(&[0xE0, 1, code]),
+    }
 }
 
 fn varint_len(n: usize) -> usize {

@@ -153,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     async fn close(mut self, code: Option<u8>) {
         let core = &mut self.core;
         if let Some(code) = code {
-            crate::codec::write::disconnect(&mut core.output.buffer, code);
+            crate::codec::write::disconnect(&mut core.output.buffer, code, core.delivery.max_packet);
         }
         let rest = core.output.buffer.get(core.output.written..).unwrap_or_default();
         let stream = &mut self.stream;
