@@ -1,0 +1,4 @@
+//! The door over a real house: store, vault, authorities, releases and enrolled devices.
+
+mod artifacts;
+mod fixture;
