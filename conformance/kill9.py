@@ -221,10 +221,10 @@ class Load:
 class Sink:
     """The session that is offline while messages come, and must get them all."""
 
-    def __init__(self, server, device, ledger):
+    def __init__(self, server, device, ledger, clean=False):
         self.ledger = ledger
         self.kept = queue.Queue()
-        self.link = Link(server, device, clean=False)
+        self.link = Link(server, device, clean)
         self.link.client.on_message = self.take
 
     def take(self, _client, _user, message):
@@ -266,10 +266,10 @@ class Sink:
 
 
 def check_retained(server, device, ledger):
-    """Through a connection of its own: subscribing again is what shows retained messages."""
+    """Through a session of its own that is new each time: subscribing anew is what shows retained messages."""
     if not ledger.retained:
         return []
-    reader = Sink(server, device, ledger)
+    reader = Sink(server, device, ledger, clean=True)
     reader.link.connect()
     seen = reader.retained(sorted(ledger.retained))
     reader.link.close()
