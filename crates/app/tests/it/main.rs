@@ -2,5 +2,10 @@
 
 mod enroll;
 mod fixture;
+mod fleet;
+mod presence;
 mod registry;
+mod releases;
+mod rollouts;
+mod shadow;
 mod tokens;
