@@ -129,10 +129,9 @@ pub(super) async fn find(session: &Session, release: &str) -> Result<Value, Fail
     let Some((name, version)) = release.split_once('@') else {
         return Ok(session.client.get(&session.path(&["releases", release]).await?).await?.value);
     };
-    let filter = query(&[("name", Some(name)), ("version", Some(version))]);
-    let path = session.path(&["releases"]).await? + &filter;
-    let rows = session.client.list(&path, 1).await?;
-    match rows.into_iter().next() {
+    let path = session.path(&["releases"]).await? + &query(&[("name", Some(name))]);
+    let rows = session.client.list(&path, usize::MAX).await?;
+    match rows.into_iter().find(|row| row.get("version").and_then(Value::as_str) == Some(version)) {
         Some(found) => Ok(found),
         // Ask for it as if it were an id, for the server's own refusal and exit code.
         None => Ok(session.client.get(&session.path(&["releases", release]).await?).await?.value),

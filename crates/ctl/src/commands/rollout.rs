@@ -277,8 +277,8 @@ async fn find(session: &Session, rollout: &str) -> Result<Value, Failure> {
     if looks_like_id(rollout) {
         return Ok(session.client.get(&session.path(&["rollouts", rollout]).await?).await?.value);
     }
-    let path = session.path(&["rollouts"]).await? + &query(&[("name", Some(rollout))]);
-    let rows = session.client.list(&path, 2).await?;
+    let mut rows = session.client.list(&session.path(&["rollouts"]).await?, usize::MAX).await?;
+    rows.retain(|row| row.get("name").and_then(Value::as_str) == Some(rollout));
     match rows.as_slice() {
         // Asked for by its id, for all that only the whole answer has.
         [one] => {
