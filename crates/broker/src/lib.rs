@@ -25,7 +25,8 @@
 //! [`MemoryStore`], and in the adapter over the real store.
 
 mod broker;
-mod codec;
+#[doc(hidden)]
+pub mod codec;
 mod committer;
 mod config;
 mod conn;

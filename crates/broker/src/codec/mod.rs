@@ -5,6 +5,7 @@
 //! differential test. Reading never panics and allocates no more than it was given. See `docs/adr`.
 
 pub(crate) mod connect;
+pub mod exam;
 pub(crate) mod frame;
 pub(crate) mod publish;
 pub(crate) mod subscribe;
@@ -23,3 +24,6 @@ fn reason_of(error: MqttError) -> Reason {
         _ => Reason::MalformedPacket,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ struct Story {
 
 impl Story {
     fn chance(&self, of: u64) -> bool {
-        self.rng.next_u64() % of == 0
+        self.rng.next_u64().is_multiple_of(of)
     }
 
     async fn sender(&mut self) -> &mut Client {

@@ -1,6 +1,6 @@
 //! The broker from the outside: over streams in memory and over a socket.
 
-#![expect(clippy::cast_possible_truncation, reason = "packets of tests are short")]
+#![expect(clippy::cast_possible_truncation, clippy::indexing_slicing, reason = "packets of tests are short and known")]
 
 mod abuse;
 mod client;
