@@ -17,7 +17,7 @@ use fleetward_supply::Manifest;
 use crate::error::Result;
 use crate::rollouts::observe::manifest_of;
 
-pub use artifacts::{Stored, artifact, upload_artifact};
+pub use artifacts::{Stored, artifact, artifacts, upload_artifact};
 pub use create::create_release;
 pub use fetch::{Fetched, device_artifact, open_artifact};
 pub use read::{release, releases};

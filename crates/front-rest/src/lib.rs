@@ -10,6 +10,7 @@
 
 pub mod body;
 pub mod caller;
+pub mod device;
 pub mod door;
 pub mod etag;
 pub mod failures;

@@ -4,13 +4,16 @@
 //! declares its permission in `x-permission`; the permission is enforced by the use case, and a test holds the two together.
 
 mod api_tokens;
+mod artifacts;
 mod devices;
 mod enroll_tokens;
 mod events;
 mod installation_tokens;
+mod releases;
 mod rollouts;
 mod setup;
 pub(crate) mod shadow;
+mod signers;
 mod tenants;
 mod whoami;
 
@@ -30,6 +33,9 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(enroll_tokens::router())
         .merge(devices::router())
         .merge(shadow::router())
+        .merge(signers::router())
+        .merge(artifacts::router())
+        .merge(releases::router())
         .merge(rollouts::router())
         .merge(events::router())
 }

@@ -78,6 +78,29 @@ pub async fn artifact(app: &App, ctx: &Ctx, tenant: &TenantId, sha256: Sha256) -
     there(app, tenant, sha256).await?.ok_or(Error::NotFound { what: "artifact" })
 }
 
+/// A page of the tenant's artifacts, by hash, after `after`.
+pub async fn artifacts(
+    app: &App,
+    ctx: &Ctx,
+    tenant: &TenantId,
+    after: Option<Sha256>,
+    limit: u32,
+) -> Result<Vec<Stored>> {
+    ctx.allow(tenant, Permission::ReleaseRead)?;
+    let (after, limit) = (after.map(|hash| hash.to_string()), limit.clamp(1, limits::PAGE_ROWS + 1));
+    let rows = app
+        .read(tenant, "artifacts", move |tx| {
+            Box::pin(async move { Ok(tx.artifacts(after.as_deref(), limit).await?) })
+        })
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            let sha256 = row.sha256.parse().map_err(Error::internal)?;
+            Ok(Stored { sha256, size: row.size, created_at: row.created_at, created: false })
+        })
+        .collect()
+}
+
 /// The artifact where both its row and its bytes are there.
 async fn there(app: &App, tenant: &TenantId, sha256: Sha256) -> Result<Option<Stored>> {
     let key = sha256.to_string();

@@ -57,11 +57,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Which {
 
 fn key(device: DeviceId, name: Option<String>) -> Result<ShadowKey, Problem> {
     let Some(name) = name else { return Ok(ShadowKey::classic(device)) };
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_' | b'-' | b'$');
-    if !(1..=64).contains(&name.len()) || !name.bytes().all(good) {
+    if !is_name(&name) {
         return Err(Problem::invalid("name", "1 to 64 of a-z, A-Z, 0-9, :, _, - and $"));
     }
     Ok(ShadowKey { device, name })
+}
+
+/// Whether a shadow can be called so.
+pub(crate) fn is_name(name: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_' | b'-' | b'$');
+    (1..=64).contains(&name.len()) && name.bytes().all(good)
 }
 
 /// A body that is JSON already, with the version as its tag.

@@ -1,5 +1,10 @@
 //! Signers, artifacts and releases.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use fleetward_app::releases::{ReleaseView as Found, Stored};
+use fleetward_core::release::Signer;
+use fleetward_supply::VerifyingKey;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -61,4 +66,51 @@ pub struct ReleaseArtifactView {
     pub sha256: String,
     /// Bytes.
     pub size: u64,
+}
+
+impl SignerView {
+    pub fn new(signer: Signer) -> Self {
+        let raw: Option<[u8; 32]> = signer.public_key.as_slice().try_into().ok();
+        let key = raw.and_then(|raw| VerifyingKey::from_bytes(raw).ok());
+        Self {
+            id: signer.id.to_string(),
+            name: signer.name,
+            key_id: signer.key_id,
+            public_key: key.map(|key| key.to_pem()).unwrap_or_default(),
+            created_at: Time(signer.created_at),
+            revoked_at: signer.revoked_at.map(Time),
+            revision: signer.revision,
+        }
+    }
+}
+
+impl ArtifactView {
+    pub fn new(stored: Stored) -> Self {
+        Self { sha256: stored.sha256.to_string(), size: stored.size, created_at: Time(stored.created_at) }
+    }
+}
+
+impl ReleaseView {
+    pub fn new(found: Found) -> Self {
+        let Found { release, manifest } = found;
+        let artifact = |artifact: &fleetward_supply::Artifact| ReleaseArtifactView {
+            filename: artifact.filename.clone(),
+            hardware: artifact.hardware.clone(),
+            sha256: artifact.sha256.to_string(),
+            size: artifact.size,
+        };
+        Self {
+            id: release.id.to_string(),
+            name: release.name,
+            version: release.version,
+            signer: release.signer.to_string(),
+            key_id: release.key_id,
+            hardware: manifest.hardware().into_iter().map(str::to_owned).collect(),
+            artifacts: manifest.artifacts().iter().map(artifact).collect(),
+            manifest: BASE64_STANDARD.encode(release.manifest),
+            signature: BASE64_STANDARD.encode(release.signature),
+            created_at: Time(release.created_at),
+            revision: release.revision,
+        }
+    }
 }

@@ -1,9 +1,12 @@
 //! The door through its real router over real sockets, with a store of its own and a clock that stands still.
 
 mod access;
+mod device_door;
 mod devices;
 mod golden;
 mod house;
 mod manners;
 mod probes;
+mod releases;
+mod state;
 mod stream;

@@ -19,7 +19,11 @@ use crate::view::DeviceView;
     path = "/v1/tenants/{tenant}/devices/{device}",
     operation_id = "amend_device",
     tag = "devices",
-    params(("tenant" = String, Path), ("device" = String, Path)),
+    params(
+        ("tenant" = String, Path),
+        ("device" = String, Path),
+        ("If-Match" = String, Header, description = "The ETag of what was seen, or `*`"),
+    ),
     request_body = Amendment,
     responses((status = 200, body = DeviceView)),
     extensions(("x-permission" = json!("device:update"))),

@@ -19,7 +19,11 @@ use crate::problem::Problem;
     path = "/v1/tenants/{tenant}/devices/{device}",
     operation_id = "remove_device",
     tag = "devices",
-    params(("tenant" = String, Path), ("device" = String, Path)),
+    params(
+        ("tenant" = String, Path),
+        ("device" = String, Path),
+        ("If-Match" = String, Header, description = "The ETag of what was seen, or `*`"),
+    ),
     responses((status = 204)),
     extensions(("x-permission" = json!("device:decommission"))),
 )]

@@ -26,7 +26,7 @@ pub(super) struct Body {
     path = "/v1/tenants/{tenant}",
     operation_id = "amend_tenant",
     tag = "tenants",
-    params(("tenant" = String, Path)),
+    params(("tenant" = String, Path), ("If-Match" = String, Header, description = "The ETag of what was seen, or `*`")),
     request_body = Body,
     responses((status = 200, body = TenantView)),
     extensions(("x-permission" = json!("tenant:update"))),

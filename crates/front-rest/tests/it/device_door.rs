@@ -1,0 +1,143 @@
+//! The AWS-shaped shadow on the devices' door, as a device with its certificate sees it.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use fleetward_app::Peer;
+use fleetward_app::enroll::{Attempt, Credentials, enroll_device};
+use fleetward_app::enroll_tokens::create_enroll_token;
+use fleetward_base::Secret;
+use fleetward_front_rest::device;
+use fleetward_pki::{SoftKey, csr, name};
+use http::{HeaderMap, Request};
+use rustls_pki_types::CertificateDer;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::house::{House, tenant};
+
+/// The door as one device reaches it; without a certificate as nobody does.
+struct Device(Router);
+
+impl Device {
+    async fn enrolled(house: &House, of: &str, device: &str) -> Self {
+        let (ctx, id) = (house.app.system("test"), device.parse().expect("a name"));
+        let made = create_enroll_token(&house.app, &ctx, &tenant(of), id, Default::default(), None).await;
+        let attempt = Attempt { address: [192, 0, 2, 9].into(), request_id: house.app.new_request_id() };
+        let credentials = Credentials { device: device.to_owned(), token: Secret::new(made.expect("a token").token) };
+        let (key, _) = SoftKey::generate();
+        let subject = name::write(None, device);
+        let request = csr::write(&subject, &[], &key).expect("a request");
+        let enrolled = enroll_device(&house.app, &attempt, None, &credentials, &request).await.expect("a certificate");
+        Self::with(house, vec![CertificateDer::from(enrolled.certificate)])
+    }
+
+    fn with(house: &House, certificates: Vec<CertificateDer<'static>>) -> Self {
+        let address = SocketAddr::from(([192, 0, 2, 9], 4711));
+        let peer = Peer { address, certificates: certificates.into() };
+        Self(device::router(house.app.clone()).layer(axum::Extension(peer)))
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: impl Into<Body>) -> (u16, HeaderMap, Value) {
+        let request = Request::builder().method(method).uri(path).body(body.into()).expect("a request");
+        let response = self.0.clone().oneshot(request).await.expect("infallible");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+        (status, headers, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    /// Status, `x-amzn-ErrorType`, and the body's code and message.
+    async fn refusal(&self, method: &str, path: &str, body: impl Into<Body>) -> (u16, String, Value, Value) {
+        let (status, headers, body) = self.ask(method, path, body).await;
+        let kind = headers.get("x-amzn-errortype").map(|kind| kind.to_str().expect("ASCII").to_owned());
+        (status, kind.unwrap_or_default(), body["code"].clone(), body["message"].clone())
+    }
+}
+
+const MINE: &str = "/things/gw-1/shadow";
+
+#[tokio::test]
+async fn a_device_reads_and_writes_its_own_shadow() {
+    let house = House::open().await;
+    let device = Device::enrolled(&house, "acme", "gw-1").await;
+    let body = json!({ "state": { "reported": { "on": true } }, "clientToken": "t-1" });
+    let (status, _, accepted) = device.ask("POST", MINE, body.to_string()).await;
+    assert_eq!((status, &accepted["version"], &accepted["clientToken"]), (200, &json!(1), &json!("t-1")));
+    let (status, headers, found) = device.ask("GET", MINE, "").await;
+    assert_eq!((status, &found["state"]), (200, &json!({ "reported": { "on": true } })));
+    assert_eq!(headers["content-type"], "application/json");
+    device.ask("POST", &format!("{MINE}?name=config"), body.to_string()).await;
+    let (_, _, names) = device.ask("GET", "/api/things/shadow/ListNamedShadowsForThing/gw-1", "").await;
+    assert_eq!(names["results"], json!(["config"]));
+    let (status, _, deleted) = device.ask("DELETE", MINE, "").await;
+    assert_eq!((status, &deleted["version"]), (200, &json!(1)));
+}
+
+#[tokio::test]
+async fn names_come_in_pages() {
+    let house = House::open().await;
+    let device = Device::enrolled(&house, "acme", "gw-1").await;
+    for name in ["a", "b", "c"] {
+        device.ask("POST", &format!("{MINE}?name={name}"), r#"{"state":{"reported":{"x":1}}}"#).await;
+    }
+    let path = "/api/things/shadow/ListNamedShadowsForThing/gw-1?pageSize=2";
+    let (_, _, first) = device.ask("GET", path, "").await;
+    assert_eq!(first["results"], json!(["a", "b"]));
+    let next = first["nextToken"].as_str().expect("more");
+    let (_, _, second) = device.ask("GET", &format!("{path}&nextToken={next}"), "").await;
+    assert_eq!((&second["results"], &second["nextToken"]), (&json!(["c"]), &Value::Null));
+}
+
+#[tokio::test]
+async fn refusals_have_the_names_that_clients_know() {
+    let house = House::open().await;
+    let device = Device::enrolled(&house, "acme", "gw-1").await;
+    let case = |status: u16, kind: &str, message: &str| (status, kind.to_owned(), json!(status), json!(message));
+    let missing = "No shadow exists with name: gw-1";
+    assert_eq!(device.refusal("GET", MINE, "").await, case(404, "ResourceNotFoundException", missing));
+    assert_eq!(device.refusal("POST", MINE, "{").await, case(400, "InvalidRequestException", "Invalid JSON"));
+    let stale = r#"{"state":{"reported":{}},"version":9}"#;
+    assert_eq!(device.refusal("POST", MINE, stale).await, case(409, "ConflictException", "Version conflict"));
+    let huge = vec![b' '; fleetward_base::limits::MQTT_PAYLOAD_BYTES + 1];
+    let too_large = "The payload exceeds the maximum size allowed";
+    assert_eq!(device.refusal("POST", MINE, huge).await, case(413, "RequestEntityTooLargeException", too_large));
+    let (_, _, body) = device.ask("POST", MINE, r#"{"clientToken":"t-9","state":7}"#).await;
+    assert_eq!(body["clientToken"], "t-9");
+}
+
+#[tokio::test]
+async fn nobody_and_no_other_device_gets_in() {
+    let house = House::open().await;
+    let device = Device::enrolled(&house, "acme", "gw-1").await;
+    device.ask("POST", MINE, r#"{"state":{"reported":{"x":1}}}"#).await;
+    let neighbour = Device::enrolled(&house, "acme", "gw-2").await;
+    let namesake = Device::enrolled(&house, "beta", "gw-1").await;
+    let nobody = Device::with(&house, Vec::new());
+    let stranger = Device::with(&house, vec![CertificateDer::from(vec![0x30, 0x00])]);
+    let names = "/api/things/shadow/ListNamedShadowsForThing/gw-1";
+    for (method, path) in [("GET", MINE), ("POST", MINE), ("DELETE", MINE), ("GET", names)] {
+        let body = r#"{"state":{"reported":{"x":2}}}"#;
+        let (status, kind, ..) = neighbour.refusal(method, path, body).await;
+        assert_eq!((status, kind.as_str()), (403, "ForbiddenException"), "{method} {path} by a neighbour");
+        for door in [&nobody, &stranger] {
+            let (status, kind, ..) = door.refusal(method, path, body).await;
+            assert_eq!((status, kind.as_str()), (401, "UnauthorizedException"), "{method} {path} by nobody");
+        }
+    }
+    // Another tenant's device of the same name has a shadow of its own.
+    assert_eq!(namesake.ask("GET", MINE, "").await.0, 404);
+    assert_eq!(device.ask("GET", MINE, "").await.2["state"]["reported"]["x"], 1);
+}
+
+#[tokio::test]
+async fn a_revoked_device_is_out_at_its_next_request() {
+    let house = House::open().await;
+    let device = Device::enrolled(&house, "acme", "gw-1").await;
+    device.ask("POST", MINE, r#"{"state":{"reported":{"x":1}}}"#).await;
+    let revoked = house.post("/v1/tenants/acme/devices/gw-1/revoke", &house.acme, &json!({})).await;
+    assert_eq!(revoked.json["status"], "suspended");
+    assert_eq!(device.ask("GET", MINE, "").await.0, 401);
+    let certificates = house.get("/v1/tenants/acme/devices/gw-1/certificates", &house.acme).await;
+    assert_eq!(certificates.json["items"][0]["status"], "revoked");
+}
