@@ -6,6 +6,7 @@
 //! crate uses this module.
 
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,6 +79,27 @@ impl PostgresCluster {
         cluster.resume()?;
         cluster.psql("postgres", &format!("CREATE ROLE {OWNER} LOGIN"))?;
         Ok(cluster)
+    }
+
+    /// Makes the server listen on a free port of 127.0.0.1, for TLS only, and starts it again; the port. Make the database
+    /// before: the socket moves with the port.
+    pub fn listen_with_tls(&self, certificate_pem: &str, key_pem: &str) -> io::Result<u16> {
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let data = self.folder.join("data");
+        for (name, pem) in [("server.crt", certificate_pem), ("server.key", key_pem)] {
+            let path = data.join(name);
+            let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path)?;
+            file.write_all(pem.as_bytes())?;
+            if let Some(ids) = unprivileged()? {
+                std::os::unix::fs::chown(&path, Some(ids.0), Some(ids.1))?;
+            }
+        }
+        let mut settings = std::fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
+        writeln!(settings, "listen_addresses = '127.0.0.1'\nport = {port}\nssl = on")?;
+        std::fs::write(data.join("pg_hba.conf"), "local all all trust\nhostssl all all 127.0.0.1/32 trust\n")?;
+        self.crash()?;
+        self.resume()?;
+        Ok(port)
     }
 
     /// A new, empty database; its address.

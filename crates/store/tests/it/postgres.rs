@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fleetward_base::SystemClock;
 use fleetward_store::testing::{Durability, PostgresCluster, TestStore};
-use fleetward_store::{Config, Database, Store, StoreError, StoreErrorKind};
+use fleetward_store::{Config, Database, OpenError, Store, StoreError, StoreErrorKind};
 use tokio::sync::{Barrier, Notify};
 use tokio_postgres::NoTls;
 
@@ -191,4 +191,46 @@ async fn postgres_gone_and_back() {
         })
     });
     assert_eq!(kept.await.expect("it is read"), (Some(device_row("before")), None));
+}
+
+#[tokio::test]
+async fn tls_is_checked() {
+    let cluster = PostgresCluster::start(Durability::None).expect("a cluster of one's own");
+    let address = cluster.create_database().expect("a database");
+    let name = address.rsplit('/').next().expect("a name").to_owned();
+    let (ours, other) = (authority(), authority());
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let server = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+    let server = server.signed_by(&key, &ours.1).expect("a certificate");
+    let port = cluster.listen_with_tls(&server.pem(), &key.serialize_pem()).expect("it listens");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = |host: &str, mode: &str, ca: Option<&rcgen::Certificate>| {
+        let ca_file = ca.map(|ca| {
+            let path = folder.path().join("ca.pem");
+            std::fs::write(&path, ca.pem()).expect("it is written");
+            path
+        });
+        let address = format!("postgres://fleetward@{host}:{port}/{name}?sslmode={mode}");
+        let config = Config { database: Database::Postgres { address, ca_file }, connections: 2 };
+        async move { Store::open(&config, &SystemClock::new()).await }
+    };
+    open("127.0.0.1", "require", Some(&ours.0)).await.expect("the certificate is good");
+    for (why, refused) in [
+        ("another authority", open("127.0.0.1", "require", Some(&other.0)).await),
+        ("not one of the system's", open("127.0.0.1", "require", None).await),
+        ("another name", open("localhost", "require", Some(&ours.0)).await),
+        ("the server wants TLS", open("127.0.0.1", "disable", None).await),
+    ] {
+        let error = refused.err().unwrap_or_else(|| panic!("{why}: it was let in"));
+        assert!(matches!(error, OpenError::Database(_)), "{why}: {error:?}");
+    }
+}
+
+fn authority() -> (rcgen::Certificate, rcgen::Issuer<'static, rcgen::KeyPair>) {
+    let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).expect("no name is needed");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    (certificate, rcgen::Issuer::new(params, key))
 }
