@@ -138,6 +138,8 @@ pub(super) async fn start_broker(app: &App, args: &ServeArgs) -> anyhow::Result<
 /// What devices reach over HTTPS: enrolment, artifacts, shadows.
 pub(super) fn device_router(app: &App) -> Router {
     fleetward_front_enroll::router(app.clone())
+        .merge(fleetward_front_update::router(app.clone()))
+        .merge(fleetward_front_rest::device::router(app.clone()))
 }
 
 /// The broker behind a listener.
