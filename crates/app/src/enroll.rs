@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use fleetward_base::{DeviceId, RequestId, Secret, TenantId, Timestamp};
 use fleetward_store::CertificateRow;
 
-pub use admission::{Admitted, admit_device};
+pub use admission::{Admitted, admit_device, still_admitted};
 pub use first::enroll_device;
 pub(crate) use gate::Gate;
 pub use renewal::reenroll_device;

@@ -98,6 +98,9 @@ impl Hooks for MqttHooks {
         };
         let arrival = Arrival { epoch: connected.epoch, address: Some(connected.address.ip()), protocol };
         self.app.presence().connected(&principal.tenant, &principal.device, self.app.now(), arrival);
+        if self.ended_lately() {
+            self.recheck(principal);
+        }
     }
 
     fn disconnected(&self, principal: &Arc<Principal>, disconnected: &Disconnected) {

@@ -11,7 +11,9 @@ mod jobs;
 mod links;
 pub mod policy;
 mod shadow;
+mod standing;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use fleetward_app::{App, Ctx, Principal};
@@ -22,13 +24,15 @@ use tokio_util::task::TaskTracker;
 pub struct MqttHooks {
     app: App,
     broker: OnceLock<Broker>,
+    /// When sessions were last ended from above (monotonic, in milliseconds, from 1; 0 for never).
+    ended_ms: AtomicU64,
     /// Work that a synchronous hook begins and does not wait for.
     tasks: TaskTracker,
 }
 
 impl MqttHooks {
     pub fn new(app: App) -> Self {
-        Self { app, broker: OnceLock::new(), tasks: TaskTracker::new() }
+        Self { app, broker: OnceLock::new(), ended_ms: AtomicU64::new(0), tasks: TaskTracker::new() }
     }
 
     /// The broker that asks, known once it runs. From here on use cases reach connected devices. The first call counts.

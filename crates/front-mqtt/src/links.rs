@@ -20,6 +20,7 @@ impl DeviceLinks for MqttHooks {
             EndReason::Administrative => Reason::AdministrativeAction,
             EndReason::NotAuthorized => Reason::NotAuthorized,
         };
+        self.note_end();
         if let Some(broker) = self.broker.get() {
             broker.kick(tenant, device, reason);
         }

@@ -8,7 +8,7 @@ use fleetward_store::{CertificateRow, TenantTx};
 use rustls_pki_types::CertificateDer;
 
 use super::refusal::{Fault, Refusal, Whose, settle};
-use super::{Attempt, issue, renewal, standing};
+use super::{Attempt, issue, renewal, standing, usable};
 use crate::error::Result;
 use crate::{App, Principal, authority};
 
@@ -53,6 +53,23 @@ pub async fn admit_device(app: &App, attempt: &Attempt, presented: &CertificateD
         Ok(admitted) => Ok(admitted),
         Err(fault) => Err(settle(app, attempt, Action::DeviceConnectionRefused, whose, fault).await),
     }
+}
+
+/// Whether the device that was admitted with this certificate still may be in. For a door whose sessions last: it may have
+/// been revoked between its admission and the moment from which its session could be found and ended.
+///
+/// # Errors
+/// Where the store does not answer.
+pub async fn still_admitted(app: &App, tenant: &TenantId, device: &DeviceId, serial: &str) -> Result<bool> {
+    let (now, device, serial) = (app.now(), device.clone(), serial.to_owned());
+    app.read(tenant, "still admitted", move |tx: &mut TenantTx| {
+        Box::pin(async move {
+            let usable = tx.certificate(&serial).await?.is_some_and(|row| usable(&row, now));
+            let status = tx.device(&device).await?.and_then(|device| device.status.parse().ok());
+            Ok(usable && status.is_some_and(lifecycle::may_connect))
+        })
+    })
+    .await
 }
 
 async fn admit(app: &App, attempt: &Attempt, verified: Verified) -> Result<Admitted, Fault> {

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use fleetward_app::enroll::{Attempt, Credentials, Enrolled, admit_device, enroll_device, reenroll_device};
+use fleetward_app::enroll::{
+    Attempt, Credentials, Enrolled, admit_device, enroll_device, reenroll_device, still_admitted,
+};
 use fleetward_app::journal::{self, Event, JournalFilter};
 use fleetward_app::{Ctx, Error, enroll_tokens, registry};
 use fleetward_base::{Secret, TenantId, limits};
@@ -405,7 +407,9 @@ async fn a_revoked_device_is_out_until_it_enrols_again() {
     let field = Device::new("gw-1");
     let used = token(&fixture, "acme", "gw-1").await;
     let first = enroll(&fixture, &field, &used).await.expect("enrolled");
+    assert!(still_admitted(app, &acme, &gw, &first.serial).await.expect("asked"));
     registry::revoke_device(app, admin, &acme, &gw, "stolen").await.expect("revoked");
+    assert!(!still_admitted(app, &acme, &gw, &first.serial).await.expect("asked"));
     assert_eq!(refused(admit(&fixture, &first).await), "the certificate was revoked");
     assert_eq!(refused(renew(&fixture, &first, &field).await), "the certificate was revoked");
     assert_eq!(refused(enroll(&fixture, &field, &used).await), "the enrolment token was used before");

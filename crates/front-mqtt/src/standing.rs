@@ -1,0 +1,50 @@
+//! A device that was revoked while it connected.
+//!
+//! It is admitted, then revoked, then its session begins: whoever ended its sessions found none. So a session that begins
+//! shortly after sessions were ended is asked after once more. At other times a connection costs nothing here.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fleetward_app::enroll;
+use fleetward_base::limits::MQTT_CONNECT_DEADLINE;
+use fleetward_broker::{Principal, Reason};
+
+use crate::MqttHooks;
+
+/// From its admission to its session a connection takes no longer: a CONNECT has a deadline, and the admission follows it.
+const LATELY: Duration = MQTT_CONNECT_DEADLINE.saturating_mul(3);
+
+impl MqttHooks {
+    /// Before sessions are ended: those that begin from now on are asked after.
+    pub(crate) fn note_end(&self) {
+        self.ended_ms.store(self.elapsed_ms().saturating_add(1), Ordering::SeqCst);
+    }
+
+    pub(crate) fn ended_lately(&self) -> bool {
+        let ended = self.ended_ms.load(Ordering::SeqCst);
+        let lately = u64::try_from(LATELY.as_millis()).unwrap_or(u64::MAX);
+        ended > 0 && self.elapsed_ms() <= ended.saturating_add(lately)
+    }
+
+    /// Asks the registry once more, and ends the session where it should not be.
+    pub(crate) fn recheck(&self, principal: &Arc<Principal>) {
+        let (app, principal, broker) = (self.app.clone(), Arc::clone(principal), self.broker.get().cloned());
+        self.tasks.spawn(async move {
+            let admitted = enroll::still_admitted(&app, &principal.tenant, &principal.device, &principal.serial).await;
+            match (admitted, broker) {
+                (Ok(false), Some(broker)) => {
+                    let (tenant, device) = (&principal.tenant, &principal.device);
+                    broker.kick_serial(tenant, device, &principal.serial, Reason::AdministrativeAction);
+                }
+                (Ok(_), _) => {}
+                (Err(error), _) => tracing::warn!(%error, "a device that connected could not be asked after again"),
+            }
+        });
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.app.clock().monotonic().as_millis()).unwrap_or(u64::MAX)
+    }
+}
