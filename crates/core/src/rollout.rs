@@ -184,8 +184,8 @@ pub struct Observed {
     /// Devices that are meant exist beyond the page of candidates, or are busy with another rollout: the phase is not full
     /// only because no candidate is left.
     pub more_candidates: bool,
-    /// Updates that are in progress for longer than the policy allows, in order of device.
-    pub overdue: Vec<DeviceId>,
+    /// Deployments that are in progress for longer than the policy allows, in order of device; a bounded page.
+    pub overdue: Vec<(DeviceId, Kind)>,
     /// Devices whose update succeeded and that have no way back yet, while the rollout is rolling back; a bounded page.
     pub to_roll_back: Vec<Candidate>,
     /// Such devices exist beyond the page, or cannot take their way back yet.

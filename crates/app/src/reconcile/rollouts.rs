@@ -133,10 +133,15 @@ async fn carry_out(app: &App, tx: &mut TenantTx, tenant: &TenantId, rollout: &Ro
     Ok(step)
 }
 
-async fn time_out(tx: &mut TenantTx, id: RolloutId, devices: &[DeviceId], now: Timestamp) -> Result<Vec<DeviceId>> {
+async fn time_out(
+    tx: &mut TenantTx,
+    id: RolloutId,
+    overdue: &[(DeviceId, Kind)],
+    now: Timestamp,
+) -> Result<Vec<DeviceId>> {
     let (mut done, mut entries) = (Vec::new(), Vec::new());
-    for device in devices {
-        let key = DeploymentKey { rollout: id, device: device.clone(), kind: Kind::Update.to_string() };
+    for (device, kind) in overdue {
+        let key = DeploymentKey { rollout: id, device: device.clone(), kind: kind.to_string() };
         let Some(row) = tx.deployment_for_update(&key).await? else { continue };
         let before = rows::deployment_of(row)?;
         let Some(after) = deployment::end(&before, Status::TimedOut, now) else { continue };

@@ -51,7 +51,9 @@ pub(crate) fn meant(selector: &Selector) -> DeviceSelector {
 pub(crate) async fn observe(app: &App, tx: &mut TenantTx, rollout: &Rollout, now: Timestamp) -> Result<Observed> {
     let mut observed = standing(app, tx, rollout, now).await?;
     let page = limits::ASSIGNMENTS_PER_TICK;
-    observed.overdue = tx.overdue_deployments(rollout.id, now.minus(rollout.policy.timeout()), page).await?;
+    for key in tx.overdue_deployments(rollout.id, now.minus(rollout.policy.timeout()), page).await? {
+        observed.overdue.push((key.device, key.kind.parse().map_err(Error::internal)?));
+    }
     if rollout.state == State::RollingBack {
         let rows = tx.rollback_candidates(rollout.id, page).await?;
         let tenant = tx.tenant().cloned();

@@ -49,6 +49,13 @@ impl Fixture {
         self.dir.path()
     }
 
+    /// What a server that starts anew on the same database has: the rows, and nothing in memory.
+    pub(crate) fn restarted(&self) -> App {
+        let (clock, rng) = (Arc::clone(self.app.clock()), Arc::clone(self.app.rng()));
+        let vault = Vault::new(&MasterKey::random(rng.as_ref()));
+        App::new(self.app.store().clone(), vault, clock, rng, Arc::new(InMemory::new()))
+    }
+
     /// A context of a token with `role` in a tenant.
     pub(crate) async fn operator(&self, name: &str, role: &str) -> Ctx {
         let role = role.parse().expect("a role");

@@ -24,8 +24,8 @@ pub struct Assignment {
 pub struct Plan {
     /// Deployments to queue, in order.
     pub assign: Vec<Assignment>,
-    /// Updates in progress to be ended as timed out.
-    pub time_out: Vec<DeviceId>,
+    /// Deployments in progress to be ended as timed out.
+    pub time_out: Vec<(DeviceId, Kind)>,
     /// Cancel every update that is queued: the rollout is rolling back or canceled.
     pub cancel_queued: bool,
     /// Phases entered, in order.
@@ -196,7 +196,7 @@ impl Planner {
         false
     }
 
-    /// Overdue updates end as timed out, and count as failed from now on.
+    /// Overdue deployments end as timed out, and count as failed from now on.
     fn time_out(&mut self) {
         self.plan.time_out = self.observed.overdue.clone();
     }

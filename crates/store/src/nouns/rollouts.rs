@@ -15,7 +15,7 @@ pub struct RolloutRow {
     pub selector: String,
     /// JSON.
     pub policy: String,
-    /// `running` and `rolling_back` are looked at in each tick.
+    /// One of `core::rollout::State`.
     pub state: String,
     pub phase: u32,
     pub phase_started_at: Option<Timestamp>,
@@ -133,7 +133,8 @@ impl TenantTx {
 }
 
 impl SystemTx {
-    /// Rollouts that are running or rolling back, by tenant and id.
+    /// Rollouts that may have something to do, by tenant and id: running or rolling back, or at a stand with deployments
+    /// that are still open.
     pub async fn due_rollouts(
         &mut self,
         after: Option<(&TenantId, RolloutId)>,
@@ -142,7 +143,9 @@ impl SystemTx {
         const SQL: &str = concat!(
             "SELECT tenant_id, ",
             columns!(),
-            " FROM rollout WHERE state IN ('running', 'rolling_back') AND (tenant_id, id) > ($1, $2) \
+            " FROM rollout WHERE (state IN ('running', 'rolling_back') OR (state IN ('paused', 'canceled') AND EXISTS \
+             (SELECT 1 FROM deployment AS d WHERE d.tenant_id = rollout.tenant_id AND d.rollout = rollout.id \
+             AND d.status IN ('queued', 'in_progress')))) AND (tenant_id, id) > ($1, $2) \
              ORDER BY tenant_id, id LIMIT $3"
         );
         let (tenant, id) = after.map_or(("", String::new()), |(tenant, id)| (tenant.as_str(), id.to_string()));

@@ -1,10 +1,10 @@
 //! How the deployments of a rollout stand beside the presence of their devices: what a rollout's tick asks.
 
-use fleetward_base::{DeviceId, RolloutId, Timestamp};
+use fleetward_base::{RolloutId, Timestamp};
 
-use super::deployments::DeploymentRow;
+use super::deployments::{DeploymentKey, DeploymentRow};
 use super::selector::{DeviceSelector, selected};
-use crate::sql::{Cells, FromRow, Sql, from_row, params};
+use crate::sql::{Sql, from_row, params};
 use crate::{StoreError, TenantTx};
 
 /// How many deployments of a rollout are alike, their devices' presence included.
@@ -40,13 +40,7 @@ pub struct CohortRow {
 
 from_row!(CohortRow { hardware: text, count: count });
 
-struct Id(DeviceId);
-
-impl FromRow for Id {
-    fn from_row(cells: &mut Cells) -> Result<Self, StoreError> {
-        cells.id().map(Self)
-    }
-}
+from_row!(DeploymentKey { rollout: id, device: id, kind: text });
 
 /// Updates that succeeded, are what their device runs, and have no way back yet.
 macro_rules! earned {
@@ -88,17 +82,16 @@ impl TenantTx {
         self.conn.query(SQL, params![self.scope.key(), rollout, silent_before]).await
     }
 
-    /// Devices whose update is in progress since before `before`, in order.
+    /// Deployments that are in progress since before `before`, in order of device.
     pub async fn overdue_deployments(
         &mut self,
         rollout: RolloutId,
         before: Timestamp,
         limit: u32,
-    ) -> Result<Vec<DeviceId>, StoreError> {
-        const SQL: &str = "SELECT device FROM deployment WHERE tenant_id = $1 AND rollout = $2 AND kind = 'update' \
-             AND status = 'in_progress' AND started_at < $3 ORDER BY device LIMIT $4";
-        let ids: Vec<Id> = self.conn.query(SQL, params![self.scope.key(), rollout, before, limit]).await?;
-        Ok(ids.into_iter().map(|id| id.0).collect())
+    ) -> Result<Vec<DeploymentKey>, StoreError> {
+        const SQL: &str = "SELECT rollout, device, kind FROM deployment WHERE tenant_id = $1 AND rollout = $2 \
+             AND status = 'in_progress' AND started_at < $3 ORDER BY device, kind LIMIT $4";
+        self.conn.query(SQL, params![self.scope.key(), rollout, before, limit]).await
     }
 
     /// Updates whose devices can be given their way back now: they succeeded, nothing later did, and the device has no

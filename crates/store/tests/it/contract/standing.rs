@@ -54,10 +54,10 @@ pub(crate) async fn deployments_stand_beside_presence(on: Fixture) {
         line("queued", true, false),
     ];
     assert_eq!(standing, expected);
-    assert_eq!(
-        (overdue, unassigned),
-        (vec![device("a"), device("b")], vec![CohortRow { hardware: "r1".into(), count: 1 }])
-    );
+    let overdue: Vec<_> = overdue.into_iter().map(|key| (key.device, key.kind)).collect();
+    let update = |name: &str| (device(name), "update".to_owned());
+    assert_eq!(overdue, [update("a"), update("b")]);
+    assert_eq!(unassigned, [CohortRow { hardware: "r1".into(), count: 1 }]);
 }
 
 pub(crate) async fn updates_are_taken_back_once(on: Fixture) {

@@ -1,0 +1,141 @@
+//! Devices and releases put straight into the store, and a wire that remembers what devices were told.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fleetward_app::{App, Ctx, DeviceLinks, EndReason, Error, Principal};
+use fleetward_base::{DeviceId, ReleaseId, SeededRng, SignerId, TenantId, Timestamp};
+use fleetward_store::{DeviceRow, ReleaseRow, SignerRow};
+use fleetward_supply::{Artifact, Manifest, Sha256, SignedRelease, SigningKey};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use crate::fixture::{ctx, device};
+
+/// What devices were told, in order.
+#[derive(Default)]
+pub(crate) struct Told {
+    messages: Mutex<Vec<(String, Value)>>,
+    changed: Mutex<Vec<DeviceId>>,
+}
+
+impl Told {
+    pub(crate) fn listen(app: &App) -> Arc<Self> {
+        let told = Arc::new(Self::default());
+        app.connect_links(Arc::clone(&told) as Arc<dyn DeviceLinks>);
+        told
+    }
+
+    /// The messages since the last call, topic and body.
+    pub(crate) fn take(&self) -> Vec<(String, Value)> {
+        std::mem::take(&mut *self.messages.lock())
+    }
+
+    /// The last levels of their topics.
+    pub(crate) fn take_ends(&self) -> Vec<String> {
+        let end = |topic: &str| topic.rsplit("/shadow/").next().unwrap_or_default().to_owned();
+        self.take().iter().map(|(topic, _)| end(topic)).collect()
+    }
+
+    /// Devices that were told that their deployments changed, since the last call.
+    pub(crate) fn take_changed(&self) -> Vec<DeviceId> {
+        std::mem::take(&mut *self.changed.lock())
+    }
+}
+
+#[async_trait]
+impl DeviceLinks for Told {
+    fn end_sessions(&self, _: &TenantId, _: &DeviceId, _: EndReason) {}
+
+    async fn publish(&self, _: &TenantId, topic: String, payload: Bytes) {
+        let body = serde_json::from_slice(&payload).expect("bodies are JSON");
+        self.messages.lock().push((topic, body));
+    }
+
+    async fn deployments_changed(&self, _: &TenantId, device: &DeviceId) {
+        self.changed.lock().push(device.clone());
+    }
+}
+
+/// An active device that runs 1.0.
+pub(crate) async fn add_device(app: &App, tenant: &TenantId, name: &str, hardware: &str) {
+    let row = DeviceRow {
+        id: device(name),
+        class: "endpoint".to_owned(),
+        hardware: hardware.to_owned(),
+        firmware: Some("1.0".to_owned()),
+        status: "active".to_owned(),
+        owner: None,
+        environment: None,
+        site: None,
+        location: None,
+        parent: None,
+        endpoint: None,
+        tags: "[]".to_owned(),
+        attributes: "{}".to_owned(),
+        certificate_serial: None,
+        certificate_not_after: None,
+        heartbeat_s: None,
+        revision: 1,
+        provisioned_at: None,
+        created_at: app.now(),
+        updated_at: app.now(),
+    };
+    let added = app.write(tenant, "add device", move |tx| Box::pin(async move { Ok(tx.insert_device(&row).await?) }));
+    added.await.expect("added");
+}
+
+/// A release that fits these hardware revisions, signed by a key of the tenant's.
+pub(crate) async fn add_release(app: &App, tenant: &TenantId, version: &str, hardware: &[&str]) -> ReleaseId {
+    let key = SigningKey::generate(&SeededRng::new(11));
+    let artifacts = hardware.iter().map(|hardware| Artifact {
+        filename: format!("{hardware}.img"),
+        hardware: vec![(*hardware).to_owned()],
+        sha256: Sha256::of(hardware.as_bytes()),
+        size: 7,
+    });
+    let manifest = Manifest::new("base".to_owned(), version.to_owned(), Timestamp::from_secs(1), artifacts.collect());
+    let signed = SignedRelease::sign(&manifest.expect("a manifest"), &key);
+    let (clock, rng) = (app.clock().clone(), app.rng().clone());
+    let (release, signer) =
+        (ReleaseId::generate(clock.as_ref(), rng.as_ref()), SignerId::generate(clock.as_ref(), rng.as_ref()));
+    let (version, now, public) = (version.to_owned(), app.now(), key.verifying_key());
+    let added = app.write(tenant, "add release", move |tx| {
+        Box::pin(async move {
+            let key_id = public.key_id().to_string();
+            if tx.signer_by_key(&key_id).await?.is_none() {
+                let row = SignerRow {
+                    id: signer,
+                    name: "ci".to_owned(),
+                    key_id: key_id.clone(),
+                    public_key: public.as_bytes().to_vec(),
+                    created_at: now,
+                    revoked_at: None,
+                    revision: 1,
+                };
+                tx.insert_signer(&row).await?;
+            }
+            let row = ReleaseRow {
+                id: release,
+                name: "base".to_owned(),
+                version,
+                signer,
+                key_id,
+                manifest: signed.manifest,
+                signature: signed.signature,
+                created_at: now,
+                revision: 1,
+            };
+            tx.insert_release(&row).await?;
+            Ok::<_, Error>(())
+        })
+    });
+    added.await.expect("added");
+    release
+}
+
+/// A context as the devices' doors make it.
+pub(crate) fn as_device(app: &App, tenant: &TenantId, name: &str) -> Ctx {
+    ctx(app, Principal::Device { tenant: tenant.clone(), device: device(name), serial: "00".to_owned() })
+}
