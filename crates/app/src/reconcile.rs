@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::Result;
-use crate::{App, presence};
+use crate::{App, authority, presence};
 
 /// How long a reconciler sleeps where nothing wakes it.
 const ROLLOUTS_EVERY: Duration = Duration::from_secs(1);
@@ -22,6 +22,8 @@ const TRANSITIONS_EVERY: Duration = Duration::from_secs(1);
 const LAST_SEEN_EVERY: Duration = Duration::from_secs(30);
 const HEARTBEATS_EVERY: Duration = Duration::from_secs(10);
 const EXPIRY_EVERY: Duration = Duration::from_secs(60);
+/// Another server on the same database may have made a tenant.
+const TRUST_EVERY: Duration = Duration::from_secs(10);
 
 /// Wakes reconcilers before their time.
 #[derive(Debug, Default)]
@@ -59,6 +61,9 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
         every(&tracker, &stop, &app, "heartbeats", HEARTBEATS_EVERY, false, |app| async move {
             let status = presence::look_at_heartbeats(&app).await?;
             Ok((status != presence::HeartbeatStatus::default()).then(|| format!("{status:?}")))
+        });
+        every(&tracker, &stop, &app, "trust", TRUST_EVERY, false, |app| async move {
+            authority::refresh_trust(&app).await.map(|()| None)
         });
         every(&tracker, &stop, &app, "expiry", EXPIRY_EVERY, false, |app| async move {
             expiry::expire(&app).await.map(|_| None)
