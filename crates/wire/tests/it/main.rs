@@ -1,0 +1,32 @@
+//! What the fuzz targets were given, given again: their corpora on the stable toolchain.
+
+use std::path::Path;
+
+use fleetward_wire::aws::jobs::{DescribeRequest, GetRequest, Request, StartNextRequest, UpdateRequest};
+use fleetward_wire::aws::{client_token, topic};
+
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let files = std::fs::read_dir(folder).expect("a corpus");
+    files.map(|file| std::fs::read(file.expect("a file").path()).expect("bytes")).collect()
+}
+
+#[test]
+fn topics_read_the_same_when_they_are_written() {
+    for bytes in corpus("wire_topic") {
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        assert_eq!(topic::parse(&text).map(|topic| topic.to_string()), (!text.contains('+')).then_some(text));
+    }
+}
+
+#[test]
+fn messages_are_read_or_refused() {
+    for bytes in corpus("wire_messages") {
+        drop((GetRequest::parse(&bytes), StartNextRequest::parse(&bytes), DescribeRequest::parse(&bytes)));
+        if let Ok(request) = UpdateRequest::parse(&bytes) {
+            let again = serde_json::to_vec(&request).expect("JSON");
+            assert_eq!(UpdateRequest::parse(&again), Ok(request));
+        }
+        assert!(client_token(&bytes).is_none_or(|token| token.len() <= 64));
+    }
+}

@@ -1,0 +1,22 @@
+//! Bodies of the jobs service and client tokens: any bytes are read or refused.
+#![no_main]
+
+use fleetward_wire::aws::client_token;
+use fleetward_wire::aws::document::JobDocument;
+use fleetward_wire::aws::jobs::{DescribeRequest, ExecutionAccepted, GetRequest, Request, StartNextRequest, UpdateRequest};
+use fleetward_wire::aws::shadow::State;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Some(token) = client_token(bytes) {
+        assert!(token.len() <= 64);
+    }
+    drop((GetRequest::parse(bytes), StartNextRequest::parse(bytes), DescribeRequest::parse(bytes)));
+    if let Ok(request) = UpdateRequest::parse(bytes) {
+        let again = serde_json::to_vec(&request).expect("JSON");
+        assert_eq!(UpdateRequest::parse(&again), Ok(request));
+    }
+    drop(serde_json::from_slice::<State>(bytes));
+    drop(serde_json::from_slice::<ExecutionAccepted>(bytes));
+    drop(serde_json::from_slice::<JobDocument>(bytes));
+});
