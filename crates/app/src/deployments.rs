@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::rollouts::rows;
 use crate::{App, Ctx};
 
+pub(crate) use report::{FIRMWARE, note_firmware};
 pub use report::{Reported, report, start_next};
 
 /// A deployment with what it asks of the device.

@@ -15,6 +15,7 @@ use fleetward_core::shadow::{self as rules, Applied, Document, Refused, SectionP
 use fleetward_store::TenantTx;
 use serde_json::json;
 
+use crate::deployments::{FIRMWARE, note_firmware};
 use crate::error::Error;
 use crate::journal::record;
 use crate::{App, Ctx, Principal};
@@ -154,6 +155,9 @@ pub async fn update(
                 let applied = rules::update(current.as_ref(), &request, now)?;
                 let before = current.as_ref().map(|document| document.version);
                 store(tx, &key_in, &applied.document, before).await?;
+                if let Some(version) = firmware(&ctx_in, &key_in, &request) {
+                    note_firmware(tx, &key_in.device, version, now).await?;
+                }
                 let detail = json!({
                     "version": applied.document.version,
                     "sections": sections(&request),
@@ -284,6 +288,15 @@ async fn room_for_name(tx: &mut TenantTx, key: &ShadowKey) -> Result<()> {
         return Err(Refused::TooLarge.into());
     }
     Ok(())
+}
+
+/// What the device reports in its classic shadow to run.
+fn firmware<'a>(ctx: &Ctx, key: &ShadowKey, request: &'a UpdateRequest) -> Option<&'a str> {
+    let speaks_for_itself = matches!(ctx.principal, Principal::Device { .. }) && key.name.is_empty();
+    match &request.reported {
+        SectionPatch::Merge(fields) if speaks_for_itself => fields.get(FIRMWARE)?.as_str(),
+        _ => None,
+    }
 }
 
 fn sections(request: &UpdateRequest) -> Vec<&'static str> {

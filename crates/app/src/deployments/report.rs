@@ -25,8 +25,8 @@ pub struct Reported {
     pub changed: bool,
 }
 
-/// The detail in which a device says what it runs.
-const FIRMWARE: &str = "firmware";
+/// The detail, and the key of the reported state, in which a device says what it runs.
+pub(crate) const FIRMWARE: &str = "firmware";
 
 /// Takes the report of the device that speaks. The same report twice is taken twice and written once.
 ///
@@ -133,7 +133,8 @@ async fn firmware(tx: &mut TenantTx, after: &Deployment) -> Result<Option<String
     }
 }
 
-async fn note_firmware(tx: &mut TenantTx, device: &DeviceId, version: &str, now: Timestamp) -> Result<()> {
+/// The record says what the device says that it runs.
+pub(crate) async fn note_firmware(tx: &mut TenantTx, device: &DeviceId, version: &str, now: Timestamp) -> Result<()> {
     let Some(row) = tx.device_for_update(device).await? else { return Ok(()) };
     let before = device_of(row)?;
     let fields = DeviceFields { firmware: Patch::Set(version.to_owned()), ..DeviceFields::default() };

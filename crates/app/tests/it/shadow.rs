@@ -153,3 +153,25 @@ async fn a_deleted_shadow_is_gone_and_counts_on() {
     shadow::replay_delta(app, &acme, &key).await.expect("told");
     assert_eq!(told.take_ends(), ["name/config/update/delta"]);
 }
+
+#[tokio::test]
+async fn what_a_device_reports_to_run_stands_in_its_record() {
+    let fixture = Fixture::new().await;
+    let (app, acme) = (&fixture.app, tenant("acme"));
+    add_device(app, &acme, "gw-1", "rev-a").await;
+    let (ops, gw) = (fixture.operator("acme", "operator").await, as_device(app, &acme, "gw-1"));
+    let named = ShadowKey { device: device("gw-1"), name: "config".to_owned() };
+    for (ctx, key, payload, runs) in [
+        (&gw, &classic("gw-1"), r#"{"state":{"reported":{"firmware":"1.0"}}}"#, "1.0"),
+        // Not a text, wanted only, of another shadow, or said by somebody else: the record stays as it is.
+        (&gw, &classic("gw-1"), r#"{"state":{"reported":{"firmware":3}}}"#, "1.0"),
+        (&gw, &classic("gw-1"), r#"{"state":{"desired":{"firmware":"3.0"}}}"#, "1.0"),
+        (&gw, &named, r#"{"state":{"reported":{"firmware":"3.0"}}}"#, "1.0"),
+        (&ops, &classic("gw-1"), r#"{"state":{"reported":{"firmware":"3.0"}}}"#, "1.0"),
+        (&gw, &classic("gw-1"), r#"{"state":{"reported":{"firmware":"2.0"}}}"#, "2.0"),
+    ] {
+        shadow::update(app, ctx, &acme, key, payload.as_bytes(), Via::Message).await.expect("accepted");
+        let found = fleetward_app::registry::device(app, &ops, &acme, &device("gw-1")).await.expect("there");
+        assert_eq!(found.device.firmware.as_deref(), Some(runs), "{payload}");
+    }
+}

@@ -41,9 +41,9 @@ impl Figures {
         self.set(format!("{prefix}{what}_per_second{suffix}"), per_second(count, used.wall));
         self.set(format!("{prefix}{what}_per_server_cpu_second{suffix}"), per_second(count, used.cpu));
         self.set(format!("{prefix}{what}{suffix}"), whole(count));
-        self.set(format!("{prefix}server_cpu_seconds{suffix}"), used.cpu.as_secs_f64());
-        self.set(format!("{prefix}seconds{suffix}"), used.wall.as_secs_f64());
-        self.set(format!("{prefix}server_rss_bytes{suffix}"), whole(used.memory.rss));
+        self.set(format!("{prefix}{what}_server_cpu_seconds{suffix}"), used.cpu.as_secs_f64());
+        self.set(format!("{prefix}{what}_seconds{suffix}"), used.wall.as_secs_f64());
+        self.set(format!("{prefix}{what}_server_rss_bytes{suffix}"), whole(used.memory.rss));
     }
 
     /// Median and 99th percentile in milliseconds.

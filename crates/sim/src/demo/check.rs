@@ -128,7 +128,8 @@ async fn time_lines(story: &Story, seen: &Seen<'_>, ledger: &mut Ledger) -> anyh
         let Some(deployment) = seen.deployments.iter().find(|one| text(one, "/status") == status) else { continue };
         let device = text(deployment, "/device");
         let events = story.rest.list(&format!("/v1/tenants/{}/devices/{device}/events", seen.tenant.id)).await?;
-        let mut rest = events.iter().map(|event| text(event, "/action"));
+        // Listed newest first.
+        let mut rest = events.iter().rev().map(|event| text(event, "/action"));
         let found: Vec<&str> = wanted.into_iter().take_while(|step| rest.any(|action| action == *step)).collect();
         let whole = found.len() == wanted.len();
         ledger.note(&format!("{}: time line of {device}", seen.tenant.id), wanted.join(", "), found.join(", "), whole);
@@ -138,8 +139,8 @@ async fn time_lines(story: &Story, seen: &Seen<'_>, ledger: &mut Ledger) -> anyh
 
 async fn audit(story: &Story, tenant: &Tenant, ledger: &mut Ledger) -> anyhow::Result<()> {
     let verified = story.rest.read(&format!("/v1/tenants/{}/audit/verify", tenant.id)).await?;
-    let seen = format!("{} entries, ok: {}", count(&verified, "/checked"), at(&verified, "/ok"));
-    let ok = at(&verified, "/ok") == true && count(&verified, "/checked") > 0;
+    let seen = format!("{} entries, ok: {}", count(&verified, "/verified"), at(&verified, "/ok"));
+    let ok = at(&verified, "/ok") == true && count(&verified, "/verified") > 0;
     ledger.note(&format!("{}: hash chain of the audit log", tenant.id), "ok", seen, ok);
     Ok(())
 }

@@ -44,7 +44,7 @@ impl Device {
     /// Asks for the next job and works on it; true when the device is to restart.
     pub(super) async fn next_job(&mut self, link: &mut Link, stop: &CancellationToken) -> anyhow::Result<bool> {
         loop {
-            let details = json!({ "step": "downloading", "version": self.running.version });
+            let details = json!({ "step": "downloading", "firmware": self.running.version });
             let answer = link.request("jobs/start-next", json!({ "statusDetails": details })).await?;
             let Some(execution) = answer.get("execution").filter(|execution| execution.is_object()) else {
                 return Ok(false);
@@ -156,7 +156,7 @@ impl Device {
         self.trial = None;
         match result {
             Ok(()) => {
-                let details = json!({ "step": "committed", "version": self.running.version });
+                let details = json!({ "step": "committed", "firmware": self.running.version });
                 self.update(link, &trial.job, json!({ "status": "SUCCEEDED", "statusDetails": details })).await?;
             }
             Err(reason) => {
@@ -172,14 +172,14 @@ impl Device {
     /// Tells the end of a job that the server has not heard of.
     pub(super) async fn report_outcome(&mut self, link: &mut Link) -> anyhow::Result<()> {
         let Some(Outcome { job, status, step, reason }) = self.outcome.clone() else { return Ok(()) };
-        let details = json!({ "step": step, "reason": reason, "version": self.running.version });
+        let details = json!({ "step": step, "reason": reason, "firmware": self.running.version });
         self.update(link, &job, json!({ "status": status, "statusDetails": details })).await?;
         self.outcome = None;
         Ok(())
     }
 
     async fn report_step(&self, link: &mut Link, job: &str, step: &str) -> anyhow::Result<bool> {
-        let details = json!({ "step": step, "version": self.running.version });
+        let details = json!({ "step": step, "firmware": self.running.version });
         self.update(link, job, json!({ "status": "IN_PROGRESS", "statusDetails": details })).await
     }
 
