@@ -21,6 +21,7 @@ conformance: build ## other people's clients against the release build
 crash-test: build ## kill -9 the server 50 times under load and count what was acknowledged and lost
 	@scripts/setup.sh test
 	@FLEETWARD_BIN_DIR=target/release conformance/kill9.py --rounds 50
+	@FLEETWARD_BIN_DIR=target/release conformance/kill9.py --rounds 20 --postgres
 
 bench: build ## print the figures of docs/benchmarks.md
 	@scripts/setup.sh bench

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Kills the server with kill -9 again and again under load, and counts what it had acknowledged and does not know any more.
 
-    conformance/kill9.py [--rounds N] [--seed N] [--database postgres://...]
+    conformance/kill9.py [--rounds N] [--seed N] [--postgres]
 
 Acknowledged means: a PUBACK for a message that waits for a persistent session, or is on its way to it; a PUBACK for a
 retained message; `update/accepted` of a shadow; the 200 of an enrolment. After each restart all of it must be there. Messages
-may come twice, never not at all. It fails when anything is lost, and also when nothing was acknowledged.
+may come twice, never not at all. It fails when anything is lost, and also when nothing was acknowledged. With --postgres the
+server keeps its rows in a throw-away cluster, and every second round the cluster crashes instead of the server, which must
+come back by itself.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from fleet.python import run_in  # noqa: E402
 run_in("clients")
 
 import paho.mqtt.client as mqtt  # noqa: E402
+from fleet.postgres import Postgres  # noqa: E402
 from fleet.server import Device, Server, shared  # noqa: E402
 
 TENANT = "crash"
@@ -321,8 +324,35 @@ def bar(done, rounds, ledger):
         print(text, end="", file=sys.stderr, flush=True)
 
 
-def one_round(server, devices, ledger, tokens, chance, online):
-    """Load, then kill -9 at a moment of chance, then start again and look. Returns how long the start took."""
+def patiently(connect):
+    """Connects, and tries again while the server still looks for its database."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        try:
+            return connect()
+        except (RuntimeError, OSError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def fail(server, cluster, load):
+    """Takes away the server, or its database; how long it took to be there again."""
+    if cluster:
+        cluster.crash()
+        load.finish()
+        begun = time.monotonic()
+        cluster.start()
+    else:
+        server.kill()
+        load.finish()
+        begun = time.monotonic()
+        server.start()
+    return time.monotonic() - begun
+
+
+def one_round(server, devices, ledger, tokens, chance, online, cluster=None):
+    """Load, then the failure at a moment of chance, then a look. Returns how long the start took."""
     enrolled_before = set(ledger.enrolled)
     sink = Sink(server, devices["sink"], ledger).connect()
     if not online:
@@ -334,15 +364,10 @@ def one_round(server, devices, ledger, tokens, chance, online):
     while ledger.total() < before + 50 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(chance.uniform(0.05, 1.0))
-    server.kill()
-    load.finish()
+    took = fail(server, cluster, load)
     if online:
-        sink.link.client.loop_stop()
-
-    begun = time.monotonic()
-    server.start()
-    took = time.monotonic() - begun
-    sink = Sink(server, devices["sink"], ledger).connect()
+        sink.link.close()
+    sink = patiently(lambda: Sink(server, devices["sink"], ledger).connect())
     ledger.lost += sink.drain()
     sink.link.close()
     ledger.lost += check_retained(server, devices["reader"], ledger)
@@ -355,10 +380,18 @@ def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=50)
     options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    options.add_argument("--database", help="postgres://... instead of the embedded database")
+    options.add_argument("--postgres", action="store_true", help="on a throw-away PostgreSQL cluster, which crashes too")
     given = options.parse_args()
+    if not given.postgres:
+        return tell(given, None)
+    with Postgres() as cluster:
+        return tell(given, cluster)
+
+
+def tell(given, cluster):
+    """All rounds and the count at their end."""
     chance, ledger = random.Random(given.seed), Ledger()
-    server = Server(database=given.database)
+    server = Server(database=cluster.url if cluster else None)
     print(f"kill9: seed {given.seed}, in {server.folder}", flush=True)
     slowest = 0.0
     with server:
@@ -372,7 +405,8 @@ def main():
             for _ in range(5 - len(tokens)):
                 name = f"late-{done}-{len(tokens)}"
                 tokens.append((name, server.enrol_token(TENANT, name)))
-            slowest = max(slowest, one_round(server, devices, ledger, tokens, chance, online=done % 2 == 1))
+            struck = cluster if done % 2 == 1 else None
+            slowest = max(slowest, one_round(server, devices, ledger, tokens, chance, done % 4 >= 2, struck))
     bar(given.rounds, given.rounds, ledger)
     twice = sum(count - 1 for count in ledger.received.values())
     print(f"\nrounds {given.rounds}, acknowledged {ledger.total()}: {dict(sorted(ledger.acked.items()))}")

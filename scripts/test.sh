@@ -24,7 +24,10 @@ step_test() { cargo test --locked --workspace --no-fail-fast; }
 # With the tests, so that the features and with them the libraries are those that the tests were built with.
 step_programs() { cargo build --locked --workspace --bins --tests; }
 step_conformance() { FLEETWARD_BIN_DIR=$built/debug conformance/run; }
-step_crash() { FLEETWARD_BIN_DIR=$built/debug conformance/kill9.py --rounds 5; }
+step_crash() {
+  FLEETWARD_BIN_DIR=$built/debug conformance/kill9.py --rounds 5
+  FLEETWARD_BIN_DIR=$built/debug conformance/kill9.py --rounds 4 --postgres
+}
 
 all=(setup fmt deny clippy tidy generated test programs conformance crash)
 wanted=("$@")
