@@ -34,6 +34,8 @@ pub(crate) use issuing::{Issuing, create_issuing, issuing};
 #[derive(Default)]
 pub(crate) struct Authorities {
     trust: Arc<ArcSwap<TrustIndex>>,
+    /// Held while the index is loaded: an older one must not be swapped in after a newer one.
+    refreshing: tokio::sync::Mutex<()>,
     issuing: RwLock<HashMap<TenantId, Arc<Issuing>>>,
     /// The root's certificate in DER; set when the installation was opened.
     root: RwLock<Option<Arc<Certificate>>>,
@@ -49,6 +51,7 @@ pub fn trust(app: &App) -> Arc<ArcSwap<TrustIndex>> {
 /// # Errors
 /// Where the store does not answer, or holds what is no authority.
 pub async fn refresh_trust(app: &App) -> Result<()> {
+    let _turn = app.authorities().refreshing.lock().await;
     let rows = app
         .store()
         .system_read("authorities", |tx: &mut SystemTx| {

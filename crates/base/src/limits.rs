@@ -74,6 +74,8 @@ pub const ENROLL_PER_ADDRESS_PER_SECOND: u32 = 5;
 pub const ENROLL_PER_TOKEN_ATTEMPTS: u32 = 20;
 /// Addresses whose refused attempts are counted each for itself; those beyond are counted together.
 pub const ENROLL_ADDRESSES: usize = 65_536;
+/// Certificates that one device gets in an hour for the one that it holds.
+pub const RENEWALS_PER_DEVICE_AND_HOUR: u32 = 30;
 /// Refusals of devices that one tenant's journal takes (burst, then a minute); the rest are counted in the next one.
 pub const REFUSALS_JOURNALED_BURST: u32 = 30;
 pub const REFUSALS_JOURNALED_PER_MINUTE: u32 = 6;

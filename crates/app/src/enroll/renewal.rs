@@ -1,6 +1,8 @@
 //! Renewal: the certificate in use against a new one.
 
-use fleetward_base::{TenantId, Timestamp};
+use std::time::Duration;
+
+use fleetward_base::{DeviceId, TenantId, Timestamp, limits};
 use fleetward_core::journal::{Action, Actor, Entry};
 use fleetward_pki::{Certificate, Verified, csr};
 use fleetward_store::{CertificateRow, TenantTx};
@@ -13,6 +15,8 @@ use crate::error::{Error, Result};
 use crate::journal::record;
 use crate::registry::device_of;
 use crate::{App, authority};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Issues another certificate to the device that proved to hold `presented` in its TLS hand-shake. The request has the
 /// same subject, byte by byte; a missing alternative name is derived again (RFC 7030 §4.2.2). The old certificate counts
@@ -79,6 +83,7 @@ async fn renew(
                 if let Some(same) = issued_for(tx, &old, &signed.request, now).await? {
                     return Ok(same);
                 }
+                check_pace(tx, &device.id, now).await?;
                 let entry = |action| Entry::done(now, Actor::device(&device.id), action).request(Some(request_id));
                 // Of those that were never used only the newest counts, or they would pile up.
                 for serial in tx.supersede_unproven(&device.id, &old.serial).await? {
@@ -110,6 +115,19 @@ pub(super) async fn presented_row(
         Some(_) => Err(Refusal::credential("superseded-certificate", "the certificate was superseded by another")),
         None => Err(Refusal::credential("unknown-certificate", "the certificate is not registered")),
     }
+}
+
+/// A device that renews in a circle must not fill the store.
+async fn check_pace(tx: &mut TenantTx, device: &DeviceId, now: Timestamp) -> Result<(), Fault> {
+    let newest = tx.certificates(device, limits::RENEWALS_PER_DEVICE_AND_HOUR).await?;
+    let full = newest.len() >= usize::try_from(limits::RENEWALS_PER_DEVICE_AND_HOUR).unwrap_or(usize::MAX);
+    let oldest = newest.last().map_or(Timestamp::EPOCH, |row| row.issued_at);
+    let age = now.since(oldest);
+    if full && age < HOUR {
+        let error = Error::TooMany { what: "renewals of this device", retry_after: HOUR - age };
+        return Err(Fault::Failed(error));
+    }
+    Ok(())
 }
 
 /// What the device got for the same request after the certificate that it shows: its answer was lost.

@@ -376,6 +376,23 @@ async fn unused_renewals_do_not_pile_up() {
 }
 
 #[tokio::test]
+async fn a_device_that_renews_in_a_circle_waits() {
+    let fixture = Fixture::new().await;
+    let mut current = enrolled(&fixture, "acme", &Device::new("gw-1")).await;
+    for _ in 1..limits::RENEWALS_PER_DEVICE_AND_HOUR {
+        fixture.clock.advance(Duration::from_secs(1));
+        current = renew(&fixture, &current, &Device::new("gw-1")).await.expect("renewed");
+    }
+    match renew(&fixture, &current, &Device::new("gw-1")).await {
+        Err(Error::TooMany { retry_after, .. }) => assert_eq!(retry_after, HOUR - Duration::from_secs(29)),
+        other => panic!("{other:?}"),
+    }
+    admit(&fixture, &current).await.expect("what it has still counts");
+    fixture.clock.advance(HOUR);
+    renew(&fixture, &current, &Device::new("gw-1")).await.expect("an hour later");
+}
+
+#[tokio::test]
 async fn a_renewal_needs_a_certificate_that_counts_and_its_subject() {
     let fixture = Fixture::new().await;
     let field = Device::new("gw-1");
