@@ -35,3 +35,4 @@ lint: ## formatting, clippy, licences and the rules of the house
 
 generate: ## write the files that are made from others
 	@cargo xtask limits
+	@cargo xtask openapi

@@ -19,7 +19,7 @@ step_fmt() { cargo fmt --all --check; }
 step_deny() { cargo deny --log-level error check bans licenses sources; }
 step_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
 step_tidy() { cargo xtask tidy; }
-step_generated() { cargo xtask limits --check; }
+step_generated() { cargo xtask limits --check && cargo xtask openapi --check; }
 step_test() { cargo test --locked --workspace --no-fail-fast; }
 # With the tests, so that the features and with them the libraries are those that the tests were built with.
 step_programs() { cargo build --locked --workspace --bins --tests; }
@@ -29,7 +29,7 @@ step_crash() {
   FLEETWARD_BIN_DIR=$built/debug conformance/kill9.py --rounds 4 --postgres
 }
 
-all=(setup fmt deny clippy tidy generated test programs conformance crash)
+all=(setup fmt deny tidy clippy test generated programs conformance crash)
 wanted=("$@")
 [ ${#wanted[@]} -gt 0 ] || wanted=("${all[@]}")
 
