@@ -368,7 +368,9 @@ impl Machine {
             self.record.set_slot(job.target, None);
         }
         let reason = format!("fell back to {}: {reason}", self.record.version());
-        self.conclude(job.id, Verdict::Failed, step, reason, todo);
+        // It is told by the process that runs in the slot fallen back to.
+        self.finish(job.id, Verdict::Failed, step, reason);
+        self.persist(todo);
     }
 
     /// Gives a job up before its image was tried.

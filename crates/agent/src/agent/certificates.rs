@@ -39,6 +39,8 @@ pub(super) struct Certificates {
     chance: f64,
     /// The server does not want the current certificate.
     unwanted: bool,
+    /// It was said that a token is missing.
+    missed_token: bool,
 }
 
 impl Certificates {
@@ -51,6 +53,7 @@ impl Certificates {
             failures: 0,
             chance: chance(rng),
             unwanted: false,
+            missed_token: false,
         }
     }
 
@@ -113,6 +116,7 @@ impl Agent {
             Step::MakeKey(place) => {
                 tracing::info!(%place, "making a key");
                 store.make_key(place)?;
+                return self.next_step();
             }
             Step::Enroll { place, request } => self.enroll(place, request),
             Step::Renew { place, request } => self.renew(place, request),
@@ -124,8 +128,10 @@ impl Agent {
 
     fn enroll(&mut self, place: Slot, request: Vec<u8>) {
         let Some(token) = self.token() else {
-            tracing::error!("this device has no certificate and no enrolment token: give one with --token-file");
-            self.certificates.failed(self.clock.monotonic());
+            if !std::mem::replace(&mut self.certificates.missed_token, true) {
+                tracing::error!("this device has no certificate and no enrolment token: give one with --token-file");
+            }
+            self.certificates.not_before = self.clock.monotonic() + FIRST_WAIT;
             return;
         };
         tracing::info!("enrolling");
@@ -156,6 +162,9 @@ impl Agent {
             self.online.send_replace(false);
             self.machine.disconnected();
             self.farewell(session);
+        }
+        if matches!(self.link, Link::Waiting(_)) {
+            self.connect();
         }
     }
 
@@ -189,6 +198,7 @@ impl Agent {
                     self.remember_token();
                 }
                 self.certificates.succeeded();
+                self.look_after_certificate();
             }
             Err(reason) => {
                 tracing::warn!(%reason, "no certificate");
