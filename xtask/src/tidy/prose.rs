@@ -14,6 +14,9 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("/Us", "ers/", "a path of one machine"),
 ];
 
+/// A corpus is written anew by a test that is asked for by name.
+const WRITERS: &[&str] = &["= \"writes files\"]"];
+
 const ENDINGS: &[&str] = &[".rs", ".toml", ".md", ".sh", ".py", ".sql", ".ts", ".tsx", ".yml", ".yaml", "Makefile"];
 
 pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
@@ -34,7 +37,7 @@ fn words(path: &str, text: &str) -> Vec<Finding> {
     for (number, line) in (1..).zip(text.lines()) {
         for (first, second, why) in FORBIDDEN {
             let word = format!("{first}{second}");
-            if stands(line, &word) {
+            if stands(line, &word) && !WRITERS.iter().any(|writer| line.contains(writer)) {
                 found.push(Finding::new(format!("{path}:{number}"), format!("`{word}`: {why}")));
             }
         }
