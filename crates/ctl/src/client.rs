@@ -221,7 +221,55 @@ async fn tagged(response: Response) -> Result<Tagged, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// Reads one request to the end of its head and body, and gives it back.
+    async fn request(listener: &TcpListener, answer: Option<&str>) -> String {
+        let (mut socket, _) = listener.accept().await.expect("a connection");
+        let mut text = String::new();
+        while !text.ends_with("{}") {
+            let mut chunk = [0; 4096];
+            let read = socket.read(&mut chunk).await.expect("bytes");
+            assert!(read > 0, "the request ended early: {text}");
+            text.push_str(&String::from_utf8_lossy(&chunk[..read]));
+        }
+        if let Some(answer) = answer {
+            socket.write_all(answer.as_bytes()).await.expect("sent");
+            socket.shutdown().await.expect("closed");
+        }
+        text
+    }
+
+    #[tokio::test]
+    async fn a_post_whose_answer_was_lost_is_sent_again_under_the_same_key() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let client = Client::new(&base, Some("secret".into()), None, Duration::from_secs(10)).expect("a client");
+        let body = serde_json::json!({});
+        let server = async {
+            let first = request(&listener, None).await;
+            let head = "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: 8\r\n\r\n";
+            (first, request(&listener, Some(&format!("{head}{{\"a\": 1}}"))).await)
+        };
+        let (answer, (first, second)) = tokio::join!(client.post("/v1/x", &body), server);
+        assert_eq!(answer.expect("answered").value, serde_json::json!({ "a": 1 }));
+        assert_eq!(first, second, "the same request, key and all");
+        assert!(first.contains("idempotency-key: ") && first.contains("authorization: Bearer secret"), "{first}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_told_with_what_to_do() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        drop(listener);
+        let client = Client::new(&base, None, None, Duration::from_secs(10)).expect("a client");
+        let failure = client.get("/v1/whoami").await.expect_err("nobody is there");
+        assert_eq!(failure.code(), 1);
+        assert!(failure.to_string().contains("check --url"), "{failure}");
+    }
 
     #[test]
     fn plain_http_stays_on_this_machine() {

@@ -40,11 +40,13 @@ pub(crate) enum Device {
         #[command(flatten)]
         fields: Fields,
     },
-    /// Add and remove tags: `wardctl device tag gw-1 beta -old`
+    /// Add and remove tags: `wardctl device tag gw-1 beta --remove old`
     Tag {
         name: String,
-        #[arg(required = true, allow_hyphen_values = true, value_name = "TAG|-TAG")]
+        #[arg(value_name = "TAG", required_unless_present = "remove")]
         tags: Vec<String>,
+        #[arg(long, value_name = "TAG", value_delimiter = ',')]
+        remove: Vec<String>,
     },
     /// Revoke every certificate and end the session now; a new enrolment token brings the device back
     Revoke(Names),
@@ -180,7 +182,9 @@ impl Device {
                 }
                 session.out.one(&amend(session, &name, |_| Ok(body.clone())).await?)
             }
-            Self::Tag { name, tags } => session.out.one(&amend(session, &name, |device| tagged(device, &tags)).await?),
+            Self::Tag { name, tags, remove } => {
+                session.out.one(&amend(session, &name, |device| Ok(tagged(device, &tags, &remove))).await?)
+            }
             Self::Revoke(names) => names.each(session, "revoke", json!({})).await,
             Self::Suspend(names) => names.transition(session, "suspend").await,
             Self::Resume(names) => names.transition(session, "reinstate").await,
@@ -227,20 +231,15 @@ async fn amend(
     }
 }
 
-fn tagged(device: &Value, changes: &[String]) -> Result<Value, Failure> {
+fn tagged(device: &Value, add: &[String], remove: &[String]) -> Value {
     let mut tags: std::collections::BTreeSet<String> = device
         .get("tags")
         .and_then(Value::as_array)
         .map(|tags| tags.iter().filter_map(Value::as_str).map(str::to_owned).collect())
         .unwrap_or_default();
-    for change in changes {
-        match change.strip_prefix('-') {
-            Some("") => return Err(Failure::usage("a tag has a name")),
-            Some(tag) => drop(tags.remove(tag)),
-            None => drop(tags.insert(change.trim_start_matches('+').to_owned())),
-        }
-    }
-    Ok(json!({ "tags": tags }))
+    tags.extend(add.iter().cloned());
+    tags.retain(|tag| !remove.contains(tag));
+    json!({ "tags": tags })
 }
 
 impl List {
@@ -309,9 +308,8 @@ mod tests {
     #[test]
     fn tags_come_and_go() {
         let device = json!({ "tags": ["old", "keep"] });
-        let changed = tagged(&device, &["beta".into(), "+eu".into(), "-old".into()]).expect("good");
+        let changed = tagged(&device, &["beta".into(), "eu".into()], &["old".into()]);
         assert_eq!(changed, json!({ "tags": ["beta", "eu", "keep"] }));
-        assert!(tagged(&device, &["-".into()]).is_err());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::upload::{self, Measured};
 use crate::failure::Failure;
-use crate::output::Column;
+use crate::output::{Column, Format};
 use crate::session::{Session, query};
 
 const COLUMNS: [Column; 6] = [
@@ -84,7 +84,7 @@ impl Release {
                 let path = session.path(&["releases"]).await? + &query(&[("name", name.as_deref())]);
                 session.out.rows(&session.client.list(&path, limit).await?, &COLUMNS)
             }
-            Self::Show { release } => session.out.one(&find(session, &release).await?),
+            Self::Show { release } => show(session, find(session, &release).await?),
         }
     }
 }
@@ -109,8 +109,18 @@ impl Create {
             "signature": BASE64_STANDARD.encode(&signed.signature),
             "key_id": signed.key_id.to_string(),
         });
-        session.out.one(&session.client.post(&session.path(&["releases"]).await?, &body).await?.value)
+        show(session, session.client.post(&session.path(&["releases"]).await?, &body).await?.value)
     }
+}
+
+/// For people without what only programs read.
+fn show(session: &Session, mut release: Value) -> Result<(), Failure> {
+    if session.out == Format::Table
+        && let Some(fields) = release.as_object_mut()
+    {
+        fields.retain(|key, _| !matches!(key.as_str(), "manifest" | "signature"));
+    }
+    session.out.one(&release)
 }
 
 fn described(part: &Part, measured: &Measured) -> Result<Artifact, Failure> {

@@ -185,11 +185,17 @@ impl Create {
             ("timeout_s", self.timeout_s.map(|span| json!(span))),
         ]);
         super::object([
-            ("name", self.name.as_ref().map(|name| json!(name))),
+            ("name", Some(json!(self.title(release)))),
             ("release", release.get("id").cloned()),
             ("selector", Some(selector)),
             ("policy", Some(policy)),
         ])
+    }
+
+    /// What people call it. By this name it can be watched at once.
+    fn title(&self, release: &Value) -> String {
+        let text = |key: &str| output::cell(release.get(key));
+        self.name.clone().unwrap_or_else(|| format!("{}@{}", text("name"), text("version")))
     }
 
     fn phases(&self) -> Vec<Value> {
@@ -212,7 +218,7 @@ impl Rollout {
             Self::Create(create) => {
                 let release = super::release::find(session, &create.release).await?;
                 let path = session.path(&["rollouts"]).await?;
-                session.out.one(&client.post(&path, &create.body(&release)).await?.value)
+                show(session, &client.post(&path, &create.body(&release)).await?.value)
             }
             Self::Plan(create) => {
                 let release = super::release::find(session, &create.release).await?;
@@ -280,11 +286,7 @@ async fn find(session: &Session, rollout: &str) -> Result<Value, Failure> {
     let mut rows = session.client.list(&session.path(&["rollouts"]).await?, usize::MAX).await?;
     rows.retain(|row| row.get("name").and_then(Value::as_str) == Some(rollout));
     match rows.as_slice() {
-        // Asked for by its id, for all that only the whole answer has.
-        [one] => {
-            let id = output::cell(one.get("id"));
-            Ok(session.client.get(&session.path(&["rollouts", &id]).await?).await?.value)
-        }
+        [one] => Ok(one.clone()),
         // The server's own refusal and exit code.
         [] => Ok(session.client.get(&session.path(&["rollouts", rollout]).await?).await?.value),
         _ => Err(Failure::usage(format!("several rollouts are called {rollout}: use the id"))),
@@ -343,7 +345,7 @@ mod tests {
     fn body(line: &str) -> Value {
         let words = ["x"].into_iter().chain(line.split_whitespace());
         let line = Line::try_parse_from(words).expect("a command line");
-        line.create.body(&json!({ "id": "R" }))
+        line.create.body(&json!({ "id": "R", "name": "os", "version": "2.0" }))
     }
 
     #[test]
@@ -352,6 +354,7 @@ mod tests {
         assert_eq!(
             body,
             json!({
+                "name": "os@2.0",
                 "release": "R",
                 "selector": { "hardware": ["b", "a"], "tags": ["eu"] },
                 "policy": {

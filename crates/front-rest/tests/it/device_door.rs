@@ -51,7 +51,12 @@ impl Device {
     async fn refusal(&self, method: &str, path: &str, body: impl Into<Body>) -> (u16, String, Value, Value) {
         let (status, headers, body) = self.ask(method, path, body).await;
         let kind = headers.get("x-amzn-errortype").map(|kind| kind.to_str().expect("ASCII").to_owned());
-        (status, kind.unwrap_or_default(), body["code"].clone(), body["message"].clone())
+        (
+            status,
+            kind.unwrap_or_default(),
+            body.get("code").cloned().unwrap_or_default(),
+            body.get("message").cloned().unwrap_or_default(),
+        )
     }
 }
 

@@ -1,0 +1,139 @@
+//! `wardctl` as scripts use it: the built program, the real door, exit codes and JSON.
+
+mod house;
+mod story;
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::house::House;
+
+#[tokio::test]
+async fn from_the_setup_token_to_a_tenant() {
+    let house = House::fresh().await;
+    let wrong = house.run(&["setup", "fws_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]).await;
+    assert_eq!(wrong.code, 4, "{wrong:?}");
+    let made = house.run(&["setup", &house.setup_token]).await;
+    assert!(made.out.starts_with("export FLEETWARD_TOKEN=fwa_"), "{made:?}");
+    assert_eq!(house.run(&["setup", &house.setup_token]).await.code, 4, "once is once");
+}
+
+#[tokio::test]
+async fn exit_codes_are_the_contract() {
+    let mut house = House::open().await;
+    house.run(&["device", "create", "gw-1"]).await;
+    for (args, code) in [
+        (vec!["device", "show", "gw-1"], 0),
+        (vec!["device", "show"], 2),
+        (vec!["device", "set", "gw-1"], 2),
+        (vec!["device", "fly", "gw-1"], 2),
+        (vec!["device", "show", "nope"], 3),
+        (vec!["--tenant", "nope", "device", "list"], 3),
+        (vec!["--token", "wrong", "device", "list"], 4),
+        (vec!["device", "create", "gw-1"], 5),
+        (vec!["device", "delete", "gw-1"], 5),
+        (vec!["device", "suspend", "gw-1", "nope"], 6),
+        (vec!["shadow", "set", "gw-1", "{}", "--version", "9"], 5),
+        (vec!["--url", "http://127.0.0.1:9", "whoami"], 1),
+        (vec!["--url", "http://example.com", "whoami"], 2),
+        (vec!["--ca-file", "/nowhere", "whoami"], 2),
+    ] {
+        let run = house.run(&args).await;
+        assert_eq!(run.code, code, "{args:?}: {run:?}");
+        assert!(code == 0 || !run.err.is_empty(), "{args:?} says nothing");
+    }
+    let viewer = house.run(&["api-token", "create", "eyes", "--role", "viewer", "-o", "json"]).await.json();
+    house.set_token(viewer["token"].as_str().expect("a token"));
+    let refused = house.run(&["device", "revoke", "gw-1"]).await;
+    assert_eq!(refused.code, 4);
+    assert!(refused.err.contains("device:revoke") && refused.err.contains("next: ask an owner"), "{}", refused.err);
+    // A token of a tenant knows its tenant.
+    house.leave_tenant();
+    assert_eq!(house.run(&["device", "show", "gw-1", "-o", "json"]).await.json()["name"], "gw-1");
+}
+
+#[tokio::test]
+async fn json_is_what_scripts_rely_on() {
+    let house = House::open().await;
+    let token =
+        house.run(&["enroll-token", "create", "gw-1", "--ttl", "15m", "--hardware", "rev-b", "-o", "json"]).await;
+    assert!(token.json()["token"].as_str().is_some_and(|token| token.starts_with("fwe_")));
+    let device = house.run(&["device", "show", "gw-1", "-o", "json"]).await.json();
+    assert_eq!(
+        (&device["name"], &device["status"], &device["presence"]),
+        (&json!("gw-1"), &json!("claimed"), &json!("offline"))
+    );
+    for field in ["firmware", "certificate"] {
+        assert!(device.get(field).is_some(), "{field} is missing: {device}");
+    }
+    let listed = house.run(&["device", "list", "-o", "json"]).await.json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(1));
+    let table = house.run(&["device", "list"]).await.out;
+    assert!(table.starts_with("NAME  STATUS   PRESENCE  FIRMWARE  HARDWARE"), "{table}");
+}
+
+#[tokio::test]
+async fn a_device_is_changed_without_being_overwritten() {
+    let house = House::open().await;
+    house.run(&["device", "create", "gw-1", "--owner", "ops", "--attribute", "rack=7"]).await;
+    house.run(&["device", "tag", "gw-1", "beta", "old"]).await;
+    let tagged = house.run(&["device", "tag", "gw-1", "eu", "--remove", "old", "-o", "json"]).await.json();
+    assert_eq!(tagged["tags"], json!(["beta", "eu"]));
+    let set = house.run(&["device", "set", "gw-1", "--owner", "", "--attribute", "rack=", "-o", "json"]).await.json();
+    assert_eq!((&set["owner"], &set["attributes"]), (&json!(null), &json!({})));
+    let many = house.run(&["device", "create", "gw-2"]).await;
+    assert_eq!(many.code, 0);
+    let both = house.run(&["device", "revoke", "gw-1", "gw-2", "-o", "json"]).await.json();
+    assert_eq!((&both[0]["status"], &both[1]["status"]), (&json!("suspended"), &json!("suspended")));
+}
+
+#[tokio::test]
+async fn more_rows_than_a_page_come_all_the_same() {
+    let house = House::open().await;
+    let ctx = house.app.system("test");
+    for number in 0..1005 {
+        let id = format!("gw-{number:04}").parse().expect("a name");
+        let tenant = "acme".parse().expect("a name");
+        let made = fleetward_app::registry::create_device(&house.app, &ctx, &tenant, id, Default::default()).await;
+        made.expect("registered");
+    }
+    let listed = house.run(&["device", "list", "--limit", "1003", "-o", "json"]).await.json();
+    let listed = listed.as_array().expect("rows");
+    assert_eq!((listed.len(), &listed[1002]["name"]), (1003, &json!("gw-1002")));
+}
+
+#[tokio::test]
+async fn events_are_followed_as_they_happen() {
+    let house = House::open().await;
+    let (mut child, mut lines) = house.start(&["event", "watch", "-o", "json"]);
+    // What happens before the stream is open is not told: make devices until one is.
+    let mut made = 0;
+    let seen = loop {
+        made += 1;
+        house.run(&["device", "create", &format!("gw-{made}")]).await;
+        let line = tokio::time::timeout(Duration::from_millis(500), lines.next_line()).await;
+        if let Ok(line) = line {
+            break line.expect("readable").expect("a line");
+        }
+        assert!(made < 20, "nothing was told");
+    };
+    let event: serde_json::Value = serde_json::from_str(&seen).expect("JSON");
+    assert_eq!(event["action"], "device.created");
+    child.kill().await.expect("stopped");
+    let listed = house.run(&["event", "list", "--device", "gw-1", "-o", "json"]).await.json();
+    assert_eq!(listed[0]["action"], "device.created");
+    assert_eq!(house.run(&["event", "verify"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn help_and_completion_need_no_server() {
+    let house = House::fresh().await;
+    let help = house.run(&["--help"]).await;
+    for word in ["Exit codes:", "enroll-token", "rollout", "FLEETWARD_CA_FILE"] {
+        assert!(help.out.contains(word), "{word}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(house.run(&["completion", shell]).await.out.contains("wardctl"), "{shell}");
+    }
+}
