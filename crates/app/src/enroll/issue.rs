@@ -96,7 +96,7 @@ pub(super) async fn keep(
     }
     if let Some(detail) = entry.detail.as_object_mut() {
         detail.insert("serial".to_owned(), json!(row.serial));
-        detail.insert("not_after".to_owned(), json!(row.not_after));
+        detail.insert("not_after".to_owned(), json!(row.not_after.to_string()));
         if status != before.status {
             detail.insert("from".to_owned(), json!(before.status.as_str()));
             detail.insert("to".to_owned(), json!(status.as_str()));
