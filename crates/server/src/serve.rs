@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use fleetward_app::App;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -72,9 +73,11 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         operator_http,
     ));
     background.spawn(metrics::serve(sockets.metrics, recorder, stop.clone()));
+    // Heard from before anybody is told that the server is ready.
+    let signals = Signals::listen()?;
     readiness::announce(&app, &args, &endpoints).await?;
 
-    wait_for_signal().await?;
+    signals.one().await;
     close(&app, &broker, &stop, &[tasks, background]).await;
     Ok(())
 }
@@ -97,12 +100,21 @@ async fn close(app: &App, broker: &fleetward_broker::Broker, stop: &Cancellation
     }
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
+/// What asks the server to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    Ok(())
+
+    async fn one(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }

@@ -57,6 +57,13 @@ pub(crate) async fn announce(app: &App, args: &ServeArgs, endpoints: &Endpoints)
         "ready"
     );
 
+    // Whoever read the first lines may have closed the pipe: no reason not to serve.
+    greet(endpoints, setup.is_some().then_some(setup_file.as_path())).ok();
+    Ok(())
+}
+
+/// What a person at a terminal sees.
+fn greet(endpoints: &Endpoints, setup_file: Option<&Path>) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "Fleetward is ready.")?;
     writeln!(out, "  operators  {}", endpoints.operator_url)?;
@@ -67,7 +74,7 @@ pub(crate) async fn announce(app: &App, args: &ServeArgs, endpoints: &Endpoints)
         endpoints.device_host, endpoints.mqtt_port, endpoints.device_port
     )?;
     writeln!(out, "  CA         {}", endpoints.ca_file.display())?;
-    if setup.is_some() {
+    if let Some(setup_file) = setup_file {
         writeln!(out, "\nThere is no administrator yet. Become it, once, within 24 hours of this start:")?;
         writeln!(
             out,
@@ -77,8 +84,7 @@ pub(crate) async fn announce(app: &App, args: &ServeArgs, endpoints: &Endpoints)
             setup_file.display()
         )?;
     }
-    out.flush()?;
-    Ok(())
+    out.flush()
 }
 
 /// Writes beside the file and renames over it: a reader sees the old content or the new.

@@ -1,0 +1,4 @@
+//! The program as it is started: what it prints, leaves behind, refuses, and how it ends.
+
+mod process;
+mod start;

@@ -1,0 +1,72 @@
+//! Starting, stopping, and the faults that an operator makes.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::process::{Folder, command, command_with_mqtt, ready, refused, stop};
+
+fn mode(path: &std::path::Path) -> u32 {
+    std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn a_first_start_leaves_what_scripts_need_and_nothing_open_to_others() {
+    let folder = Folder::new();
+    let server = ready(&folder.path()).await;
+    let endpoints: serde_json::Value = serde_json::from_str(&folder.read("endpoints.json")).expect("JSON");
+    for key in ["operator_url", "device_host", "device_port", "mqtt_port", "metrics_url", "ca_file"] {
+        assert!(endpoints.get(key).is_some_and(|value| !value.is_null()), "{key}");
+    }
+    assert!(folder.read("ca.pem").starts_with("-----BEGIN CERTIFICATE-----"));
+    assert!(folder.read("setup-token").starts_with("fws_"));
+    assert_eq!(mode(&folder.path()), 0o700);
+    for secret in ["master.key", "setup-token"] {
+        assert_eq!(mode(&folder.path().join(secret)), 0o600, "{secret}");
+    }
+    assert_eq!(stop(server).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_second_start_goes_on_with_the_same_authorities() {
+    let folder = Folder::new();
+    assert_eq!(stop(ready(&folder.path()).await).await, Some(0));
+    let root = folder.read("ca.pem");
+    let offer = folder.read("setup-token");
+    assert_eq!(stop(ready(&folder.path()).await).await, Some(0));
+    assert_eq!(folder.read("ca.pem"), root);
+    // Nobody took the offer: there is a new one, and the old one ended.
+    assert_ne!(folder.read("setup-token"), offer);
+}
+
+#[tokio::test]
+async fn one_folder_has_one_server() {
+    let folder = Folder::new();
+    let first = ready(&folder.path()).await;
+    let said = refused(&mut command(&folder.path())).await;
+    assert!(said.contains("in use by another server"), "{said}");
+    assert_eq!(stop(first).await, Some(0));
+    // The lock goes with the process.
+    assert_eq!(stop(ready(&folder.path()).await).await, Some(0));
+}
+
+#[tokio::test]
+async fn another_master_key_opens_nothing() {
+    let folder = Folder::new();
+    assert_eq!(stop(ready(&folder.path()).await).await, Some(0));
+    std::fs::remove_file(folder.path().join("master.key")).expect("it was there");
+    let said = refused(&mut command(&folder.path())).await;
+    assert!(said.contains("master key"), "{said}");
+}
+
+#[tokio::test]
+async fn a_taken_port_and_every_wrong_argument_are_named() {
+    let folder = Folder::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let said = refused(&mut command_with_mqtt(&folder.path(), &address)).await;
+    assert!(said.contains(&address) && said.contains("cannot listen"), "{said}");
+    let wrong = ["--public-host", "a..b", "--database", "mysql://x", "--max-connections", "0"];
+    let said = refused(command(&folder.path()).args(wrong)).await;
+    for flag in ["--public-host", "--database", "--max-connections"] {
+        assert!(said.contains(flag), "{flag}: {said}");
+    }
+}
