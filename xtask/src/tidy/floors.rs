@@ -45,7 +45,7 @@ const ROOMS: &[Room] = &[
     room("broker", Engine),
     room("app", Work),
     room("front-rest", Door),
-    room("front-mqtt", Door),
+    Room { in_tests: &[("sim", "its tests speak MQTT with the workshop's client")], ..room("front-mqtt", Door) },
     room("front-enroll", Door),
     room("front-update", Door),
     Room { besides: &[("sim", "`fleetward demo` runs the simulated fleet")], ..room("server", Program) },

@@ -1,0 +1,97 @@
+//! Who gets in, and who hears whom.
+
+use fleetward_app::registry;
+use fleetward_sim::mqtt::{Options, Version};
+
+use crate::house::{House, id, tenant, within};
+
+#[tokio::test]
+async fn the_certificate_is_the_identity() {
+    let house = House::new().await;
+    let gw = house.enroll("acme", "gw-1", "rev-a").await;
+    assert_eq!(house.refused(None, "gw-1", Version::V5).await, 0x87);
+    assert_eq!(house.refused(None, "gw-1", Version::V311).await, 5);
+    assert_eq!(house.refused(Some(&gw), "gw-2", Version::V5).await, 0x85);
+    assert_eq!(house.refused(Some(&gw), "gw-2", Version::V311).await, 2);
+    // AWS SDKs say who they are in the user name.
+    let options = Options { username: Some("?SDK=PythonV2&Version=1.0".to_owned()), ..Options::default() };
+    let client = fleetward_sim::mqtt::Client::connect(house.open(Some(&gw)), "gw-1", &options);
+    within(client).await.expect("connected");
+}
+
+#[tokio::test]
+async fn a_certificate_of_nobody_is_refused() {
+    let house = House::new().await;
+    let mut gw = house.enroll("acme", "gw-1", "rev-a").await;
+    gw.certificate = vec![0x30, 0x03, 0x02, 0x01, 0x01];
+    assert_eq!(house.refused(Some(&gw), "gw-1", Version::V5).await, 0x87);
+    let other = House::new().await;
+    let stranger = other.enroll("acme", "gw-1", "rev-a").await;
+    assert_eq!(house.refused(Some(&stranger), "gw-1", Version::V5).await, 0x87, "another installation's");
+}
+
+#[tokio::test]
+async fn a_revoked_device_is_out_and_stays_out() {
+    let house = House::new().await;
+    let (one, two) = (house.enroll("acme", "gw-1", "rev-a").await, house.enroll("acme", "gw-2", "rev-a").await);
+    let (link, older) = (house.connect(&one, Version::V5).await, house.connect(&two, Version::V311).await);
+    for name in ["gw-1", "gw-2"] {
+        registry::revoke_device(&house.app, &house.admin, &tenant("acme"), &id(name), "stolen").await.expect("revoked");
+    }
+    assert_eq!(link.ended().await, Some(0x98), "administrative action");
+    assert_eq!(older.ended().await, None, "3.1.1 has no word for it");
+    assert_eq!(house.refused(Some(&one), "gw-1", Version::V5).await, 0x87);
+    // A new token brings it back.
+    let again = house.enroll("acme", "gw-1", "rev-a").await;
+    house.connect(&again, Version::V5).await.expect_nothing().await;
+}
+
+#[tokio::test]
+async fn presence_follows_the_connection() {
+    let house = House::new().await;
+    let gw = house.enroll("acme", "gw-1", "rev-a").await;
+    let mut link = house.connect(&gw, Version::V5).await;
+    link.expect_nothing().await;
+    let presence = || house.app.presence().of(&tenant("acme"), &id("gw-1"));
+    assert!(presence().online);
+    assert_eq!(presence().address.as_deref(), Some("192.0.2.1"));
+    registry::revoke_device(&house.app, &house.admin, &tenant("acme"), &id("gw-1"), "test").await.expect("revoked");
+    link.ended().await;
+    within(async {
+        while presence().online {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(presence().reason.as_deref(), Some("administrative_action"));
+}
+
+#[tokio::test]
+async fn devices_hear_what_is_theirs_and_nothing_else() {
+    let house = House::new().await;
+    let (one, two) = (house.enroll("acme", "gw-1", "rev-a").await, house.enroll("acme", "gw-2", "rev-a").await);
+    let abroad = house.enroll("zenith", "gw-1", "rev-a").await;
+    let (mut one, mut two) = (house.connect(&one, Version::V5).await, house.connect(&two, Version::V5).await);
+    let mut abroad = house.connect(&abroad, Version::V5).await;
+    let all = ["devices/gw-1/#", "shared/#", "fleet/#", "$aws/things/gw-1/#"];
+    one.subscribe(&all).await;
+    abroad.subscribe(&all).await;
+    two.subscribe(&["shared/#"]).await;
+
+    assert_eq!(two.publish("shared/x", "1").await, 0);
+    one.expect("shared/x").await;
+    two.expect("shared/x").await;
+    assert_eq!(one.publish("devices/gw-1/x", "1").await, 0);
+    one.expect("devices/gw-1/x").await;
+    for denied in ["devices/gw-1/x", "fleet/x", "x", "$aws/things/gw-1/shadow/get", "$SYS/x"] {
+        assert_eq!(two.publish(denied, "1").await, 0x87, "{denied}");
+    }
+    for denied in
+        ["#", "+/x", "devices/#", "devices/gw-1/#", "$aws/things/gw-1/#", "$aws/things/+/shadow/get", "$SYS/#"]
+    {
+        assert_eq!(two.try_subscribe(&[denied]).await, [0x87], "{denied}");
+    }
+    one.expect_nothing().await;
+    two.expect_nothing().await;
+    abroad.expect_nothing().await;
+}

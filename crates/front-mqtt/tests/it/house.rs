@@ -1,0 +1,273 @@
+//! The whole house behind the door: app, store, broker; and devices that connect to it without a network.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleetward_app::enroll::{Attempt, Credentials, enroll_device};
+use fleetward_app::mqtt_sessions::StoredSessions;
+use fleetward_app::{App, Ctx, Principal, Settings, api_tokens, authority, enroll_tokens, setup, tenants};
+use fleetward_base::{Clock, DeviceId, ManualClock, ReleaseId, Rng, Secret, SeededRng, SignerId, TenantId, Timestamp};
+use fleetward_broker::{Broker, Config, Peer};
+use fleetward_core::registry::DeviceFields;
+use fleetward_front_mqtt::MqttHooks;
+use fleetward_pki::{SoftKey, csr, name};
+use fleetward_sim::mqtt::{Client, Failure, Options, Packet, Publish, Version};
+use fleetward_store::{ReleaseRow, SignerRow, Store};
+use fleetward_supply::{Artifact, Manifest, Sha256, SignedRelease, SigningKey};
+use fleetward_vault::{MasterKey, Vault};
+use object_store::memory::InMemory;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::DuplexStream;
+use tokio_util::task::TaskTracker;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct House {
+    pub(crate) app: App,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) broker: Broker,
+    pub(crate) admin: Ctx,
+    tasks: TaskTracker,
+    _dir: TempDir,
+}
+
+/// A device with its certificate.
+#[derive(Clone)]
+pub(crate) struct Device {
+    pub(crate) name: String,
+    pub(crate) certificate: Vec<u8>,
+}
+
+impl House {
+    /// With the tenants `acme` and `zenith`.
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_795_171_980)));
+        let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));
+        let config = fleetward_store::Config::sqlite(dir.path().join("fleetward.db"));
+        let store = Store::open(&config, clock.as_ref()).await.expect("a store");
+        let vault = Vault::new(&MasterKey::random(rng.as_ref()));
+        let app = App::new(store, vault, Arc::clone(&clock) as Arc<dyn Clock>, rng, Arc::new(InMemory::new()));
+        app.configure(Settings {
+            operator_url: "https://localhost:8080".to_owned(),
+            device_host: "localhost".to_owned(),
+            device_port: 8443,
+            mqtt_port: 8883,
+            server_names: vec!["localhost".to_owned()],
+            default_tenant: None,
+        });
+        authority::open_installation(&app).await.expect("authorities");
+        let offer = setup::offer(&app).await.expect("a store").expect("fresh");
+        let token = setup::claim(&app, &app.system("test"), offer.expose()).await.expect("the offer stands");
+        let admin = context(&app, api_tokens::authenticate(&app, token.expose()).await.expect("it counts"));
+        for name in ["acme", "zenith"] {
+            tenants::create_tenant(&app, &admin, tenant(name), None).await.expect("a tenant");
+        }
+        let hooks = Arc::new(MqttHooks::new(app.clone()));
+        let sessions = Arc::new(StoredSessions::new(app.clone()));
+        let config =
+            Config { publish_messages: None, publish_bytes: None, connects_per_client: None, ..Config::default() };
+        let broker = Broker::start(config, hooks.clone(), sessions, Arc::clone(app.clock())).await.expect("a broker");
+        hooks.connect(broker.clone());
+        Self { app, clock, broker, admin, tasks: TaskTracker::new(), _dir: dir }
+    }
+
+    pub(crate) async fn enroll(&self, home: &str, device: &str, hardware: &str) -> Device {
+        let (app, admin) = (&self.app, &self.admin);
+        let fields = DeviceFields { hardware: Some(hardware.to_owned()), ..DeviceFields::default() };
+        let token = enroll_tokens::create_enroll_token(app, admin, &tenant(home), id(device), fields, None).await;
+        let token = Secret::new(token.expect("a token").token);
+        let request = csr::write(&name::write(None, device), &[], &SoftKey::generate().0).expect("signs");
+        let attempt = Attempt { address: "192.0.2.1".parse().expect("an address"), request_id: app.new_request_id() };
+        let credentials = Credentials { device: device.to_owned(), token };
+        let enrolled = enroll_device(app, &attempt, None, &credentials, &request).await.expect("enrolled");
+        Device { name: device.to_owned(), certificate: enrolled.certificate }
+    }
+
+    /// A stream to the broker, as a listener hands it over after the TLS hand-shake.
+    pub(crate) fn open(&self, device: Option<&Device>) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let certificates = device.map(|device| device.certificate.clone()).into_iter().collect();
+        let peer = Peer { address: "192.0.2.1:4711".parse().expect("an address"), certificates, alpn: None };
+        self.tasks.spawn(self.broker.serve(theirs, peer));
+        ours
+    }
+
+    pub(crate) async fn connect(&self, device: &Device, version: Version) -> Link {
+        let options = Options { version, ..Options::default() };
+        let client = within(Client::connect(self.open(Some(device)), &device.name, &options)).await.expect("connected");
+        Link { client, seen: Vec::new() }
+    }
+
+    pub(crate) async fn refused(&self, device: Option<&Device>, client_id: &str, version: Version) -> u8 {
+        let options = Options { version, ..Options::default() };
+        match within(Client::connect(self.open(device), client_id, &options)).await {
+            Err(Failure::Refused { code }) => code,
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("accepted"),
+        }
+    }
+
+    /// A release of 2.0 for `rev-a`.
+    pub(crate) async fn release(&self, home: &str) -> ReleaseId {
+        let key = SigningKey::generate(&SeededRng::new(11));
+        let artifact = Artifact {
+            filename: "a.img".to_owned(),
+            hardware: vec!["rev-a".to_owned()],
+            sha256: Sha256::of(b"a"),
+            size: 1,
+        };
+        let manifest = Manifest::new("base".to_owned(), "2.0".to_owned(), Timestamp::from_secs(1), vec![artifact]);
+        let signed = SignedRelease::sign(&manifest.expect("a manifest"), &key);
+        let (clock, rng) = (self.app.clock().as_ref(), self.app.rng().as_ref());
+        let (release, signer) = (ReleaseId::generate(clock, rng), SignerId::generate(clock, rng));
+        let (now, public) = (self.app.now(), key.verifying_key());
+        let key_id = public.key_id().to_string();
+        let home = tenant(home);
+        let kept = self.app.write(&home, "a release", move |tx| {
+            Box::pin(async move {
+                tx.insert_signer(&SignerRow {
+                    id: signer,
+                    name: "ci".to_owned(),
+                    key_id: key_id.clone(),
+                    public_key: public.as_bytes().to_vec(),
+                    created_at: now,
+                    revoked_at: None,
+                    revision: 1,
+                })
+                .await?;
+                let row = ReleaseRow {
+                    id: release,
+                    name: "base".to_owned(),
+                    version: "2.0".to_owned(),
+                    signer,
+                    key_id,
+                    manifest: signed.manifest,
+                    signature: signed.signature,
+                    created_at: now,
+                    revision: 1,
+                };
+                Ok(tx.insert_release(&row).await?)
+            })
+        });
+        kept.await.expect("kept");
+        release
+    }
+}
+
+/// A connected device.
+pub(crate) struct Link {
+    client: Client<DuplexStream>,
+    seen: Vec<Publish>,
+}
+
+impl Link {
+    pub(crate) async fn subscribe(&mut self, filters: &[&str]) {
+        let seen = &mut self.seen;
+        within(self.client.subscribe_all(filters, |message| seen.push(message))).await.expect("subscribed");
+    }
+
+    /// The codes of a SUBACK.
+    pub(crate) async fn try_subscribe(&mut self, filters: &[&str]) -> Vec<u8> {
+        let wanted = self.client.subscribe(filters);
+        within(self.client.flush()).await.expect("sent");
+        loop {
+            match self.packet().await {
+                Packet::Suback { id, codes } if id == wanted => return codes,
+                other => self.keep(other).await,
+            }
+        }
+    }
+
+    /// Sends a QoS 1 message; the code of its PUBACK.
+    pub(crate) async fn publish(&mut self, topic: &str, payload: &str) -> u8 {
+        let wanted = self.client.publish(topic, payload.as_bytes());
+        within(self.client.flush()).await.expect("sent");
+        loop {
+            match self.packet().await {
+                Packet::Puback { id, code } if id == wanted => return code,
+                other => self.keep(other).await,
+            }
+        }
+    }
+
+    /// Sends many at once, without waiting for any.
+    pub(crate) async fn publish_all(&mut self, topic: &str, payloads: &[String]) -> Vec<u16> {
+        let ids = payloads.iter().map(|payload| self.client.publish(topic, payload.as_bytes())).collect();
+        within(self.client.flush()).await.expect("sent");
+        ids
+    }
+
+    /// The next message, topic and body.
+    pub(crate) async fn next(&mut self) -> (String, Value) {
+        while self.seen.is_empty() {
+            let packet = self.packet().await;
+            self.keep(packet).await;
+        }
+        let message = self.seen.remove(0);
+        (message.topic, serde_json::from_slice(&message.payload).unwrap_or_default())
+    }
+
+    /// The next message on a topic that ends so.
+    pub(crate) async fn expect(&mut self, end: &str) -> Value {
+        let (topic, body) = self.next().await;
+        assert!(topic.ends_with(end), "{topic}, not {end}: {body}");
+        body
+    }
+
+    /// That nothing came: whatever the server had to say before its answer to a ping is here then.
+    pub(crate) async fn expect_nothing(&mut self) {
+        self.client.ping();
+        within(self.client.flush()).await.expect("sent");
+        loop {
+            match self.packet().await {
+                Packet::Pingresp => break,
+                other => self.keep(other).await,
+            }
+        }
+        assert!(self.seen.is_empty(), "{:?}", self.seen);
+    }
+
+    /// How the connection ended: the reason code, or that it was closed without one.
+    pub(crate) async fn ended(mut self) -> Option<u8> {
+        loop {
+            match within(self.client.next()).await {
+                Ok(_) => {}
+                Err(Failure::Disconnected { code }) => return Some(code),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    async fn packet(&mut self) -> Packet {
+        within(self.client.next()).await.expect("a packet")
+    }
+
+    async fn keep(&mut self, packet: Packet) {
+        if let Packet::Publish(message) = packet {
+            if let Some(id) = message.id {
+                self.client.acknowledge(id);
+                within(self.client.flush()).await.expect("sent");
+            }
+            self.seen.push(message);
+        }
+    }
+}
+
+pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("in time")
+}
+
+pub(crate) fn context(app: &App, principal: Principal) -> Ctx {
+    Ctx { principal, request_id: app.new_request_id(), address: None, idempotency: None }
+}
+
+pub(crate) fn tenant(name: &str) -> TenantId {
+    name.parse().expect("a tenant name")
+}
+
+pub(crate) fn id(name: &str) -> DeviceId {
+    name.parse().expect("a device name")
+}

@@ -1,0 +1,6 @@
+//! Devices at the MQTT door, with everything behind it.
+
+mod doorstep;
+mod house;
+mod jobs;
+mod shadow;
