@@ -4,7 +4,6 @@
 //! its reason; an exception that is no longer needed is a finding itself. To add a rule: a file, and a row in [`RULES`].
 
 mod budgets;
-mod contract;
 mod floors;
 mod names;
 mod papers;
@@ -35,7 +34,6 @@ const RULES: &[(&str, Rule)] = &[
     ("names", names::check),
     ("prose", prose::check),
     ("statements", statements::check),
-    ("contract", contract::check),
     ("papers", papers::check),
     ("limits", crate::limits::check),
 ];
