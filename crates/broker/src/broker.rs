@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::committer::Committer;
 use crate::deliver::{Outbound, Refused, Routed};
-use crate::link::{TICK, Wheel, ticks};
+use crate::link::{TICK, Wheel};
 use crate::record::Flags;
 use crate::retained::Retained;
 use crate::session::Session;
@@ -143,20 +143,22 @@ impl Inner {
         for stored in self.store.load_sessions().await? {
             let space = self.space(&stored.tenant);
             let session = Session::from_stored(&stored, now, u64::from(limits::MQTT_IN_FLIGHT));
-            let state = session.lock();
+            let mut state = session.lock();
             let mut router = space.router.write();
             for subscription in &state.subscriptions {
                 router.add(&subscription.filter, &session, subscription.wish);
             }
-            let since = state.disconnected_at.unwrap_or(now);
-            let left = Duration::from_secs(u64::from(state.expiry_secs)).saturating_sub(now.since(since));
-            self.timers.add(self.now_tick() + ticks(left), &session, state.epoch);
-            drop((router, state));
+            drop(router);
+            self.arm(&session, &mut state);
+            drop(state);
             space.sessions.lock().insert(stored.client, session);
         }
         for (tenant, stored) in self.store.load_retained().await? {
             let space = self.space(&tenant);
-            // What was there before a limit was lowered stays.
+            if !topic::valid_name(&stored.topic) {
+                continue; // a limit on topics has been lowered
+            }
+            // What was there before the limit on bytes was lowered stays.
             if space.retained.write().set(&stored.topic, Retained::from_stored(&stored), usize::MAX).is_err() {
                 tracing::warn!(%tenant, "more retained messages than the limit; one is left out");
             }
@@ -167,8 +169,8 @@ impl Inner {
     fn tick(&self) {
         let now = self.now_tick();
         self.wheel.advance(now);
-        for (session, epoch) in self.timers.due(now, 10_000) {
-            self.session_due(&self.space(&session.tenant), &session, epoch);
+        for session in self.timers.due(now, 10_000) {
+            self.session_due(&self.space(&session.tenant), &session);
         }
         // Once in ten seconds.
         if now.saturating_sub(self.last_sweep.load(Ordering::Relaxed)) >= 40 {

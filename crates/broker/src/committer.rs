@@ -4,9 +4,11 @@
 //! change; the change is in one of those batches, since a batch is closed before its sessions are drained. It is durable
 //! once `ticket` is committed and no batch since `since` has failed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use fleetward_base::TenantId;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
@@ -67,6 +69,7 @@ impl Committer {
     }
 
     pub(crate) fn retain(&self, op: Op) {
+        self.add_bytes(retained_bytes(&op));
         self.batch.lock().retained.push(op);
     }
 
@@ -163,7 +166,7 @@ impl Committer {
         };
         let mut ops = Vec::with_capacity(batch.dirty.len() + batch.retained.len());
         let taken: Vec<Taken> = batch.dirty.into_iter().filter_map(|s| s.drain(&mut ops)).collect();
-        let bytes: usize = taken.iter().map(|t| t.bytes).sum();
+        let bytes: usize = taken.iter().map(|t| t.bytes).chain(batch.retained.iter().map(retained_bytes)).sum();
         ops.extend(batch.retained.iter().cloned());
         let mut stored = true;
         if !ops.is_empty() {
@@ -194,7 +197,31 @@ impl Committer {
         let mut open = self.batch.lock();
         dirty.append(&mut open.dirty);
         open.dirty = dirty;
+        let before: usize = open.retained.iter().map(retained_bytes).sum();
         retained.append(&mut open.retained);
+        // Only the last word on a topic counts, so that a store that is away does not let this grow.
+        let mut topics = HashSet::new();
+        retained.reverse();
+        retained.retain(|op| topics.insert(retained_key(op)));
+        retained.reverse();
+        self.sub_bytes(before);
+        self.add_bytes(retained.iter().map(retained_bytes).sum());
         open.retained = retained;
     }
+}
+
+fn retained_bytes(op: &Op) -> usize {
+    match op {
+        Op::Retain { retained, .. } => retained.payload.len() + retained.properties.len() + retained.topic.len(),
+        _ => 0,
+    }
+}
+
+fn retained_key(op: &Op) -> (TenantId, String) {
+    let topic = match op {
+        Op::Retain { retained, .. } => retained.topic.clone(),
+        Op::ClearRetained { topic, .. } => topic.clone(),
+        _ => String::new(),
+    };
+    (op.tenant().clone(), topic)
 }

@@ -68,6 +68,7 @@ impl Inner {
         state.protocol = if connect.protocol == Protocol::V5 { 5 } else { 4 };
         state.disconnected_at = None;
         state.awaits_commit = false;
+        self.timers.clear(&mut state);
         state.will = will.map(Box::new);
         if session_present {
             self.reauthorize(space, &session, &mut state, principal);
@@ -139,16 +140,12 @@ impl Inner {
         if let Some(secs) = expiry_secs {
             state.expiry_secs = secs.min(self.config.session_expiry_max_secs);
         }
-        let now = self.now_tick();
         let mut will = state.will.take().filter(|_| keep_will);
         if state.durable && state.expiry_secs > 0 {
             state.disconnected_at = Some(self.clock.now());
             session.change(&mut state, &self.committer, |p| p.save = true);
-            self.timers.add(now + seconds(state.expiry_secs), session, epoch);
-            if let Some(delayed) = will.take_if(|w| w.delay_secs > 0) {
-                self.timers.add(now + seconds(delayed.delay_secs.min(state.expiry_secs)), session, epoch);
-                state.will = Some(delayed);
-            }
+            state.will = will.take_if(|w| w.delay_secs > 0);
+            self.arm(session, &mut state);
         } else {
             sessions.remove(&session.client);
             self.end_state(space, session, &mut state);
@@ -161,22 +158,35 @@ impl Inner {
         true
     }
 
-    /// A timer of a session without a connection has come: its will is due, or its end.
-    pub(crate) fn session_due(&self, space: &Arc<Space>, session: &Arc<Session>, epoch: u64) {
+    /// Has a session without a connection looked at when its will is due, or else its end.
+    pub(crate) fn arm(&self, session: &Arc<Session>, state: &mut State) {
+        let delay = state.will.as_ref().map_or(u32::MAX, |w| w.delay_secs).min(state.expiry_secs);
+        let left = Duration::from_secs(u64::from(delay)).saturating_sub(self.away(state));
+        self.timers.set(session, state, self.now_tick() + ticks(left).max(1));
+    }
+
+    /// How long a session has had no connection.
+    fn away(&self, state: &State) -> Duration {
+        let now = self.clock.now();
+        now.since(state.disconnected_at.unwrap_or(now))
+    }
+
+    /// The moment of a session without a connection has come: its will is due, or its end.
+    pub(crate) fn session_due(&self, space: &Arc<Space>, session: &Arc<Session>) {
         let mut sessions = space.sessions.lock();
         let mut state = session.lock();
-        if state.epoch != epoch || state.link.is_some() {
+        let here = sessions.get(&session.client).is_some_and(|s| Arc::ptr_eq(s, session));
+        if !here || state.link.is_some() {
             return;
         }
-        let will = state.will.take();
-        let since = state.disconnected_at.unwrap_or_default();
-        if self.clock.now().since(since) >= Duration::from_secs(u64::from(state.expiry_secs)) {
+        let away = self.away(&state).as_secs();
+        let ended = away >= u64::from(state.expiry_secs);
+        let will = state.will.take_if(|w| ended || away >= u64::from(w.delay_secs));
+        if ended {
             sessions.remove(&session.client);
             self.end_state(space, session, &mut state);
-        } else if will.is_none() {
-            // The time of day has been set back.
-            let left = Duration::from_secs(u64::from(state.expiry_secs)).saturating_sub(self.clock.now().since(since));
-            self.timers.add(self.now_tick() + ticks(left).max(1), session, epoch);
+        } else {
+            self.arm(session, &mut state);
         }
         drop(state);
         drop(sessions);
@@ -195,6 +205,7 @@ impl Inner {
         }
         state.epoch = 0;
         state.will = None;
+        self.timers.clear(&mut state);
         sessions.remove(&session.client);
         self.end_state(space, session, &mut state);
         (since, self.committer.open())
@@ -220,8 +231,4 @@ impl Inner {
             Err(refused) => tracing::info!(tenant = %space.tenant, client = %session.client, ?refused, "will refused"),
         }
     }
-}
-
-fn seconds(secs: u32) -> u32 {
-    ticks(Duration::from_secs(u64::from(secs)))
 }

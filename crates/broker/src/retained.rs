@@ -11,6 +11,9 @@ use crate::hooks::Qos;
 use crate::store::StoredRetained;
 use crate::topic;
 
+/// Lengths of stored properties with something to hand on: after the expiry, and as a record can hold them.
+const PROPERTIES: std::ops::RangeInclusive<usize> = 9..=0xFFFF;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Retained {
     pub(crate) payload: Bytes,
@@ -45,7 +48,11 @@ impl Retained {
         let expires = stored.properties.first_chunk::<8>().map_or(0, |millis| i64::from_be_bytes(*millis));
         Self {
             payload: stored.payload.clone(),
-            properties: if stored.properties.len() > 8 { stored.properties.slice(8..) } else { Bytes::new() },
+            properties: if PROPERTIES.contains(&stored.properties.len()) {
+                stored.properties.slice(8..)
+            } else {
+                Bytes::new()
+            },
             qos: if stored.qos == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
             expires_at: (expires != 0).then(|| Timestamp::from_millis(expires)),
             stored_at: stored.stored_at,

@@ -20,6 +20,7 @@ use crate::link::Link;
 use crate::record::{CHUNK_VERSION, Flags, Record};
 use crate::router::Wish;
 use crate::store::{Chunk, Op, StoredSession, StoredSubscription};
+use crate::timers::TimerKey;
 
 /// Chunks are cut at this size, so that reading a queue can be bounded.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -131,6 +132,8 @@ pub(crate) struct State {
     pub(crate) dirty: bool,
     /// The second in which a full queue was last reported.
     pub(crate) full_reported_at: u64,
+    /// When the session is looked at while it has no connection.
+    pub(crate) timer: Option<TimerKey>,
 }
 
 /// What became of a message for one session.
@@ -172,6 +175,7 @@ impl Session {
             pending: None,
             dirty: false,
             full_reported_at: 0,
+            timer: None,
         };
         Arc::new(Self { tenant, client, state: Mutex::new(state) })
     }

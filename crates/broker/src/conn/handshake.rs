@@ -17,7 +17,7 @@ use crate::codec::write::{ConnackProperties, connack_v3, connack_v5, connack_v5_
 use crate::hooks::{Connected, Peer, Principal, Protocol, Refusal};
 use crate::lifecycle::Attached;
 use crate::link::{Link, ticks};
-use crate::session::LastWill;
+use crate::session::{LastWill, Session};
 use crate::space::{Bucket, Space};
 use crate::{EndReason, Reason, topic};
 
@@ -127,14 +127,31 @@ async fn admit(inner: &Arc<Inner>, peer: &Peer, mut parsed: ParsedConnect, rest:
     let will = will(inner, &principal, &mut parsed)?;
     let link = Link::new();
     let attached = inner.attach(&space, &principal, &link, &parsed.connect, will);
+    let mut hold = Hold { inner, space: &space, session: &attached.session, epoch: attached.epoch, given: false };
     if let Some((since, ticket)) = attached.commit {
         inner.committer.want(None);
-        if inner.committer.wait(since, ticket).await.is_err() {
-            inner.detach(&space, &attached.session, attached.epoch, false, None);
-            return Err(Refusal::Unavailable.code());
+        inner.committer.wait(since, ticket).await.map_err(|_| Refusal::Unavailable.code())?;
+    }
+    hold.given = true;
+    drop(hold);
+    Ok(build(inner, peer, parsed, rest, Admitted { principal, space, link, attached }))
+}
+
+/// A session that has been attached for a connection which may not come to be, also because its future is dropped.
+struct Hold<'a> {
+    inner: &'a Arc<Inner>,
+    space: &'a Arc<Space>,
+    session: &'a Arc<Session>,
+    epoch: u64,
+    given: bool,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        if !self.given {
+            self.inner.detach(self.space, self.session, self.epoch, false, None);
         }
     }
-    Ok(build(inner, peer, parsed, rest, Admitted { principal, space, link, attached }))
 }
 
 fn will(inner: &Inner, principal: &Principal, parsed: &mut ParsedConnect) -> Result<Option<LastWill>, Code> {
@@ -210,6 +227,7 @@ fn build(inner: &Arc<Inner>, peer: &Peer, parsed: ParsedConnect, rest: Vec<u8>, 
         expiry_override: None,
         has_expiry: attached.expiry_secs > 0,
         keep_will: false,
+        left: false,
         input: Input {
             held: !rest.is_empty(),
             partial: rest,

@@ -76,6 +76,8 @@ struct Core {
     expiry_override: Option<u32>,
     has_expiry: bool,
     keep_will: bool,
+    /// The session has been given back.
+    left: bool,
     input: Input,
     output: Output,
     replies: VecDeque<replies::Reply>,
@@ -170,6 +172,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 }
 
+/// A task that is dropped or panics gives its session back too.
+impl Drop for Core {
+    fn drop(&mut self) {
+        if !self.left {
+            self.leave(EndReason::ConnectionLost);
+        }
+    }
+}
+
 impl Core {
     fn check_deadlines(&self, now: u32) -> Result<(), EndReason> {
         if now.saturating_sub(self.heard) >= self.keep_alive {
@@ -199,6 +210,7 @@ impl Core {
 
     /// The connection is over: gives the session back and tells who wants to know. The code of a DISCONNECT to send.
     fn leave(&mut self, end: EndReason) -> Option<u8> {
+        self.left = true;
         self.link.close();
         let inner = &self.inner;
         inner.counters.connections.fetch_sub(1, Ordering::Relaxed);

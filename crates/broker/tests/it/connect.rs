@@ -7,7 +7,7 @@ use fleetward_broker::{Config, EndReason, MemoryStore, Rate, Reason};
 use mqtt_protocol_core::mqtt::packet::Property;
 
 use crate::client::{Client, Hello, Said, hello, packet};
-use crate::house::{House, Told, config, device, tenant, within};
+use crate::house::{House, Told, config, device, peer, tenant, within};
 
 #[tokio::test]
 async fn both_versions_are_spoken() {
@@ -294,4 +294,47 @@ async fn drain_tells_everybody_and_commits() {
     within("the drain", house.tracker.wait()).await;
     let again = house.crash().await;
     assert!(Client::resume(&again, "acme/keeper", hello(true, "keeper").kept()).await.1);
+}
+
+/// Whatever ends a connection's task, the session is free again.
+#[tokio::test]
+async fn a_task_that_is_dropped_gives_its_session_back() {
+    let house = House::new().await;
+    let (ours, theirs) = tokio::io::duplex(1024);
+    let task = house.tracker.spawn(house.broker.serve(theirs, peer("acme/one")));
+    let mut client = Client::new(ours, true);
+    client.send(&hello(true, "one").bytes()).await;
+    client.expect(Said::Connack { session_present: false, code: 0 }).await;
+    task.abort();
+    assert_eq!(house.rules.wait_gone("one").await, EndReason::ConnectionLost);
+    assert_eq!((house.broker.stats().sessions, house.broker.stats().connections), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_cannot_be_committed_in_time_leaves_nothing() {
+    let house = House::new().await;
+    house.store.hold();
+    let mut client = Client::new(house.dial("acme/one"), true);
+    client.send(&hello(true, "one").kept().bytes()).await;
+    client.expect(Said::Gone).await;
+    assert!(!house.broker.connected(&tenant("acme"), &device("one")));
+    house.store.fail();
+    let (_, code) = Client::try_connect(&house, "acme/two", hello(true, "two").kept()).await;
+    assert_eq!(code, 0x88);
+    assert!(!house.broker.connected(&tenant("acme"), &device("two")));
+}
+
+/// A client that comes and goes has one timer and no more.
+#[tokio::test]
+async fn coming_and_going_moves_the_end_of_the_session() {
+    let house = House::new().await;
+    for _ in 0..20 {
+        drop(Client::connect(&house, "acme/one", hello(true, "one").kept()).await);
+        house.rules.wait_gone("one").await;
+        house.rules.told.lock().clear();
+        house.pass(Duration::from_secs(3000));
+        assert_eq!(house.broker.stats().sessions, 1);
+    }
+    house.pass(Duration::from_secs(601));
+    assert_eq!(house.broker.stats().sessions, 0);
 }
