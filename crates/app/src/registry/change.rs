@@ -112,7 +112,9 @@ pub async fn change_status(
                     .map_err(|refused| Error::conflict("life-cycle", refused.to_string()))?;
                 let revokes = matches!(step, Transition::Suspend | Transition::ReportLost | Transition::Decommission);
                 let revoked = if revokes { tx.revoke_certificates(&id_in, step.as_str(), now).await?.len() } else { 0 };
-                if status == before.status && revoked == 0 {
+                // A token that is still about would undo it.
+                let tokens = if revokes { tx.revoke_enroll_tokens(&id_in, now).await? } else { 0 };
+                if status == before.status && revoked == 0 && tokens == 0 {
                     return Ok(status);
                 }
                 store_status(tx, &before, status, now).await?;
@@ -120,7 +122,12 @@ pub async fn change_status(
                     Transition::Decommission => Action::DeviceDecommissioned,
                     _ => Action::DeviceStatusChanged,
                 };
-                let detail = json!({ "from": before.status.as_str(), "to": status.as_str(), "certificates": revoked });
+                let detail = json!({
+                    "from": before.status.as_str(),
+                    "to": status.as_str(),
+                    "certificates": revoked,
+                    "tokens": tokens,
+                });
                 let entry = ctx_in.done(now, action).device(&id_in).severity(Severity::Notice).detail(detail);
                 record(tx, &entry).await?;
                 Ok(status)
@@ -175,8 +182,7 @@ pub(super) async fn store_status(
 ) -> Result<()> {
     let certificate = if lifecycle::may_connect(status) { before.certificate.clone() } else { None };
     let kept = if status == Status::Quarantined { before.certificate.clone() } else { certificate };
-    let after =
-        Device { status, certificate: kept, revision: before.revision + 1, updated_at: now, ..before.clone() };
+    let after = Device { status, certificate: kept, revision: before.revision + 1, updated_at: now, ..before.clone() };
     tx.update_device(&row_of(&after)?, before.revision).await?;
     Ok(())
 }

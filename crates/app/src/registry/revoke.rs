@@ -12,18 +12,12 @@ use crate::error::{Error, Result};
 use crate::journal::record;
 use crate::{App, Ctx, EndReason};
 
-/// Revokes every certificate of the device and suspends it; a new enrolment token brings it back. Its live sessions end
+/// Revokes every certificate and unused token of the device and suspends it; a new enrolment token brings it back. Its live sessions end
 /// right after the commit. Asking twice is harmless.
 ///
 /// # Errors
 /// `NotFound`; `Conflict` (`life-cycle`) for a device at its end, which has nothing left to revoke.
-pub async fn revoke_device(
-    app: &App,
-    ctx: &Ctx,
-    tenant: &TenantId,
-    id: &DeviceId,
-    reason: &str,
-) -> Result<DeviceView> {
+pub async fn revoke_device(app: &App, ctx: &Ctx, tenant: &TenantId, id: &DeviceId, reason: &str) -> Result<DeviceView> {
     ctx.allow(tenant, Permission::DeviceRevoke)?;
     let now = app.now();
     let (ctx_in, id_in, reason) = (ctx.clone(), id.clone(), reason.to_owned());
@@ -33,7 +27,9 @@ pub async fn revoke_device(
             let status = lifecycle::decide(before.status, Transition::Suspend)
                 .map_err(|refused| Error::conflict("life-cycle", refused.to_string()))?;
             let revoked = tx.revoke_certificates(&id_in, &reason, now).await?.len();
-            if revoked == 0 && status == before.status {
+            // A token that is still about would undo it.
+            let tokens = tx.revoke_enroll_tokens(&id_in, now).await?;
+            if revoked == 0 && tokens == 0 && status == before.status {
                 return Ok(());
             }
             store_status(tx, &before, status, now).await?;
@@ -41,6 +37,7 @@ pub async fn revoke_device(
                 "from": before.status.as_str(),
                 "to": status.as_str(),
                 "certificates": revoked,
+                "tokens": tokens,
                 "reason": reason,
             });
             let entry = ctx_in.done(now, Action::DeviceRevoked).device(&id_in).severity(Severity::Warning);

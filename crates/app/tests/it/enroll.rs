@@ -424,12 +424,14 @@ async fn a_revoked_device_is_out_until_it_enrols_again() {
     let field = Device::new("gw-1");
     let used = token(&fixture, "acme", "gw-1").await;
     let first = enroll(&fixture, &field, &used).await.expect("enrolled");
+    let spare = token(&fixture, "acme", "gw-1").await;
     assert!(still_admitted(app, &acme, &gw, &first.serial).await.expect("asked"));
     registry::revoke_device(app, admin, &acme, &gw, "stolen").await.expect("revoked");
     assert!(!still_admitted(app, &acme, &gw, &first.serial).await.expect("asked"));
     assert_eq!(refused(admit(&fixture, &first).await), "the certificate was revoked");
     assert_eq!(refused(renew(&fixture, &first, &field).await), "the certificate was revoked");
     assert_eq!(refused(enroll(&fixture, &field, &used).await), "the enrolment token was used before");
+    assert_eq!(refused(enroll(&fixture, &field, &spare).await), "the enrolment token was revoked");
     // A new token brings it back, also with the key that it has; the old certificate stays out.
     let again = enrolled(&fixture, "acme", &field).await;
     admit(&fixture, &again).await.expect("it is back");
@@ -452,7 +454,7 @@ async fn the_status_of_a_device_decides_beside_its_certificate() {
     let view = registry::device(app, admin, &acme, &gw).await.expect("there");
     assert_eq!(view.device.status, Status::Quarantined);
     registry::change_status(app, admin, &acme, &gw, Transition::ReportLost).await.expect("lost");
-    assert_eq!(refused(enroll(&fixture, &Device::new("gw-1"), &spare).await), "life-cycle");
+    assert_eq!(refused(enroll(&fixture, &Device::new("gw-1"), &spare).await), "the enrolment token was revoked");
     assert_eq!(refused(renew(&fixture, &first, &field).await), "the certificate was revoked");
 }
 
