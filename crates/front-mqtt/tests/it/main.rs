@@ -3,4 +3,5 @@
 mod doorstep;
 mod house;
 mod jobs;
+mod probes;
 mod shadow;

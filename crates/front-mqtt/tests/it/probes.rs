@@ -1,0 +1,82 @@
+//! Every family of topics is tried by another tenant, by a neighbour and by nobody.
+//!
+//! The list of families is the table of `docs/topics.md`; one that has no probe here fails the test, and so does a probe
+//! whose family is gone.
+
+use fleetward_broker::Message;
+use fleetward_sim::mqtt::Version;
+
+use crate::house::{House, tenant};
+
+/// A family as the page has it, and a topic of it that the server itself may publish on.
+struct Probe {
+    family: &'static str,
+    topic: &'static str,
+    /// Its device's alone: to a neighbour of the same tenant it is denied.
+    private: bool,
+}
+
+const PROBES: [Probe; 5] = [
+    Probe { family: "devices/{self}/...", topic: "devices/gw-1/probe", private: true },
+    Probe { family: "shared/...", topic: "shared/probe", private: false },
+    Probe { family: "fleet/...", topic: "fleet/probe", private: false },
+    Probe { family: "$aws/things/{self}/shadow/...", topic: "$aws/things/gw-1/shadow/update/documents", private: true },
+    Probe { family: "$aws/things/{self}/jobs/...", topic: "$aws/things/gw-1/jobs/notify", private: true },
+];
+
+#[test]
+fn every_family_has_its_probe() {
+    let path = format!("{}/../../docs/topics.md", env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(path).expect("the page of topics");
+    let table = page.split("| topics | publish | subscribe |").nth(1).expect("its table");
+    let families: Vec<&str> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .filter_map(|line| line.split('`').nth(1))
+        .collect();
+    assert_eq!(families, PROBES.map(|probe| probe.family));
+}
+
+#[tokio::test]
+async fn another_tenant_hears_and_reaches_nothing() {
+    let house = House::new().await;
+    let (here, abroad) = (house.enroll("acme", "gw-1", "rev-a").await, house.enroll("zenith", "gw-1", "rev-a").await);
+    let (mut here, mut abroad) = (house.connect(&here, Version::V5).await, house.connect(&abroad, Version::V5).await);
+    let filters = PROBES.map(|probe| probe.topic);
+    here.subscribe(&filters).await;
+    abroad.subscribe(&filters).await;
+    for probe in PROBES {
+        let receipt = house.broker.publish(&tenant("acme"), Message::new(probe.topic, b"{}")).expect("published");
+        receipt.durable().await.expect("committed");
+        assert_eq!(here.next().await.0, probe.topic, "its own tenant hears it");
+        abroad.expect_nothing().await;
+    }
+    for probe in PROBES {
+        abroad.publish(probe.topic, "{}").await;
+        abroad.publish(&format!("acme/{}", probe.topic), "{}").await;
+    }
+    here.expect_nothing().await;
+}
+
+#[tokio::test]
+async fn a_neighbour_is_denied_what_is_not_its_own() {
+    let house = House::new().await;
+    house.enroll("acme", "gw-1", "rev-a").await;
+    let neighbour = house.enroll("acme", "gw-2", "rev-a").await;
+    let mut neighbour = house.connect(&neighbour, Version::V5).await;
+    for probe in PROBES {
+        let (heard, said) = if probe.private { (0x87, 0x87) } else { (1, 0) };
+        assert_eq!(neighbour.try_subscribe(&[probe.topic]).await, [heard], "{}", probe.family);
+        let said = if probe.family == "fleet/..." { 0x87 } else { said };
+        assert_eq!(neighbour.publish(probe.topic, "{}").await, said, "{}", probe.family);
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_as_far_as_a_topic() {
+    let house = House::new().await;
+    for version in [Version::V311, Version::V5] {
+        assert_ne!(house.refused(None, "gw-1", version).await, 0);
+    }
+}
