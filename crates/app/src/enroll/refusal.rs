@@ -68,7 +68,10 @@ pub(super) async fn settle(app: &App, attempt: &Attempt, action: Action, whose: 
         Fault::Refused(refusal) => refusal,
     };
     let now = app.clock().monotonic();
-    app.gate().debit(attempt.address, now);
+    // A revoked device that keeps on connecting must not shut out those that enrol from behind the same address.
+    if action == Action::EnrollmentRefused {
+        app.gate().debit(attempt.address, now);
+    }
     tracing::debug!(cause = refusal.cause, address = %attempt.address, "refused");
     let unsaid = app.gate().journals(whose.tenant.as_ref(), now);
     if let Err(error) = write_down(app, attempt, action, whose, refusal.cause, unsaid).await {

@@ -432,6 +432,9 @@ async fn a_revoked_device_is_out_until_it_enrols_again() {
     assert_eq!(refused(renew(&fixture, &first, &field).await), "the certificate was revoked");
     assert_eq!(refused(enroll(&fixture, &field, &used).await), "the enrolment token was used before");
     assert_eq!(refused(enroll(&fixture, &field, &spare).await), "the enrolment token was revoked");
+    for _ in 0..limits::ENROLL_PER_ADDRESS_BURST {
+        assert_eq!(refused(admit(&fixture, &first).await), "the certificate was revoked");
+    }
     // A new token brings it back, also with the key that it has; the old certificate stays out.
     let again = enrolled(&fixture, "acme", &field).await;
     admit(&fixture, &again).await.expect("it is back");
