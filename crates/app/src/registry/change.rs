@@ -12,6 +12,7 @@ use super::read::{DeviceView, device};
 use super::rows::{device_of, row_of};
 use crate::error::{Error, Result};
 use crate::journal::record;
+use crate::rollouts::control::cancel_deployments_of;
 use crate::{App, Ctx, EndReason, idempotency};
 
 /// Registers a device before it is ever seen. Enrolment does the same by itself where nobody did it before.
@@ -45,7 +46,7 @@ pub async fn create_device(
         })
     })
     .await?;
-    device(app, ctx, tenant, &id).await
+    Ok(noted(app, tenant, device(app, ctx, tenant, &id).await?))
 }
 
 /// Changes fields of the record, if it is still at `expected`.
@@ -78,7 +79,7 @@ pub async fn amend_device(
         })
     })
     .await?;
-    device(app, ctx, tenant, id).await
+    Ok(noted(app, tenant, device(app, ctx, tenant, id).await?))
 }
 
 /// Moves a device along its life cycle. What takes its right to connect away also revokes its certificates where
@@ -118,6 +119,9 @@ pub async fn change_status(
                     return Ok(status);
                 }
                 store_status(tx, &before, status, now).await?;
+                if status == Status::Decommissioned {
+                    cancel_deployments_of(tx, &id_in, now).await?;
+                }
                 let action = match step {
                     Transition::Decommission => Action::DeviceDecommissioned,
                     _ => Action::DeviceStatusChanged,
@@ -165,7 +169,15 @@ pub async fn remove_device(app: &App, ctx: &Ctx, tenant: &TenantId, id: &DeviceI
             Ok(())
         })
     })
-    .await
+    .await?;
+    app.presence().forget(tenant, id);
+    Ok(())
+}
+
+/// Presence knows how often the device is to be heard of.
+fn noted(app: &App, tenant: &TenantId, view: DeviceView) -> DeviceView {
+    app.presence().expect_heartbeat(tenant, &view.device.id, view.device.heartbeat_s);
+    view
 }
 
 /// The record, held until the transaction ends.

@@ -129,6 +129,18 @@ pub(crate) async fn cancel_queued(tx: &mut TenantTx, id: RolloutId, now: Timesta
     Ok(devices)
 }
 
+/// Cancels what a device that is at its end still has open: nobody will ever report on it.
+pub(crate) async fn cancel_deployments_of(tx: &mut TenantTx, device: &DeviceId, now: Timestamp) -> Result<()> {
+    let Some(row) = tx.active_deployment(device).await? else { return Ok(()) };
+    let before = rows::deployment_of(row)?;
+    if let Some(after) = deployment::end(&before, Status::Canceled, now)
+        && tx.update_deployment(&rows::deployment_row(&after)?, before.version).await?
+    {
+        journal::record(tx, &ended(&after, Action::DeploymentCanceled, Severity::Info, now)).await?;
+    }
+    Ok(())
+}
+
 /// The row of a deployment that the server ended.
 pub(crate) fn ended(
     deployment: &fleetward_core::deployment::Deployment,

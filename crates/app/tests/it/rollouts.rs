@@ -368,3 +368,16 @@ async fn the_same_request_twice_makes_one_rollout() {
     let (one, two) = (make().await.expect("made"), make().await.expect("kept"));
     assert_eq!(one.rollout.id, two.rollout.id);
 }
+
+#[tokio::test]
+async fn nobody_waits_for_a_device_at_its_end() {
+    let stage = Stage::set(2, 0, r#"{"phases":[{"target":{"percent":100}}]}"#).await;
+    let app = &stage.fixture.app;
+    stage.tick().await;
+    let owner = stage.fixture.operator("acme", "owner").await;
+    let end = fleetward_core::lifecycle::Transition::Decommission;
+    registry::change_status(app, &owner, &stage.acme, &device("d1"), end).await.expect("ended");
+    stage.work(&names(1, 0), |_| Some(Status::Succeeded)).await;
+    stage.tick().await;
+    assert_eq!(stage.show().await, "finished phase 1: 0 queued, 0 in progress, 1 succeeded, 0 failed, 1 canceled");
+}

@@ -26,7 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct House {
     pub(crate) app: App,
-    pub(crate) clock: Arc<ManualClock>,
     pub(crate) broker: Broker,
     pub(crate) admin: Ctx,
     tasks: TaskTracker,
@@ -71,7 +70,7 @@ impl House {
             Config { publish_messages: None, publish_bytes: None, connects_per_client: None, ..Config::default() };
         let broker = Broker::start(config, hooks.clone(), sessions, Arc::clone(app.clock())).await.expect("a broker");
         hooks.connect(broker.clone());
-        Self { app, clock, broker, admin, tasks: TaskTracker::new(), _dir: dir }
+        Self { app, broker, admin, tasks: TaskTracker::new(), _dir: dir }
     }
 
     pub(crate) async fn enroll(&self, home: &str, device: &str, hardware: &str) -> Device {
