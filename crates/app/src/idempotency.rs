@@ -47,7 +47,10 @@ pub async fn keep<T: Serialize>(app: &App, tx: &mut TenantTx, ctx: &Ctx, outcome
     if tx.put_idempotent_answer(&row).await? {
         return Ok(());
     }
-    Err(Error::conflict("idempotency-key-busy", "another request with this Idempotency-Key is being worked on; try again"))
+    Err(Error::conflict(
+        "idempotency-key-busy",
+        "another request with this Idempotency-Key is being worked on; try again",
+    ))
 }
 
 fn scope(tx: &TenantTx) -> &str {

@@ -79,9 +79,7 @@ pub async fn events(
     ctx.allow(tenant, Permission::EventRead)?;
     let limit = limit.clamp(1, limits::PAGE_ROWS + 1);
     let rows = app
-        .read(tenant, "events", move |tx| {
-            Box::pin(async move { Ok(tx.journal_page(&filter, before, limit).await?) })
-        })
+        .read(tenant, "events", move |tx| Box::pin(async move { Ok(tx.journal_page(&filter, before, limit).await?) }))
         .await?;
     rows.into_iter().map(event_of).collect()
 }
