@@ -1,6 +1,6 @@
 //! The papers: links lead somewhere, every page is in the index, and every test that is named exists.
 //!
-//! A test is named in ARCHITECTURE.md as `` `path/to/file.rs::name` ``; the file must hold a function of that name.
+//! Decisions are numbered as their files are. A test is named in ARCHITECTURE.md as `` `path/to/file.rs::name` ``; the file must hold a function of that name.
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,9 @@ pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
                 found.push(Finding::new(format!("{}:{line}", path.display()), what));
             }
         }
+        if let Err(why) = numbered(&path, &text) {
+            found.push(Finding::new(path.display(), why));
+        }
         if let Ok(page) = path.strip_prefix("docs") {
             let listed = path == Path::new(INDEX) || links(&index).iter().any(|(_, to)| Path::new(to) == page);
             if !listed {
@@ -34,6 +37,15 @@ pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
         }
     }
     Ok(found)
+}
+
+/// A decision's heading begins with the number of its file.
+fn numbered(path: &Path, text: &str) -> Result<(), String> {
+    let name = path.strip_prefix("docs/adr").ok().and_then(Path::to_str).unwrap_or_default();
+    let Some((number, _)) = name.split_once('-').filter(|(number, _)| *number != "0000") else { return Ok(()) };
+    let heading = text.lines().next().unwrap_or_default();
+    let right = heading.starts_with(&format!("# {number}. "));
+    if right { Ok(()) } else { Err(format!("the heading is not `# {number}. ...`")) }
 }
 
 /// Link targets outside code blocks, with their lines.
@@ -112,6 +124,13 @@ mod tests {
         let text = "See [a](b.md#c) and `x/y.rs::holds`.\n```\n[not](this)\n```\n<img src=\"i.svg\">\n";
         assert_eq!(links(text), [(1, "b.md#c".to_owned()), (5, "i.svg".to_owned())]);
         assert_eq!(named_tests(text), [(1, "x/y.rs".to_owned(), "holds".to_owned())]);
+    }
+
+    #[test]
+    fn a_decision_has_the_number_of_its_file() {
+        assert_eq!(numbered(Path::new("docs/adr/0002-x.md"), "# 0002. X\n"), Ok(()));
+        assert!(numbered(Path::new("docs/adr/0002-x.md"), "# 0003. X\n").is_err());
+        assert_eq!(numbered(Path::new("docs/glossary.md"), "# Glossary\n"), Ok(()));
     }
 
     #[test]
