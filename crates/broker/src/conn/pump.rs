@@ -80,7 +80,7 @@ impl Core {
                 Some(seq) if seq != 0 && seq < wanted => {
                     state.pop_outgoing(); // read from the store in the meantime
                 }
-                Some(seq) if seq == 0 || (seq >= wanted && self.delivery.window_open(seq)) => {
+                Some(seq) if seq == 0 || (seq == wanted && self.delivery.window_open(seq)) => {
                     return state.pop_outgoing().map_or(Next::Nothing, Next::Send);
                 }
                 Some(seq) if seq == wanted => return Next::Nothing,
