@@ -9,7 +9,7 @@ build: ## build the programs into target/release
 	@scripts/build.sh
 
 demo: build ## three tenants, 300 devices and a rollout that stops itself, live in this terminal
-	@target/release/fleetward demo
+	@target/release/fleetward demo --data-dir demo-data
 
 test: ## everything that must hold before a change lands
 	@scripts/test.sh
