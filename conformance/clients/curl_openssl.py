@@ -74,6 +74,21 @@ def refuses(server):
     expect(status, 200, "the token is still good after all that")
 
 
+@story.check
+def refused_while_sending(server):
+    """A refusal reaches a client that still sends its body, on HTTP/1.1 and HTTP/2"""
+    body = b"a" * 300_000
+    for version in ("--http1.1", "--http2"):
+        command = ["curl", "-sS", version, "--cacert", server.ca, "-o", "/dev/null", "-w", "%{http_code}"]
+        command += ["-H", "Content-Type: application/json", "--data-binary", "@-"]
+        for url, status in (
+            (f"{server.endpoints['operator_url']}/v1/tenants", b"401"),
+            (f"{server.device_url}/.well-known/est/acme/simpleenroll", b"413"),
+            (f"{server.device_url}/nowhere", b"404"),
+        ):
+            expect(run([*command, url], stdin=body).stdout, status, f"{version} {url}")
+
+
 def fetch(device, url, *options):
     """Status, headers in lower case, and body."""
     curl = ["curl", "-sS", "-D", "/dev/stderr", "--cacert", device.ca, "--cert", device.cert, "--key", device.key]

@@ -1,9 +1,11 @@
 //! HTTP over an accepted connection: the same for operators and devices.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
+use axum::response::Response;
 use fleetward_app::Peer;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -13,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::listen::{Door, Stream};
+use crate::unread;
 
 /// A client that has not sent its whole head by then is dropped; also how long a kept-alive connection may be idle.
 const HEADER_DEADLINE: Duration = Duration::from_secs(60);
@@ -36,10 +39,9 @@ impl Door for HttpDoor {
     async fn serve(&self, stream: Stream, peer: Peer) {
         let router = self.router.clone();
         let address = peer.address;
-        let service = service_fn(move |request: http::Request<Incoming>| {
-            let mut request = request.map(Body::new);
+        let service = service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
-            router.clone().oneshot(request)
+            answer(router.clone(), request)
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // One buffer per small answer: strongSwan before 5.9.11 wants the whole head in its first read.
@@ -68,4 +70,15 @@ impl Door for HttpDoor {
             tracing::debug!(%address, %error, "HTTP connection ended");
         }
     }
+}
+
+async fn answer(router: Router, request: http::Request<Incoming>) -> Result<Response, Infallible> {
+    if request.version() != http::Version::HTTP_2 || request.body().is_end_stream() {
+        return router.oneshot(request.map(Body::new)).await;
+    }
+    let (head, body) = request.into_parts();
+    let (body, unread) = unread::guard(body);
+    let answered = router.oneshot(http::Request::from_parts(head, Body::new(body))).await;
+    unread.drain().await;
+    answered
 }

@@ -7,6 +7,7 @@ mod listen;
 mod metrics;
 mod serve;
 mod tls;
+mod unread;
 
 use std::process::ExitCode;
 
