@@ -35,6 +35,8 @@ use certificates::Certificates;
 const TICK: Duration = Duration::from_secs(1);
 /// Ticks between two looks at unanswered requests.
 const REQUEST_TICKS: u32 = 5;
+/// What may be said between the decision to leave and leaving.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// Longest wait between two attempts to connect; a device that the server does not want waits up to five times this.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -193,10 +195,24 @@ impl Agent {
         Ok(exit)
     }
 
-    async fn leave(self) {
-        let Link::Open(mut session) = self.link else { return };
-        let _drained = timeout(Duration::from_secs(3), session.drain()).await;
-        session.close().await;
+    /// Says what is still to be said, and goodbye; no longer than a few seconds.
+    async fn leave(mut self) {
+        let _told = timeout(FAREWELL, self.tell_the_rest()).await;
+        if let Link::Open(session) = self.link {
+            session.close().await;
+        }
+    }
+
+    /// Reports go one by one, each after the answer to the one before. What the answers lead to is left to the next process.
+    async fn tell_the_rest(&mut self) {
+        while matches!(self.link, Link::Open(_)) && !self.jobs.is_idle() {
+            let Ok(message) = hear(&mut self.link).await else { return };
+            let heard = self.jobs.hear(&message);
+            self.send(heard.send);
+        }
+        if let Link::Open(session) = &mut self.link {
+            let _drained = session.drain().await;
+        }
     }
 
     fn tick(&mut self) {

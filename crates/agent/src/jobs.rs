@@ -90,6 +90,11 @@ impl Jobs {
         self.go_on()
     }
 
+    /// Whether all was told and answered.
+    pub fn is_idle(&self) -> bool {
+        self.asked.is_none() && self.reports.is_empty()
+    }
+
     /// Some seconds have passed.
     pub fn tick(&mut self) -> Vec<Message> {
         if let Some((_, _, ticks)) = &mut self.asked {

@@ -121,7 +121,11 @@ impl Agent {
             Step::Enroll { place, request } => self.enroll(place, request),
             Step::Renew { place, request } => self.renew(place, request),
             Step::Prove(candidate) => self.prove(candidate),
-            Step::Rest { .. } => self.certificates.not_before = self.clock.monotonic() + CHECK,
+            Step::Rest { .. } => {
+                // One that is not wanted waits for a new token.
+                let wait = if self.certificates.unwanted { FIRST_WAIT } else { CHECK };
+                self.certificates.not_before = self.clock.monotonic() + wait;
+            }
         }
         Ok(())
     }
