@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// A body posted to the operators' API, artifacts aside.
 pub const REST_BODY_BYTES: usize = 1024 * 1024;
+/// How long such a body may take to arrive; an artifact, how long it may stand still.
+pub const REST_BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// Nesting of a JSON body of the operators' API.
 pub const REST_JSON_DEPTH: usize = 32;
 /// An artifact.

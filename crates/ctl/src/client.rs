@@ -11,6 +11,7 @@ use reqwest::{Method, Response, StatusCode, header};
 use serde_json::Value;
 
 use crate::failure::{Failure, Problem};
+use crate::output::note;
 
 /// Waits between the tries of one request.
 const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
@@ -78,6 +79,9 @@ impl Client {
             }
             cursor = page.get("next").and_then(Value::as_str).map(str::to_owned);
             if cursor.is_none() || rows.len() >= limit {
+                if cursor.is_some() || rows.len() > limit {
+                    note(&format!("there are more than {limit}: see --limit"));
+                }
                 rows.truncate(limit);
                 return Ok(rows);
             }

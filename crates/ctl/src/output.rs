@@ -116,6 +116,12 @@ fn write_card(text: &mut String, value: &Value, indent: usize) {
                     text.push_str(&format!("{pad}  - {}\n", cell(Some(item))));
                 }
             }
+            Value::String(block) if block.trim_end().contains('\n') => {
+                text.push_str(&format!("{pad}{key}:\n"));
+                for line in block.lines() {
+                    text.push_str(&format!("{pad}  {}\n", cell(Some(&Value::from(line)))));
+                }
+            }
             _ => text.push_str(&format!("{pad}{key}: {}\n", cell(Some(value)))),
         }
     }
@@ -155,7 +161,9 @@ mod tests {
 
     #[test]
     fn a_card_is_indented() {
-        let text = card(&json!({"name": "gw", "certificate": {"serial": "0a"}, "owner": null, "tags": ["a", "b"]}));
-        assert_eq!(text, "certificate:\n  serial: 0a\nname: gw\ntags: a,b\n");
+        let text = card(
+            &json!({"name": "gw", "certificate": {"serial": "0a"}, "owner": null, "pem": "x\ny\n", "tags": ["a", "b"]}),
+        );
+        assert_eq!(text, "certificate:\n  serial: 0a\nname: gw\npem:\n  x\n  y\ntags: a,b\n");
     }
 }

@@ -57,10 +57,16 @@ pub(crate) async fn read(headers: &HeaderMap, body: axum::body::Body, limit: usi
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
-    match Limited::new(body, limit).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(Problem::malformed("the body ended early")),
+    match tokio::time::timeout(limits::REST_BODY_DEADLINE, Limited::new(body, limit).collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::malformed("the body ended early")),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "too-slow",
+            "The body did not come in time",
+            format!("send it within {} s", limits::REST_BODY_DEADLINE.as_secs()),
+        )),
     }
 }
 

@@ -33,6 +33,9 @@ const DEPLOYMENTS: [Column; 8] = [
     ("DETAIL", "/detail"),
 ];
 
+/// How often in a row a watched rollout may be out of reach, each time for some four seconds of tries.
+const PATIENCE: u32 = 15;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Rollout {
     /// Begin a staged update
@@ -313,8 +316,19 @@ fn show(session: &Session, rollout: &Value) -> Result<(), Failure> {
 async fn watch(session: &Session, id: &str, exit_status: bool) -> Result<(), Failure> {
     let path = session.path(&["rollouts", id]).await?;
     let live = bars::Live::new(session.out);
+    let mut patience = 0;
     loop {
-        let rollout = session.client.get(&path).await?.value;
+        let rollout = match session.client.get(&path).await {
+            Ok(found) => found.value,
+            // Once it was seen, a server that restarts is waited for.
+            Err(failure @ (Failure::Unreachable { .. } | Failure::TimedOut(_))) if patience > 0 => {
+                patience -= 1;
+                output::note(&format!("{failure}"));
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        patience = PATIENCE;
         live.show(&rollout)?;
         let state = rollout.get("state").and_then(Value::as_str).unwrap_or_default();
         let ended = matches!(state, "finished" | "canceled" | "rolled_back");

@@ -93,6 +93,16 @@ async fn every_answer_names_its_request_and_guards_itself() {
 }
 
 #[tokio::test]
+async fn a_tag_of_the_record_hides_no_news() {
+    let house = House::open().await;
+    house.post(DEVICES, &house.acme, &json!({ "name": "gw-1" })).await;
+    let request = house.request(Method::GET, &format!("{DEVICES}/gw-1"), &house.acme);
+    let found = answer(request.header("if-none-match", "\"1\"")).await;
+    // Presence changes under the same revision, so there is no 304.
+    assert_eq!((found.status.as_u16(), &found.json["presence"]), (200, &json!("offline")));
+}
+
+#[tokio::test]
 async fn health_and_description_need_no_token() {
     let house = House::open().await;
     for path in ["/healthz", "/readyz"] {

@@ -1,10 +1,15 @@
 //! `PUT /v1/tenants/{tenant}/artifacts/{sha256}`
 
+use std::io;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
+use bytes::Bytes;
 use fleetward_app::releases::upload_artifact;
+use fleetward_base::limits;
 use fleetward_supply::Sha256;
+use futures::{Stream, StreamExt};
 use http::{HeaderMap, StatusCode, header};
 
 use crate::caller::InTenant;
@@ -35,10 +40,21 @@ pub(super) async fn handler(
     body: Body,
 ) -> Result<(StatusCode, Json<ArtifactView>), Problem> {
     let size = length(&headers)?;
-    let body = body.into_data_stream();
+    let body = Box::pin(steady(body));
     let stored = upload_artifact(door.app(), &caller.ctx, &caller.tenant, sha256, size, body).await?;
     let status = if stored.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(ArtifactView::new(stored))))
+}
+
+/// The body, as long as it does not stand still.
+fn steady(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    futures::stream::unfold(body.into_data_stream(), |mut pieces| async move {
+        let piece = match tokio::time::timeout(limits::REST_BODY_DEADLINE, pieces.next()).await {
+            Ok(piece) => piece?.map_err(io::Error::other),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        Some((piece, pieces))
+    })
 }
 
 fn length(headers: &HeaderMap) -> Result<u64, Problem> {
