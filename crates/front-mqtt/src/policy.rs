@@ -3,11 +3,13 @@
 //! | topics | publish | subscribe |
 //! |---|---|---|
 //! | `$aws/things/{itself}/..` | requests only, never retained | yes |
-//! | `devices/{itself}/..` | yes | yes |
+//! | `{anything}/{itself}` and below, such as `devices/gw-1/status` | yes | yes |
 //! | `shared/..` | yes | yes |
 //! | `fleet/..` | no: operators do | yes |
 //!
-//! A filter is allowed where everything that it can match is: its wildcards stand below the part that decides.
+//! The second level says whose a topic is, so that `telemetry/gw-1/cpu` and `devices/gw-1/log` are both a device's own and
+//! nobody else's. A filter is allowed where everything that it can match is: below the part that decides it may hold
+//! wildcards, and in the first level too, since what stands there decides nothing for those who listen.
 
 use fleetward_wire::aws::topic;
 
@@ -15,14 +17,13 @@ use fleetward_wire::aws::topic;
 const SHARED: &str = "shared/";
 /// What operators publish to all devices of a tenant.
 const FLEET: &str = "fleet/";
-const DEVICES: &str = "devices/";
 
 /// Whether `device` may publish to `topic`.
 pub fn may_publish(device: &str, topic: &str, retain: bool) -> bool {
     if topic.starts_with('$') {
         return !retain && topic::parse(topic).is_some_and(|topic| topic.thing == device && topic.is_request());
     }
-    under(topic, DEVICES, device) || topic.strip_prefix(SHARED).is_some_and(|rest| !rest.is_empty())
+    below(topic, SHARED) || (own(device, topic) && !topic.starts_with(FLEET))
 }
 
 /// Whether `device` may subscribe to `filter`.
@@ -32,16 +33,28 @@ pub fn may_subscribe(device: &str, filter: &str) -> bool {
 
 /// Whether a message on `topic` may reach `device`.
 pub fn may_receive(device: &str, topic: &str) -> bool {
-    under(topic, topic::PREFIX, device)
-        || under(topic, DEVICES, device)
-        || [SHARED, FLEET].iter().any(|tree| topic.strip_prefix(tree).is_some_and(|rest| !rest.is_empty()))
+    if topic.starts_with('$') {
+        let rest = topic.strip_prefix(topic::PREFIX).and_then(|rest| rest.strip_prefix(device));
+        return rest.and_then(|rest| rest.strip_prefix('/')).is_some_and(|rest| !rest.is_empty());
+    }
+    below(topic, SHARED) || below(topic, FLEET) || own(device, topic)
 }
 
-/// `tree` + `device` + `/` + something. A device's name holds neither wildcards nor slashes, so what follows the name can
-/// match nothing outside.
-fn under(topic: &str, tree: &str, device: &str) -> bool {
-    let rest = topic.strip_prefix(tree).and_then(|rest| rest.strip_prefix(device));
-    rest.and_then(|rest| rest.strip_prefix('/')).is_some_and(|rest| !rest.is_empty())
+/// Whether the second level is the device's name. A name holds neither wildcards nor slashes, so a filter with it there
+/// matches only topics with it there; and a wildcard in the first level does not reach `$` (MQTT 5.0 §4.7.2).
+fn own(device: &str, topic: &str) -> bool {
+    let mut levels = topic.split('/');
+    let first = levels.next().unwrap_or_default();
+    if first.is_empty() || first == "#" || levels.next() != Some(device) {
+        return false;
+    }
+    // `devices/gw-1/` is a level without a name, and most likely a mistake.
+    levels.next().is_none_or(|third| !third.is_empty())
+}
+
+/// Whether `topic` is something below `tree`, which ends with a slash.
+fn below(topic: &str, tree: &str) -> bool {
+    topic.strip_prefix(tree).is_some_and(|rest| !rest.is_empty())
 }
 
 /// Whether `filter` matches `topic` (MQTT 5.0 §4.7), for filters that [`may_subscribe`] lets through: their first level is
@@ -76,6 +89,8 @@ mod tests {
     fn publishing() {
         publish("devices/gw-1/status", true);
         publish("devices/gw-1/a/b/c", true);
+        publish("devices/gw-1", true);
+        publish("telemetry/gw-1/cpu", true);
         publish("shared/x", true);
         publish("$aws/things/gw-1/shadow/get", true);
         publish("$aws/things/gw-1/shadow/name/config/update", true);
@@ -85,9 +100,14 @@ mod tests {
             "x",
             "devices",
             "devices/",
-            "devices/gw-1",
+            "gw-1",
+            "gw-1/devices",
+            "/gw-1/x",
             "devices/gw-1/",
             "devices/gw-2/status",
+            "devices/gw-2/gw-1",
+            "telemetry/gw-2/cpu",
+            "fleet/gw-1",
             "devices/gw-10/status",
             "devices/gw-1x/status",
             "shared",
@@ -116,6 +136,9 @@ mod tests {
             "devices/gw-1/#",
             "devices/gw-1/+/x",
             "devices/gw-1/status",
+            "devices/gw-1",
+            "telemetry/gw-1/#",
+            "+/gw-1/#",
             "shared/#",
             "shared/+/x",
             "fleet/#",
@@ -129,13 +152,15 @@ mod tests {
             "#",
             "+",
             "+/#",
-            "+/gw-1/#",
+            "+/+/status",
+            "gw-1/#",
+            "#/gw-1",
             "devices/#",
             "devices/+/status",
             "devices/+/#",
             "devices/gw-2/#",
-            "devices/gw-1",
             "devices/gw-1#",
+            "telemetry/+/gw-1",
             "$aws/#",
             "$aws/things/#",
             "$aws/things/+/shadow/update/accepted",

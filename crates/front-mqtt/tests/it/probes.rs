@@ -17,7 +17,7 @@ struct Probe {
 }
 
 const PROBES: [Probe; 5] = [
-    Probe { family: "devices/{self}/...", topic: "devices/gw-1/probe", private: true },
+    Probe { family: "{any}/{self}/...", topic: "devices/gw-1/probe", private: true },
     Probe { family: "shared/...", topic: "shared/probe", private: false },
     Probe { family: "fleet/...", topic: "fleet/probe", private: false },
     Probe { family: "$aws/things/{self}/shadow/...", topic: "$aws/things/gw-1/shadow/update/documents", private: true },
