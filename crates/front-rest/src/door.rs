@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleetward_app::App;
 use fleetward_vault::MacPurpose;
@@ -24,14 +25,23 @@ struct Inner {
     failures: Failures,
     streams: Streams,
     stop: CancellationToken,
+    keep_alive: Duration,
 }
+
+/// Proxies let go of a connection that says nothing for long.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 impl Door {
     /// `stop` ends event streams when the server stops.
     pub fn new(app: App, stop: CancellationToken) -> Self {
+        Self::with_keep_alive(app, stop, KEEP_ALIVE)
+    }
+
+    /// As [`Self::new`], with another time between the signs of life of event streams.
+    pub fn with_keep_alive(app: App, stop: CancellationToken, keep_alive: Duration) -> Self {
         let cursors = Cursors::new(app.vault().mac(MacPurpose::Cursor));
-        let inner = Inner { app, cursors, failures: Failures::default(), streams: Streams::default(), stop };
-        Self { inner: Arc::new(inner) }
+        let (failures, streams) = (Failures::default(), Streams::default());
+        Self { inner: Arc::new(Inner { app, cursors, failures, streams, stop, keep_alive }) }
     }
 
     pub fn app(&self) -> &App {
@@ -61,6 +71,10 @@ impl Door {
 
     pub(crate) fn streams(&self) -> &Streams {
         &self.inner.streams
+    }
+
+    pub(crate) fn keep_alive(&self) -> Duration {
+        self.inner.keep_alive
     }
 
     pub(crate) fn stop(&self) -> &CancellationToken {

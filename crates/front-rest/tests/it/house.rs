@@ -16,6 +16,9 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// Of event streams. Short, so that a test need not wait long for a sign.
+const KEEP_ALIVE: Duration = Duration::from_millis(200);
+
 pub(crate) struct House {
     pub(crate) app: App,
     pub(crate) clock: Arc<ManualClock>,
@@ -140,7 +143,7 @@ async fn serve(app: &App, stop: &CancellationToken) -> String {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let peer = Peer { address: SocketAddr::from(([192, 0, 2, 1], 4711)), certificates: Arc::new([]) };
-    let service = router(Door::new(app.clone(), stop.clone())).layer(axum::Extension(peer));
+    let service = router(Door::with_keep_alive(app.clone(), stop.clone(), KEEP_ALIVE)).layer(axum::Extension(peer));
     let stopped = stop.clone().cancelled_owned();
     TaskTracker::new().spawn(async move { axum::serve(listener, service).with_graceful_shutdown(stopped).await });
     format!("http://{address}")

@@ -100,9 +100,7 @@ async fn a_revoked_token_hears_no_more() {
     let path = format!("/v1/tenants/acme/api-tokens/{me}");
     assert_eq!(answer(house.request(Method::DELETE, &path, &house.admin)).await.status, 204);
     assert_eq!(reader.event().await.1["action"], "api_token.revoked");
-    // At the next look at the token, which comes with time.
-    house.clock.advance(Duration::from_secs(60));
-    house.post(DEVICES, &house.admin, &json!({ "name": "gw-1" })).await;
+    // At the next look at the token, which comes with the next sign of life.
     reader.ends().await;
 }
 

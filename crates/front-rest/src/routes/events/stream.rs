@@ -14,6 +14,7 @@ use futures::Stream;
 use http::HeaderMap;
 use serde::Deserialize;
 use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior};
 use utoipa::IntoParams;
 
 use crate::caller::InTenant;
@@ -22,8 +23,8 @@ use crate::listing::read_query;
 use crate::problem::Problem;
 use crate::streams::Seat;
 
-/// Proxies let go of a connection that says nothing for long.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Between two reads of one stream.
+const PACE: Duration = Duration::from_millis(50);
 /// How often, and after what time, the journal is read again after a call that brought nothing.
 const LOOKS: u8 = 3;
 const LOOK_AFTER: Duration = Duration::from_millis(400);
@@ -73,9 +74,13 @@ pub(super) async fn handler(
     let head = events_head(door.app(), &ctx, &tenant).await?;
     let after = last_event_id(&headers)?.or(filter.after).unwrap_or(head);
     let seat = door.streams().take(&tenant).ok_or_else(|| Problem::too_many("event streams of this tenant", RETRY))?;
-    let checked_at = door.app().clock().monotonic();
-    let follower =
-        Follower { door, ctx, tenant, device: filter.device, after, journal, looks: 0, checked_at, _seat: seat };
+    let mut sign = tokio::time::interval(door.keep_alive());
+    // The first tick of an interval is at once, and the answer itself is sign enough.
+    sign.reset();
+    let mut pace = tokio::time::interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let device = filter.device;
+    let follower = Follower { door, ctx, tenant, device, after, journal, looks: 0, sign, pace, _seat: seat };
     Ok(Sse::new(follower.frames()).into_response())
 }
 
@@ -95,8 +100,10 @@ struct Follower {
     journal: watch::Receiver<i64>,
     /// Looks that are due although nobody called: a row may be announced a moment before it can be read.
     looks: u8,
-    /// When the token was last found good.
-    checked_at: Duration,
+    /// When a sign of life is due and the token is looked at, however much else happens.
+    sign: Interval,
+    /// The journal belongs to all tenants, so a busy one wakes every stream: it is read no more often than this.
+    pace: Interval,
     _seat: Seat,
 }
 
@@ -104,7 +111,7 @@ struct Follower {
 enum Woken {
     Journal,
     Look,
-    Silence,
+    Sign,
 }
 
 impl Follower {
@@ -122,14 +129,11 @@ impl Follower {
     /// The next frames: events as soon as there are some, else a comment now and then. `None` ends the stream: the server
     /// stops, the store is gone, or the token is no longer good.
     async fn next(&mut self) -> Option<Vec<Frame>> {
-        let woken = self.wait().await?;
-        let now = self.door.app().clock().monotonic();
-        if matches!(woken, Woken::Silence) || now.saturating_sub(self.checked_at) >= KEEP_ALIVE {
-            still_good(self.door.app(), &self.ctx).await.then_some(())?;
-            self.checked_at = now;
-        }
-        match woken {
-            Woken::Silence => Some(vec![Frame::default().comment("")]),
+        match self.wait().await? {
+            Woken::Sign => {
+                still_good(self.door.app(), &self.ctx).await.then_some(())?;
+                Some(vec![Frame::default().comment("")])
+            }
             Woken::Journal => {
                 self.looks = LOOKS;
                 self.read().await
@@ -142,6 +146,7 @@ impl Follower {
     }
 
     async fn read(&mut self) -> Option<Vec<Frame>> {
+        self.pace.tick().await;
         let events = events_after(self.door.app(), &self.ctx, &self.tenant, self.after, BATCH).await.ok()?;
         if let Some(last) = events.last() {
             self.after = last.id;
@@ -152,11 +157,18 @@ impl Follower {
     }
 
     async fn wait(&mut self) -> Option<Woken> {
-        let (span, otherwise) = if self.looks > 0 { (LOOK_AFTER, Woken::Look) } else { (KEEP_ALIVE, Woken::Silence) };
+        let look = async {
+            match self.looks {
+                0 => std::future::pending().await,
+                _ => passing(LOOK_AFTER).await,
+            }
+        };
         tokio::select! {
+            biased;
             () = self.door.stop().cancelled() => None,
+            _ = self.sign.tick() => Some(Woken::Sign),
             changed = self.journal.changed() => changed.ok().map(|()| Woken::Journal),
-            () = passing(span) => Some(otherwise),
+            () = look => Some(Woken::Look),
         }
     }
 
