@@ -44,6 +44,10 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 5)]
     pub seconds: u64,
 
+    /// Messages of one connection in flight, for `publish`: 20 and then 1 when absent.
+    #[arg(long)]
+    pub window: Option<usize>,
+
     /// The `fleetward` executable; the one beside this program when absent.
     #[arg(long, env = "FLEETWARD_SERVER_BIN")]
     pub server_bin: Option<PathBuf>,
