@@ -69,7 +69,8 @@ fn broken(rollout: &Rollout, observed: &Observed) -> Option<PauseReason> {
         let (failed, finished) =
             if whole.failed > 0 { (whole.failed, whole.finished) } else { (all.failed, all.finished) };
         let limit_percent = gates.max_failure_percent;
-        return Some(PauseReason::Failures { phase, failed, finished, limit_percent, cohorts: failing });
+        let cohorts = named(failing, &cohorts, gates, |w| (w.failed, w.finished), limit_percent);
+        return Some(PauseReason::Failures { phase, failed, finished, limit_percent, cohorts });
     }
 
     let judged = whole.started >= gates.min_finished || (whole.open == whole.silent && whole.started > 0);
@@ -79,7 +80,8 @@ fn broken(rollout: &Rollout, observed: &Observed) -> Option<PauseReason> {
         let (silent, started) =
             if whole.silent > 0 { (whole.silent, whole.started) } else { (all.silent, all.started) };
         let (limit_percent, silent_after_s) = (gates.max_silent_percent, gates.silent_after_s);
-        return Some(PauseReason::Silence { phase, silent, started, limit_percent, silent_after_s, cohorts: failing });
+        let cohorts = named(failing, &cohorts, gates, |w| (w.silent, w.started), limit_percent);
+        return Some(PauseReason::Silence { phase, silent, started, limit_percent, silent_after_s, cohorts });
     }
     None
 }
@@ -111,6 +113,23 @@ fn findings(
         right.cmp(&left).then_with(|| a.hardware.cmp(&b.hardware))
     });
     found
+}
+
+/// Whom the reason names. Where it is the phase as a whole that broke the gate, a cohort of too few devices to be judged
+/// alone is named all the same; but nobody is where all of several are over the limit: then it is not the hardware.
+fn named(
+    judged: Vec<CohortFinding>,
+    cohorts: &[(String, Weighed)],
+    gates: Gates,
+    measure: impl Fn(&Weighed) -> (u32, u32),
+    limit: u8,
+) -> Vec<CohortFinding> {
+    if !judged.is_empty() {
+        return judged;
+    }
+    let seen = cohorts.iter().filter(|(_, weighed)| measure(weighed).1 > 0).count();
+    let found = findings(cohorts, Gates { min_finished: 1, ..gates }, measure, limit);
+    if seen > 1 && found.len() == seen { Vec::new() } else { found }
 }
 
 /// The counts of all phases and cohorts that `which` takes, less what was excused there.

@@ -255,7 +255,30 @@ fn a_bad_release_stops_at_the_canary() {
         "tick; bad; tick",
         &[
             "0s running phase 1, 1 assigned, waits for 1",
-            "0s paused phase 1: 1 of 1 updates failed in phase 1 (limit 10 %).",
+            "0s paused phase 1: 1 of 1 updates failed in phase 1 (limit 10 %): hardware rev-a (1 of 1 failed).",
+        ],
+    );
+}
+
+#[test]
+fn the_reason_names_hardware_and_nobody_where_it_is_not_the_hardware() {
+    // Too few of rev-b to be judged alone; but the phase is over its limit, and they are why.
+    check(
+        "rev-a 10, rev-b 10",
+        CANARY,
+        "tick; ok 2 rev-a; bad 1 rev-b; tick",
+        &[
+            "0s running phase 1, 3 assigned, waits for 3",
+            "0s paused phase 1: 1 of 3 updates failed in phase 1 (limit 10 %): hardware rev-b (1 of 1 failed).",
+        ],
+    );
+    check(
+        "rev-a 10, rev-b 10",
+        CANARY,
+        "tick; ok 1 rev-a; bad 1 rev-a; bad 1 rev-b; tick",
+        &[
+            "0s running phase 1, 3 assigned, waits for 3",
+            "0s paused phase 1: 2 of 3 updates failed in phase 1 (limit 10 %).",
         ],
     );
 }
