@@ -151,6 +151,7 @@ pub(crate) fn depth(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde::Deserialize;
 
     use super::*;
@@ -214,6 +215,29 @@ mod tests {
         assert_eq!(parse::<serde_json::Value>(deep.as_bytes()).expect_err("too deep").status, 400);
         let fits = "[".repeat(limits::REST_JSON_DEPTH) + &"]".repeat(limits::REST_JSON_DEPTH);
         assert!(parse::<serde_json::Value>(fits.as_bytes()).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused_without_a_fault(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+            if let Err(problem) = parse::<Sample>(&bytes) {
+                prop_assert!(matches!(problem.status.as_u16(), 400 | 422));
+            }
+        }
+
+        #[test]
+        fn a_refusal_never_repeats_a_value(secret in "[a-zA-Z0-9]{12,24}") {
+            for text in [
+                format!(r#"{{"phases":"{secret}"}}"#),
+                format!(r#"{{"phases":[{{"percent":"{secret}"}}]}}"#),
+                format!(r#"{{"phases":[{{"percent":{{"{secret}":1}}}}]}}"#),
+                format!(r#""{secret}""#),
+                format!(r#"{{"phases":[],"x":"{secret}"}}"#),
+            ] {
+                let problem = parse::<Sample>(text.as_bytes()).expect_err("not a sample");
+                prop_assert!(!problem.detail.contains(&secret), "{}", problem.detail);
+            }
+        }
     }
 
     #[test]

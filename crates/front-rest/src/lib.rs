@@ -1,7 +1,7 @@
 //! The operators' REST door: `/v1` over HTTPS, for `wardctl`, consoles and scripts.
 //!
 //! It translates and decides nothing: extractors find out who asks ([`caller`]), where ([`path`], [`listing`]) and what
-//! ([`body`], [`etag`]); a handler under [`mod@routes`] calls one use case; [`view`] shows the outcome, [`refusals`] what was
+//! ([`body`], [`etag`]); a handler under `routes` calls one use case; [`view`] shows the outcome, [`refusals`] what was
 //! refused. It never looks at a role, never reads a clock for a decision and never sees SQL.
 //!
 //! To add an operation: a file under `routes/` after the pattern of its neighbours, a line in the noun's router, then

@@ -3,9 +3,11 @@
 //! What every operation shares is added here and not repeated at each: the problem document, the bearer, the
 //! `Idempotency-Key` of posts. The document is checked in as `openapi.json` (`cargo xtask openapi`); a test holds it there.
 
+use http::StatusCode;
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     Components, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required, ResponseBuilder,
@@ -76,13 +78,49 @@ fn finish(item: &mut PathItem) {
     {
         post.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
     }
+    if let Some(list) = &mut item.get
+        && is_paged(list)
+    {
+        list.parameters.get_or_insert_default().extend(paging().map(RefOr::T));
+    }
     let all = [&mut item.get, &mut item.head, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
     for operation in all.into_iter().flatten() {
+        for (status, response) in &mut operation.responses.responses {
+            if let RefOr::T(response) = response
+                && response.description.is_empty()
+            {
+                let status = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
+                let reason = status.and_then(|status| status.canonical_reason());
+                response.description = reason.unwrap_or("Done").to_owned();
+            }
+        }
         operation.responses.responses.insert("default".to_owned(), RefOr::T(problem()));
         if operation.security.is_none() {
             operation.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, [])]);
         }
     }
+}
+
+/// Listings answer with a page, whose schema is called so, and take a cursor; certificates of a device are few.
+fn is_paged(operation: &Operation) -> bool {
+    let id = operation.operation_id.as_deref().unwrap_or_default();
+    id.starts_with("list_") && id != "list_device_certificates"
+}
+
+fn paging() -> [Parameter; 2] {
+    let query = |name: &str, description: &str, schema: RefOr<Schema>| {
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Query)
+            .required(Required::False)
+            .description(Some(description))
+            .schema(Some(schema))
+            .build()
+    };
+    [
+        query("limit", "Rows of a page, 1 to 1000; 100 where it is absent", u32::schema()),
+        query("cursor", "`next` of the page before", String::schema()),
+    ]
 }
 
 fn problem() -> utoipa::openapi::Response {

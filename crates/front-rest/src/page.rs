@@ -119,6 +119,7 @@ impl<T: Serialize> Page<T> {
 mod tests {
     use fleetward_base::SeededRng;
     use fleetward_vault::{MacPurpose, MasterKey, Vault};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -161,6 +162,15 @@ mod tests {
         }
         for bad in ["", "A", "====", "\u{e4}", &"A".repeat(4096)] {
             assert!(cursors.open(&HERE, bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_opened_or_refused(text in ".{0,64}", last in ".{0,40}") {
+            let cursors = keyed(1);
+            prop_assert!(cursors.open(&HERE, &text).is_err());
+            prop_assert_eq!(cursors.open(&HERE, &cursors.seal(&HERE, &last)), Ok(last));
         }
     }
 

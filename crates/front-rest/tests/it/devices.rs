@@ -50,6 +50,19 @@ async fn a_change_says_what_it_has_seen() {
 }
 
 #[tokio::test]
+async fn of_many_changes_at_once_one_is_made() {
+    let house = House::open().await;
+    house.post(DEVICES, &house.acme, &json!({ "name": "gw-1" })).await;
+    let path = format!("{DEVICES}/gw-1");
+    let bodies: Vec<Value> = (0..8).map(|number| json!({ "owner": format!("team-{number}") })).collect();
+    let all = futures::future::join_all(bodies.iter().map(|body| patch(&house, &path, "\"1\"", body))).await;
+    let mut statuses: Vec<u16> = all.iter().map(|answer| answer.status.as_u16()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 412, 412, 412, 412, 412, 412, 412]);
+    assert_eq!(house.get(&path, &house.acme).await.etag(), "\"2\"");
+}
+
+#[tokio::test]
 async fn a_life_goes_by_the_rules() {
     let house = House::open().await;
     house.post(DEVICES, &house.acme, &json!({ "name": "gw-1" })).await;

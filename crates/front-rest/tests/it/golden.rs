@@ -7,6 +7,7 @@ use fleetward_app::Error;
 use fleetward_core::access::Permission;
 use fleetward_front_rest::openapi::{document, operations, permission, text};
 use fleetward_front_rest::problem::Problem;
+use serde_json::Value;
 
 /// Holds a text against its file under `golden`, or writes it where `UPDATE_GOLDEN` is set.
 fn hold(name: &str, found: &str) {
@@ -41,6 +42,37 @@ fn operations_have_one_name_each() {
         for (_, operation) in operations(item) {
             let id = operation.operation_id.clone().expect("a name");
             assert!(seen.insert(id.clone()), "{id} is there twice");
+        }
+    }
+}
+
+#[test]
+fn the_description_holds_together() {
+    let api = serde_json::to_value(document()).expect("JSON");
+    let mut rest = vec![&api];
+    while let Some(value) = rest.pop() {
+        if let Some(target) = value.get("$ref").and_then(Value::as_str) {
+            assert!(api.pointer(target.trim_start_matches('#')).is_some(), "{target} leads nowhere");
+        }
+        rest.extend(value.as_object().into_iter().flat_map(|fields| fields.values()));
+        rest.extend(value.as_array().into_iter().flatten());
+    }
+    for item in document().paths.paths.values() {
+        for (_, operation) in operations(item) {
+            let title = operation.operation_id.clone().expect("a name");
+            assert!(
+                operation.summary.as_ref().is_some_and(|text| !text.ends_with('.')),
+                "{title} says not what it does"
+            );
+            let operation = serde_json::to_value(operation).expect("JSON");
+            let responses = operation["responses"].as_object().expect("answers");
+            assert!(
+                responses.values().all(|answer| answer["description"].is_string()),
+                "{title}: an answer without words"
+            );
+            assert!(responses.contains_key("default"), "{title} never fails?");
+            let paged = operation.to_string().contains("schemas/Page_") && title != "list_device_certificates";
+            assert_eq!(operation.to_string().contains("\"cursor\""), paged, "{title} and its cursor");
         }
     }
 }

@@ -63,6 +63,21 @@ async fn the_same_key_is_the_same_request() {
 }
 
 #[tokio::test]
+async fn one_key_at_once_from_many_sides_is_one_request() {
+    let house = House::open().await;
+    let post = async || {
+        let request = house.request(Method::POST, "/v1/tenants/acme/enroll-tokens", &house.acme);
+        answer(request.header("idempotency-key", "k").json(&json!({ "device": "gw-1" }))).await
+    };
+    let all = futures::future::join_all((0..6).map(|_| post())).await;
+    for one in &all {
+        assert_eq!((one.status.as_u16(), &one.json["token"]), (201, &all[0].json["token"]));
+    }
+    let listed = house.get("/v1/tenants/acme/enroll-tokens", &house.acme).await;
+    assert_eq!(listed.json["items"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
 async fn a_device_made_twice_under_one_key_is_made_once() {
     let house = House::open().await;
     let post = async |key: &str| {
@@ -113,4 +128,9 @@ async fn health_and_description_need_no_token() {
     house.app.store().close().await;
     assert_eq!(house.get("/healthz", "").await.status, 200);
     assert_eq!(house.get("/readyz", "").await.status, 503);
+    for _ in 0..limits::AUTH_FAILURES_BURST + 1 {
+        // A store that is gone is no fault of the caller and does not count as one.
+        let refused = house.get(DEVICES, &house.acme).await;
+        assert_eq!((refused.refusal(), refused.header("retry-after")), ((503, "unavailable".into()), "2".into()));
+    }
 }
