@@ -26,7 +26,7 @@ use crate::jobs::Jobs;
 use crate::machine::{Event, Machine, Policy};
 use crate::mqtt::{End, Message, Session, Target};
 use crate::options::RunOptions;
-use crate::record::{BadRecord, Record, Slot};
+use crate::record::{self, BadRecord, Record, Slot};
 use crate::shadow::{self, Applied, Change, Shadow};
 use crate::tls::{Anchors, Server};
 use certificates::Certificates;
@@ -129,14 +129,7 @@ impl Agent {
         let device = options.device.clone();
         let target = Target { server: server.clone(), port: options.mqtt_port, device, clock: Arc::clone(&clock) };
         let service = Service { server, port: options.device_port, label: options.tenant.clone() };
-        let record = match Record::load(disk.as_ref())? {
-            Some(record) => record,
-            None => {
-                let record = Record::factory(&options.initial_version);
-                record.save(disk.as_ref()).map_err(io_error("cannot write the first record"))?;
-                record
-            }
-        };
+        let record = open_record(disk.as_ref(), &options.initial_version)?;
         let applied = Applied::load(disk.as_ref()).map_err(io_error("cannot read the applied configuration"))?;
         let policy = Policy { hardware: options.hardware.clone(), signers: read_signers(&options)? };
         if policy.signers.is_empty() {
@@ -358,6 +351,23 @@ impl Agent {
     }
 }
 
+/// The record, or a first one. A damaged one (no power cut makes one, a worn-out flash may) is put aside: a device that can
+/// be managed and says that it runs the factory's version is better than one that is silent.
+fn open_record(disk: &dyn Disk, initial_version: &str) -> Result<Record, AgentError> {
+    match Record::load(disk) {
+        Ok(Some(record)) => return Ok(record),
+        Ok(None) => {}
+        Err(BadRecord::Damaged(error)) => {
+            tracing::error!(%error, "the record is damaged; it is put aside as record.damaged and a new one begun");
+            disk.rename(record::FILE, "record.damaged").map_err(io_error("cannot put the record aside"))?;
+        }
+        Err(other) => return Err(other.into()),
+    }
+    let record = Record::factory(initial_version);
+    record.save(disk).map_err(io_error("cannot write the first record"))?;
+    Ok(record)
+}
+
 /// The next message where a session stands; never anything where none does.
 async fn hear(link: &mut Link) -> Result<Message, End> {
     match link {
@@ -408,4 +418,22 @@ fn read_signers(options: &RunOptions) -> Result<Signers, AgentError> {
         VerifyingKey::from_pem(&pem).map_err(|bad| AgentError::Setup(file.display().to_string(), bad.to_string()))
     };
     files.iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::sim::SimDisk;
+
+    #[test]
+    fn a_damaged_record_is_put_aside_and_one_of_another_format_is_not() {
+        let disk = SimDisk::new();
+        disk.write(record::FILE, b"{").expect("writes");
+        assert_eq!(open_record(&disk, "1.0").expect("begins anew").version(), "1.0");
+        assert_eq!(disk.read("record.damaged").expect("reads"), Some(b"{".to_vec()));
+        let text =
+            serde_json::to_string(&Record::factory("1.0")).expect("JSON").replace("\"format\":1", "\"format\":2");
+        disk.write(record::FILE, text.as_bytes()).expect("writes");
+        assert!(matches!(open_record(&disk, "1.0"), Err(AgentError::Record(BadRecord::Format(2)))));
+    }
 }

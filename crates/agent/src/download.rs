@@ -145,15 +145,4 @@ pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_ranges() {
-        assert_eq!(range_start("bytes 10-99/100", 100), Some(10));
-        assert_eq!(range_start("bytes 10-99/*", 100), Some(10));
-        for bad in ["bytes 10-98/100", "bytes 10-99/101", "bytes 99-10/100", "bytes */100", "items 0-99/100", ""] {
-            assert_eq!(range_start(bad, 100), None, "{bad}");
-        }
-    }
-}
+mod tests;

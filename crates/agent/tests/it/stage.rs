@@ -196,7 +196,8 @@ fn release_body(signed: &SignedRelease) -> Value {
 pub(crate) struct Device {
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
-    ports: (u16, u16),
+    /// For HTTP and for MQTT.
+    pub(crate) ports: (u16, u16),
     pub(crate) signer: PathBuf,
     log: PathBuf,
 }
@@ -212,12 +213,16 @@ impl Device {
         self.folder.join("data")
     }
 
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.folder.with_file_name("server").join("ca.pem")
+    }
+
     pub(crate) fn start(&self) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fleetward-agent"));
         command.args(["run", "--server", "localhost", "--hardware", "r1", "--initial-version", "1.0", "--device"]);
         command.arg(&self.name).arg("--device-port").arg(self.ports.0.to_string());
         command.arg("--mqtt-port").arg(self.ports.1.to_string());
-        command.arg("--ca").arg(self.folder.with_file_name("server").join("ca.pem"));
+        command.arg("--ca").arg(self.ca());
         command.arg("--token-file").arg(self.folder.join("token"));
         command.arg("--data-dir").arg(self.data()).arg("--handlers").arg(self.folder.join("handlers"));
         command.arg("--signers").arg(&self.signer);
