@@ -73,7 +73,7 @@ pub async fn run(options: Options) -> anyhow::Result<bool> {
     let mut story = Story::new(cast, rest, &server, &folder.path, agent)?;
     let told = tokio::select! {
         told = story.tell(&mut view) => Some(told?),
-        interrupted = tokio::signal::ctrl_c() => {
+        interrupted = interruption() => {
             interrupted?;
             None
         }
@@ -87,12 +87,24 @@ pub async fn run(options: Options) -> anyhow::Result<bool> {
     };
     if told.is_some() && !options.until_done {
         view.say("The server and the fleet stay up. Ctrl-C ends them.");
-        tokio::signal::ctrl_c().await?;
+        interruption().await?;
     }
     view.say("Stopping");
     story.stop().await;
     server.stop().await?;
     Ok(ok)
+}
+
+/// Ctrl-C, or what ends a program otherwise: the processes that the demo started end with it.
+async fn interruption() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
+    }
+    Ok(())
 }
 
 fn print(report: &Report, view: &mut View, json: bool) -> anyhow::Result<()> {
