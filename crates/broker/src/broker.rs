@@ -114,13 +114,20 @@ pub(crate) struct Inner {
     spaces: RwLock<HashMap<TenantId, Arc<Space>>>,
     background: TaskTracker,
     stop: CancellationToken,
+    tick: AtomicU32,
     last_sweep: AtomicU32,
 }
 
 impl Inner {
-    /// Ticks since the clock's zero.
+    /// The tick that is worked off, since the clock's zero. Read from memory: it is asked for with every packet.
     pub(crate) fn now_tick(&self) -> u32 {
-        u32::try_from(self.clock.monotonic().as_millis() / TICK.as_millis()).unwrap_or(u32::MAX / 2)
+        self.tick.load(Ordering::Relaxed)
+    }
+
+    fn read_clock(&self) -> u32 {
+        let tick = u32::try_from(self.clock.monotonic().as_millis() / TICK.as_millis()).unwrap_or(u32::MAX / 2);
+        self.tick.store(tick, Ordering::Relaxed);
+        tick
     }
 
     pub(crate) fn space(&self, tenant: &TenantId) -> Arc<Space> {
@@ -167,7 +174,7 @@ impl Inner {
     }
 
     fn tick(&self) {
-        let now = self.now_tick();
+        let now = self.read_clock();
         self.wheel.advance(now);
         for session in self.timers.due(now, 10_000) {
             self.session_due(&self.space(&session.tenant), &session);
@@ -238,10 +245,11 @@ impl Broker {
             spaces: RwLock::default(),
             background: TaskTracker::new(),
             stop: CancellationToken::new(),
+            tick: AtomicU32::new(0),
             last_sweep: AtomicU32::new(0),
             config,
         });
-        inner.wheel.advance(inner.now_tick());
+        inner.wheel.advance(inner.read_clock());
         inner.load().await?;
         let commits = inner.committer.clone().run(inner.store.clone(), inner.config.commit_linger);
         inner.background.spawn(commits);

@@ -3,10 +3,15 @@
 //! Batches are numbered. Who changes a session notes the number that is open before (`since`) and after (`ticket`) the
 //! change; the change is in one of those batches, since a batch is closed before its sessions are drained. It is durable
 //! once `ticket` is committed and no batch since `since` has failed.
+//!
+//! Under load those whom a commit answers come again at once. The next commit waits a moment for them: what a commit costs
+//! is then shared by all of them, not by the half that happened to come while the last one was at the disk. Who is alone
+//! waits for nobody.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use fleetward_base::TenantId;
 use parking_lot::Mutex;
@@ -23,8 +28,20 @@ struct Batch {
     /// Retained messages set and cleared.
     retained: Vec<Op>,
     waiters: Vec<Arc<Link>>,
+    /// As many as wait now are worth waiting for: those whom the last commit answered, and who did not fit into it.
+    expected: usize,
     /// Somebody waits, or it is time.
     wanted: bool,
+}
+
+/// Fewer than this are not worth waiting for.
+const COMPANY: usize = 8;
+
+impl Batch {
+    /// Everybody who is expected is there.
+    fn complete(&self) -> bool {
+        self.expected < COMPANY || self.waiters.len() >= self.expected
+    }
 }
 
 pub(crate) struct Committer {
@@ -37,6 +54,8 @@ pub(crate) struct Committer {
     stopping: AtomicBool,
     stopped: AtomicBool,
     wake: Notify,
+    /// All that are expected are there.
+    complete: Notify,
     pub(crate) commits: AtomicU64,
     pub(crate) failures: AtomicU64,
 }
@@ -53,6 +72,7 @@ impl Committer {
             stopping: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             wake: Notify::new(),
+            complete: Notify::new(),
             commits: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         })
@@ -88,11 +108,16 @@ impl Committer {
     /// Asks for a commit, and for the link to be woken by the one that holds what is open now.
     pub(crate) fn want(&self, link: Option<&Arc<Link>>) {
         let mut batch = self.batch.lock();
-        batch.waiters.extend(link.cloned());
-        if !batch.wanted {
-            batch.wanted = true;
-            drop(batch);
+        if let Some(link) = link.filter(|link| link.waits_for(self.open())) {
+            batch.waiters.push(link.clone());
+        }
+        let first = !std::mem::replace(&mut batch.wanted, true);
+        let complete = batch.complete();
+        drop(batch);
+        if first {
             self.wake.notify_one();
+        } else if complete {
+            self.complete.notify_one();
         }
     }
 
@@ -130,21 +155,42 @@ impl Committer {
     }
 
     /// Commits until [`Committer::stop`], and what is left then.
-    pub(crate) async fn run(self: Arc<Self>, store: Arc<dyn SessionStore>, linger: std::time::Duration) {
+    pub(crate) async fn run(self: Arc<Self>, store: Arc<dyn SessionStore>, linger: Duration) {
         loop {
             self.wake.notified().await;
             let stopping = self.stopping.load(Ordering::Acquire);
-            if !linger.is_zero() && !stopping {
-                // Nothing can come: this is a pause in which company may arrive.
-                let pause = tokio::time::timeout(linger, std::future::pending::<()>()).await;
-                debug_assert!(pause.is_err());
+            loop {
+                if !stopping {
+                    self.linger(linger).await;
+                }
+                if !self.commit_once(&*store, stopping).await {
+                    break;
+                }
             }
-            while self.commit_once(&*store, stopping).await {}
             if stopping {
                 self.stopped.store(true, Ordering::Release);
                 self.committed.send_modify(|_| {});
                 return;
             }
+        }
+    }
+
+    /// Waits a moment for those who are about to come, if they are worth it.
+    async fn linger(&self, longest: Duration) {
+        let ready = || {
+            let batch = self.batch.lock();
+            !batch.wanted || batch.complete()
+        };
+        if longest.is_zero() || ready() {
+            return;
+        }
+        let all = async {
+            while !ready() {
+                self.complete.notified().await;
+            }
+        };
+        if tokio::time::timeout(longest, all).await.is_err() {
+            tracing::trace!("a commit without some of those who were expected");
         }
     }
 
@@ -185,6 +231,10 @@ impl Committer {
         }
         self.done.store(number, Ordering::Release);
         self.committed.send_replace(number);
+        {
+            let mut open = self.batch.lock();
+            open.expected = open.waiters.len() + batch.waiters.len();
+        }
         for link in batch.waiters {
             link.wake();
         }

@@ -36,7 +36,7 @@ pub struct Config {
     pub outbound_bytes: usize,
     /// Payloads and topics of retained messages of one tenant, in memory.
     pub retained_bytes: usize,
-    /// How long the committer waits for company before it commits; zero commits at once what is there.
+    /// How long a commit waits for those whom the last one answered to come again; zero commits at once what is there.
     pub commit_linger: Duration,
     /// Bytes that may wait for a commit in all; above it no connection is read from.
     pub pending_bytes: usize,
@@ -58,7 +58,7 @@ impl Default for Config {
             queue_bytes: limits::MQTT_OFFLINE_QUEUE_BYTES,
             outbound_bytes: limits::MQTT_OUTBOUND_BYTES,
             retained_bytes: 64 * 1024 * 1024,
-            commit_linger: Duration::ZERO,
+            commit_linger: Duration::from_millis(2),
             pending_bytes: 64 * 1024 * 1024,
             own_ticker: true,
         }

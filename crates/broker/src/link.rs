@@ -4,7 +4,7 @@
 //! slot; a connection that is heard from only writes its new deadline, and the wheel finds that out when the slot comes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub(crate) struct Link {
     due: AtomicU32,
     /// The tick of the wheel's slot that counts; entries in other slots are stale.
     slot: AtomicU32,
+    /// The last batch of the committer that the connection waits for.
+    batch: AtomicU64,
 }
 
 impl Link {
@@ -43,6 +45,7 @@ impl Link {
             closed: AtomicBool::new(false),
             due: AtomicU32::new(u32::MAX),
             slot: AtomicU32::new(u32::MAX),
+            batch: AtomicU64::new(0),
         })
     }
 
@@ -72,6 +75,11 @@ impl Link {
             SLOW_READER => Some(EndReason::SlowReader),
             code => Some(EndReason::Server(Reason::from_code(code))),
         }
+    }
+
+    /// Notes the batch that the connection waits for; false if that is known.
+    pub(crate) fn waits_for(&self, batch: u64) -> bool {
+        self.batch.swap(batch, Ordering::AcqRel) != batch
     }
 
     /// The connection is over; the wheel may forget it.

@@ -16,7 +16,7 @@ use crate::codec::frame::{Frame, PacketType, frame};
 use crate::codec::write::{ConnackProperties, connack_v3, connack_v5, connack_v5_refused};
 use crate::hooks::{Connected, Peer, Principal, Protocol, Refusal};
 use crate::lifecycle::Attached;
-use crate::link::{Link, ticks};
+use crate::link::{Link, TICK, ticks};
 use crate::session::{LastWill, Session};
 use crate::space::{Bucket, Space};
 use crate::{EndReason, Reason, topic};
@@ -218,7 +218,7 @@ fn build(inner: &Arc<Inner>, peer: &Peer, parsed: ParsedConnect, rest: Vec<u8>, 
     if inner.closing.is_cancelled() {
         link.end(EndReason::Server(Reason::ServerShuttingDown));
     }
-    let monotonic = inner.clock.monotonic();
+    let monotonic = TICK * now;
     Core {
         valid_until: valid_until(inner, &principal, now),
         keep_alive: keep_alive_ticks(keep_alive_secs),

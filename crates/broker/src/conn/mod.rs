@@ -120,8 +120,9 @@ impl Output {
 impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<EndReason> {
         self.core.link.register(cx.waker());
+        let mut dry = false;
         for _ in 0..ROUNDS {
-            match self.poll_round(cx) {
+            match self.poll_round(cx, &mut dry) {
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
                 Err(end) => return Poll::Ready(end),
@@ -132,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 
     /// Does what can be done now; whether it is worth looking again.
-    fn poll_round(&mut self, cx: &mut Context<'_>) -> Result<bool, EndReason> {
+    fn poll_round(&mut self, cx: &mut Context<'_>, dry: &mut bool) -> Result<bool, EndReason> {
         let core = &mut self.core;
         if let Some(end) = core.link.ended() {
             return Err(end);
@@ -144,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         progress |= core.poll_queue(cx);
         progress |= core.pump();
         progress |= self.poll_write(cx, now)?;
-        progress |= self.poll_read(cx, now)?;
+        progress |= self.poll_read(cx, now, dry)?;
         if !progress {
             self.core.rearm(now);
         }

@@ -12,6 +12,7 @@ use crate::codec::connect::read_disconnect;
 use crate::codec::frame::{Frame, PacketType, frame};
 use crate::codec::publish::read_puback;
 use crate::codec::write;
+use crate::link::TICK;
 use crate::router::Target;
 use crate::{EndReason, Reason};
 
@@ -47,8 +48,9 @@ pub(super) enum Flow {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, now: u32) -> Result<bool, EndReason> {
-        if !self.core.may_read() {
+    /// `dry` says that the stream has nothing more for this poll.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, now: u32, dry: &mut bool) -> Result<bool, EndReason> {
+        if (*dry && !self.core.input.held) || !self.core.may_read() {
             return Ok(false);
         }
         SCRATCH.with_borrow_mut(|scratch| {
@@ -58,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 return Ok(!self.core.input.held);
             }
             let mut read = std::mem::take(&mut scratch.read);
-            let outcome = self.fill_and_act(cx, &mut read, scratch, now);
+            let outcome = self.fill_and_act(cx, &mut read, scratch, now, dry);
             scratch.read = read;
             outcome
         })
@@ -70,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         read: &mut [u8],
         scratch: &mut Scratch,
         now: u32,
+        dry: &mut bool,
     ) -> Result<bool, EndReason> {
         let mut filled = 0;
         let mut ended = false;
@@ -81,7 +84,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                     ended = true;
                     break;
                 }
-                Poll::Pending => break,
+                Poll::Pending => {
+                    *dry = true;
+                    break;
+                }
             }
         }
         if filled > 0 {
@@ -101,7 +107,7 @@ impl Core {
             self.inner.committer.want(Some(&self.link));
             return false;
         }
-        let now = self.inner.clock.monotonic();
+        let now = TICK * self.inner.now_tick();
         let config = &self.inner.config;
         let pairs =
             [(&mut self.input.messages, config.publish_messages), (&mut self.input.bytes, config.publish_bytes)];
