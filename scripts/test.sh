@@ -18,18 +18,21 @@ step_setup() { scripts/setup.sh test; }
 step_fmt() { cargo fmt --all --check; }
 step_deny() { cargo deny --log-level error check bans licenses sources; }
 step_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
+step_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --keep-going; }
 step_tidy() { cargo xtask tidy; }
 step_generated() { cargo xtask limits --check && cargo xtask openapi --check; }
 step_test() { cargo test --locked --workspace --no-fail-fast; }
 # With the tests, so that the features and with them the libraries are those that the tests were built with.
 step_programs() { cargo build --locked --workspace --bins --tests; }
+# The story of `make demo` to its end, with a smaller fleet.
+step_demo() { "$built/debug/fleetward" demo --devices 60 --until-done; }
 step_conformance() { FLEETWARD_BIN_DIR=$built/debug conformance/run; }
 step_crash() {
   FLEETWARD_BIN_DIR=$built/debug conformance/kill9.py --rounds 5
   FLEETWARD_BIN_DIR=$built/debug conformance/kill9.py --rounds 4 --postgres
 }
 
-all=(setup fmt deny tidy clippy test generated programs conformance crash)
+all=(setup fmt deny tidy clippy doc test generated programs demo conformance crash)
 wanted=("$@")
 [ ${#wanted[@]} -gt 0 ] || wanted=("${all[@]}")
 

@@ -4,7 +4,7 @@
 //! over mTLS, REST. It never links the server's own crates, so what it measures and tells is what a stranger would see.
 //! Its MQTT codec is its own on purpose: a mistake of the broker's codec does not cancel itself out here.
 //!
-//! Another benchmark is a file in [`bench`] with a `run` function, an arm in [`bench::Bench`] and a row in
+//! Another benchmark is a file in [`mod@bench`] with a `run` function, an arm in [`bench::Bench`] and a row in
 //! `docs/benchmarks.md`.
 
 pub mod bench;
