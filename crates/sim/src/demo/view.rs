@@ -140,10 +140,10 @@ fn bar(phase: &Value, index: u64, current: u64, colours: bool) -> String {
     // Counts are cumulative and phases to come share them: a phase that has not begun is empty.
     let (good, bad, open) = if index > current { (0, 0, 0) } else { (good, bad, open) };
     let good_width = share(good);
-    // A single failure is seen however many devices there are.
-    let bad_width = if bad > 0 { share(bad).max(1) } else { 0 }.min(WIDTH - good_width);
-    let open_width = share(open).min(WIDTH - good_width - bad_width);
-    let rest_width = WIDTH - good_width - bad_width - open_width;
+    // A single failure is seen however many devices there are; what is rounded is rounded for all together.
+    let bad_end = share(good + bad).max(good_width + u64::from(bad > 0)).min(WIDTH);
+    let open_end = share(good + bad + open).max(bad_end);
+    let (bad_width, open_width, rest_width) = (bad_end - good_width, open_end - bad_end, WIDTH - open_end);
     let drawn = [("█", GREEN, good_width), ("█", RED, bad_width), ("▒", YELLOW, open_width), ("·", PLAIN, rest_width)]
         .map(|(mark, colour, width)| paint(colour, &mark.repeat(usize::try_from(width).unwrap_or(0)), colours))
         .concat();
