@@ -3,6 +3,7 @@
 mod access;
 mod device_door;
 mod devices;
+mod doors;
 mod golden;
 mod house;
 mod manners;
