@@ -8,4 +8,5 @@ mod registry;
 mod releases;
 mod rollouts;
 mod shadow;
+mod simulation;
 mod tokens;
