@@ -89,9 +89,7 @@ pub async fn artifacts(
     ctx.allow(tenant, Permission::ReleaseRead)?;
     let (after, limit) = (after.map(|hash| hash.to_string()), limit.clamp(1, limits::PAGE_ROWS + 1));
     let rows = app
-        .read(tenant, "artifacts", move |tx| {
-            Box::pin(async move { Ok(tx.artifacts(after.as_deref(), limit).await?) })
-        })
+        .read(tenant, "artifacts", move |tx| Box::pin(async move { Ok(tx.artifacts(after.as_deref(), limit).await?) }))
         .await?;
     rows.into_iter()
         .map(|row| {
