@@ -5,12 +5,14 @@
 //! are asked for what they queued afterwards, and the run fails when a message that was acknowledged is not there.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use fleetward_base::{Clock as _, SystemClock};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{TryStreamExt as _, stream};
 use rustls::ClientConfig;
+use tokio_util::sync::CancellationToken;
 
 use super::figures::Figures;
 use super::load::{self, Outcome, Pace, Publisher};
@@ -27,7 +29,7 @@ const PAYLOAD: usize = 100;
 /// In flight on one connection, and the number of persistent sessions that the messages are queued for: a queue has a
 /// limit in bytes, which one alone would reach at the higher rate. The first window has the metric's plain name.
 const WINDOWS: [(usize, usize); 2] = [(20, ARCHIVES), (1, 1)];
-const ARCHIVES: usize = 8;
+const ARCHIVES: usize = 16;
 /// A session whose next message takes longer than this has no more.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -63,7 +65,7 @@ struct Archive {
 }
 
 pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
-    let count = args.connections.or(args.devices).unwrap_or(100);
+    let count = args.connections.or(args.devices).unwrap_or(200);
     let stage = Stage::raise(args, None).await?;
     let ours = ours(&stage, count).await?;
     let mosquitto = Mosquitto::start().await?;
@@ -81,7 +83,7 @@ pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
                 measure(target, pace, sessions).await.with_context(|| format!("{prefix}window {window}"))?;
             figures.stretch((prefix, "acked", &suffix), outcome.acked, &used);
             figures.latency((prefix, &suffix), &outcome.latency);
-            let found = drain(target, sessions).await?;
+            let found = drain(target, sessions, outcome.acked).await?;
             anyhow::ensure!(
                 found >= outcome.acked,
                 "{prefix}window {window}: {} acknowledged and only {found} queued",
@@ -165,25 +167,31 @@ async fn measure(target: &Target, pace: Pace, sessions: usize) -> anyhow::Result
     Ok((outcome, used))
 }
 
-/// Takes every queued message of every session; returns how many there were.
-async fn drain(target: &Target, sessions: usize) -> anyhow::Result<u64> {
+/// Takes the queued messages of every session until all that are expected were there; returns how many there were.
+async fn drain(target: &Target, sessions: usize, expected: u64) -> anyhow::Result<u64> {
     let spinner = progress::spinner("counting what was queued");
-    let counts: Vec<u64> = stream::iter(target.archives.iter().take(sessions))
-        .map(|archive| drain_one(&target.door, archive))
-        .buffer_unordered(ARCHIVES)
-        .try_collect()
-        .await?;
+    let tally = Tally { found: AtomicU64::new(0), expected, complete: CancellationToken::new() };
+    let archives = stream::iter(target.archives.iter().take(sessions).map(anyhow::Ok));
+    archives.try_for_each_concurrent(None, |archive| drain_one(&target.door, archive, &tally)).await?;
     spinner.finish_and_clear();
-    Ok(counts.iter().sum())
+    Ok(tally.found.into_inner())
 }
 
-async fn drain_one(door: &Door, archive: &Archive) -> anyhow::Result<u64> {
+/// What the sessions have been given together.
+struct Tally {
+    found: AtomicU64,
+    expected: u64,
+    complete: CancellationToken,
+}
+
+async fn drain_one(door: &Door, archive: &Archive, tally: &Tally) -> anyhow::Result<()> {
     let mut client = attend(door, archive).await?;
     anyhow::ensure!(client.session_present(), "the session of {} is gone", archive.client_id);
-    let mut count = 0;
     loop {
-        let Ok(first) = tokio::time::timeout(SILENCE, client.next()).await else { break };
+        let next = tokio::time::timeout(SILENCE, client.next());
+        let Some(Ok(first)) = tally.complete.run_until_cancelled(next).await else { break };
         let mut next = Some(first?);
+        let mut count = 0;
         while let Some(packet) = next {
             if let Packet::Publish(message) = packet {
                 // A duplicate was counted when it came first.
@@ -193,9 +201,12 @@ async fn drain_one(door: &Door, archive: &Archive) -> anyhow::Result<u64> {
             next = client.buffered()?;
         }
         client.flush().await?;
+        if tally.found.fetch_add(count, Ordering::Relaxed) + count >= tally.expected {
+            tally.complete.cancel();
+        }
     }
     client.disconnect().await?;
-    Ok(count)
+    Ok(())
 }
 
 async fn attend(door: &Door, archive: &Archive) -> anyhow::Result<Client<crate::net::Stream>> {
@@ -218,7 +229,7 @@ mod tests {
             let (outcome, used) = measure(&peer, pace, 3).await.expect("the load runs");
             assert!(outcome.acked > 0);
             assert!(used.wall >= pace.length);
-            assert_eq!(drain(&peer, 3).await.expect("the sessions are there"), outcome.acked);
+            assert_eq!(drain(&peer, 3, outcome.acked).await.expect("the sessions are there"), outcome.acked);
         }
         mosquitto.stop().await.expect("stopped");
     }
