@@ -248,3 +248,20 @@ impl Core {
 fn keep_alive_ticks(secs: u16) -> u32 {
     ticks(Duration::from_millis(u64::from(secs) * 1500))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fifteen thousand idle connections are mostly this.
+    #[test]
+    fn what_an_idle_connection_holds_is_small() {
+        fn future<F: Future>(_: fn(Arc<Inner>, tokio::net::TcpStream, Box<Peer>) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(size_of::<Core>() <= 448, "{}", size_of::<Core>());
+        assert!(future(serve) <= 704, "{}", future(serve));
+        assert!(size_of::<Session>() <= 288, "{}", size_of::<Session>());
+        assert!(size_of::<Link>() <= 64, "{}", size_of::<Link>());
+    }
+}
