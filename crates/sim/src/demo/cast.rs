@@ -4,9 +4,9 @@ use fleetward_base::{DeviceId, TenantId};
 use serde_json::{Value, json};
 
 /// The hardware revision that everything works on.
-pub(super) const GOOD_HARDWARE: &str = "a-1";
-/// The hardware revision whose 2.0 does not start, in one tenant.
-pub(super) const OTHER_HARDWARE: &str = "b-2";
+pub(super) const GOOD_HARDWARE: &str = "b-2";
+/// The older hardware revision, whose 2.0 does not start in one tenant.
+pub(super) const OTHER_HARDWARE: &str = "a-1";
 pub(super) const RELEASE_NAME: &str = "gateway-os";
 pub(super) const BASELINE: &str = "1.0";
 pub(super) const NEW: &str = "2.0";
@@ -15,8 +15,11 @@ pub(super) const CANARY: u32 = 3;
 const PERCENTS: [u32; 4] = [5, 25, 50, 100];
 /// The phase after whose assignments the site comes back, so that the next one meets its hardware.
 pub(super) const SITE_BACK_IN_PHASE: u64 = 1;
-/// Simulated devices at the site that loses its link, at most.
+/// Simulated devices at the site that loses its link, at most. In a small tenant the agents are alone there: the phase
+/// that meets its hardware takes few devices, and the agents must be among them whatever order the rollout draws.
 const SITE: usize = 8;
+/// Smaller tenants judge a cohort by its first result, or it would never be judged.
+const SMALL: usize = 50;
 
 /// How a tenant's rollout is meant to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +97,7 @@ impl Tenant {
         simulated: usize,
         agents: usize,
     ) -> anyhow::Result<Self> {
-        let site = SITE.min(simulated / 4);
+        let site = SITE.min(site_room(simulated + agents).saturating_sub(agents));
         let member = |number: usize| {
             let at_site = ending == Ending::Stopped && number < site;
             // Where the site is, nobody else has its hardware; elsewhere it is half and half.
@@ -134,8 +137,7 @@ impl Tenant {
             .enumerate()
             .map(|(phase, target)| json!({ "target": target, "soak_s": self.soak_s(phase) }))
             .collect();
-        // A cohort is judged on three results; in a small fleet one must do, or it would never be.
-        let min_finished = if self.simulated.len() < 50 { 1 } else { 3 };
+        let min_finished = if self.simulated.len() < SMALL { 1 } else { 3 };
         let selector = self.only.map_or(json!({}), |only| json!({ "hardware": [only] }));
         json!({
             "name": format!("{RELEASE_NAME} {NEW}"),
@@ -156,6 +158,24 @@ impl Tenant {
     }
 }
 
+/// How many devices of the site the first phase after its return takes: hardware revisions take turns by name, and the
+/// site's comes first. All of the site is to be among them, the agents above all.
+fn site_room(members: usize) -> usize {
+    let quota = |percent: u32| {
+        let percent = usize::try_from(percent).unwrap_or(100);
+        (members * percent).div_ceil(100).max(CANARY as usize)
+    };
+    let mut before = quota(PERCENTS[0]);
+    for percent in PERCENTS {
+        let room = quota(percent).saturating_sub(before);
+        if room > 0 {
+            return room.div_ceil(2);
+        }
+        before = quota(percent);
+    }
+    0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,17 +193,20 @@ mod tests {
         assert!(Cast::new(29).is_err());
     }
 
-    /// The third phase has room for the whole site: whoever is there takes the bad image, and the agents are among them.
+    /// The phase that the site comes back for has room for all of it: the agents, which are there first, take the image.
     #[test]
     fn the_site_fits_into_the_phase_that_it_comes_back_for() {
-        let cast = Cast::new(300).expect("a cast");
-        let tenant = cast.stopped();
-        let site = tenant.members().filter(|member| member.at_site).count();
-        let quota = |percent: usize| (tenant.members().count() * percent).div_ceil(100);
-        // Hardware revisions take turns, so half of the room is the site's.
-        assert!(site <= (quota(25) - quota(5)) / 2, "{site}");
-        let elsewhere: Vec<_> = tenant.members().filter(|member| !member.at_site).collect();
-        assert!(elsewhere.len() > quota(25));
-        assert!(elsewhere.into_iter().all(|member| member.hardware == GOOD_HARDWARE));
+        for (devices, site) in [(30, 2), (60, 2), (90, 3), (150, 5), (300, 10), (3000, 10)] {
+            let cast = Cast::new(devices).expect("a cast");
+            let tenant = cast.stopped();
+            let at_site: Vec<_> = tenant.members().filter(|member| member.at_site).collect();
+            assert_eq!(at_site.len(), site, "{devices}");
+            assert!(site <= site_room(tenant.members().count()), "{devices}");
+            assert!(at_site.iter().all(|member| member.hardware == OTHER_HARDWARE));
+            assert!(tenant.agents.iter().all(|agent| agent.at_site));
+            let elsewhere = tenant.members().filter(|member| !member.at_site);
+            assert!(elsewhere.into_iter().all(|member| member.hardware == GOOD_HARDWARE));
+        }
+        assert!(OTHER_HARDWARE < GOOD_HARDWARE, "or its turn would be the second");
     }
 }
