@@ -11,16 +11,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use fleetward_base::{DeviceId, TenantId, Timestamp};
+use fleetward_base::{DeviceId, TenantId, Timestamp, limits};
 use fleetward_core::presence::Presence;
 use parking_lot::RwLock;
 
 pub use flush::{flush, flush_transitions, load};
 pub use heartbeats::{HeartbeatStatus, look_at_heartbeats};
-
-/// Connections and disconnections that wait to be written; past it (the store has been away for long) the oldest lose
-/// their journal row. The presence itself is never lost.
-const TRANSITIONS: usize = 100_000;
 
 /// The presence of every device that was heard of.
 #[derive(Debug, Default)]
@@ -184,7 +180,7 @@ impl State {
     }
 
     fn bound(&mut self) {
-        while self.transitions.len() > TRANSITIONS {
+        while self.transitions.len() > limits::PRESENCE_TRANSITIONS {
             self.transitions.pop_front();
         }
     }

@@ -21,6 +21,8 @@ const SEALS_EVERY: Duration = Duration::from_secs(1);
 const TRANSITIONS_EVERY: Duration = Duration::from_secs(1);
 const LAST_SEEN_EVERY: Duration = Duration::from_secs(30);
 const HEARTBEATS_EVERY: Duration = Duration::from_secs(10);
+/// At least this lies between two turns.
+const GAP: Duration = Duration::from_millis(100);
 const EXPIRY_EVERY: Duration = Duration::from_secs(60);
 /// Another server on the same database may have made a tenant.
 const TRUST_EVERY: Duration = Duration::from_secs(10);
@@ -88,6 +90,9 @@ fn every<F, W>(
     tasks.spawn(async move {
         let mut timer = tokio::time::interval(period);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // However often it is woken: what comes together is worked on together.
+        let mut gap = tokio::time::interval(GAP);
+        gap.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failing = false;
         loop {
             tokio::select! {
@@ -95,6 +100,7 @@ fn every<F, W>(
                 _ = timer.tick() => {}
                 () = app.signals().rollouts.notified(), if woken => {}
             }
+            gap.tick().await;
             match work(app.clone()).await {
                 Ok(said) => {
                     failing = false;

@@ -8,7 +8,7 @@ mod rows;
 mod tell;
 mod turns;
 
-use fleetward_base::{DeviceId, TenantId};
+use fleetward_base::{DeviceId, TenantId, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::journal::Action;
 use fleetward_core::shadow::{self as rules, Applied, Document, Refused, SectionPatch, UpdateRequest, View};
@@ -21,9 +21,6 @@ use crate::journal::record;
 use crate::{App, Ctx, Principal};
 
 pub use turns::Turns;
-
-/// Named shadows of one device.
-pub const NAMES_PER_DEVICE: u32 = 100;
 
 /// Which shadow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,7 +95,7 @@ impl From<ShadowError> for Error {
             401 => Self::Unauthenticated { reason: "refused by the shadow" },
             403 | 404 => Self::NotFound { what: "shadow" },
             409 => Self::conflict("version-conflict", refused.to_string()),
-            413 => Self::TooLarge { what: "the shadow", limit: fleetward_base::limits::SHADOW_STATE_BYTES as u64 },
+            413 => Self::TooLarge { what: "the shadow", limit: limits::SHADOW_STATE_BYTES as u64 },
             429 => Self::TooMany { what: "requests", retry_after: std::time::Duration::from_secs(1) },
             500 => Self::internal(refused),
             _ => Self::invalid("", refused.to_string()),
@@ -283,8 +280,8 @@ async fn room_for_name(tx: &mut TenantTx, key: &ShadowKey) -> Result<()> {
     if key.name.is_empty() {
         return Ok(());
     }
-    let names = tx.shadow_names(&key.device, None, NAMES_PER_DEVICE).await?;
-    if u32::try_from(names.len()).map_or(true, |count| count >= NAMES_PER_DEVICE) {
+    let names = tx.shadow_names(&key.device, None, limits::SHADOW_NAMES_PER_DEVICE).await?;
+    if u32::try_from(names.len()).map_or(true, |count| count >= limits::SHADOW_NAMES_PER_DEVICE) {
         return Err(Refused::TooLarge.into());
     }
     Ok(())

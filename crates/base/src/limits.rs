@@ -86,3 +86,17 @@ pub const AUTH_FAILURES_BURST: u32 = 20;
 pub const AUTH_FAILURES_PER_MINUTE: u32 = 20;
 /// Event streams open at once, in one tenant.
 pub const EVENT_STREAMS_PER_TENANT: usize = 100;
+/// Named shadows of one device.
+pub const SHADOW_NAMES_PER_DEVICE: u32 = 100;
+/// Details of one report on a deployment, and the bytes of a key and of a value.
+pub const DEPLOYMENT_DETAILS: usize = 32;
+pub const DEPLOYMENT_DETAIL_KEY_BYTES: usize = 128;
+pub const DEPLOYMENT_DETAIL_BYTES: usize = 1024;
+/// The name of a rollout, and the note to a pause.
+pub const ROLLOUT_NAME_BYTES: usize = 200;
+pub const ROLLOUT_NOTE_BYTES: usize = 1024;
+/// Connections and disconnections that wait to be written while the store is away; past it the oldest lose their journal
+/// row, never their presence.
+pub const PRESENCE_TRANSITIONS: usize = 100_000;
+/// Missed and regained heartbeats that one look reports; the others wait for the next one.
+pub const HEARTBEAT_REPORTS_PER_LOOK: usize = 1000;

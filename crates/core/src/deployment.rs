@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use fleetward_base::{DeviceId, RolloutId, Timestamp};
+use fleetward_base::{DeviceId, RolloutId, Timestamp, limits};
 
 use crate::text::text_enum;
 
@@ -132,14 +132,13 @@ pub enum Refused {
     VersionMismatch { expected: u64, found: u64 },
     #[error("a deployment that is {from} cannot become {to}")]
     InvalidTransition { from: Status, to: Status },
-    #[error("more than {DETAIL_KEYS} details, or one longer than {DETAIL_BYTES} bytes, or a key that is not a name")]
+    #[error(
+        "more than {} details, or one longer than {} bytes, or a key that is not a name",
+        limits::DEPLOYMENT_DETAILS,
+        limits::DEPLOYMENT_DETAIL_BYTES
+    )]
     BadDetail,
 }
-
-/// How many details a report may hold, and how long a key and a value may be.
-pub const DETAIL_KEYS: usize = 32;
-pub const DETAIL_KEY_BYTES: usize = 128;
-pub const DETAIL_BYTES: usize = 1024;
 
 /// What a report did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,10 +195,11 @@ pub fn end(deployment: &Deployment, status: Status, now: Timestamp) -> Option<De
 
 fn check_detail(detail: &BTreeMap<String, String>) -> Result<(), Refused> {
     let name = |key: &str| {
-        (1..=DETAIL_KEY_BYTES).contains(&key.len())
+        (1..=limits::DEPLOYMENT_DETAIL_KEY_BYTES).contains(&key.len())
             && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'-'))
     };
-    let good = detail.len() <= DETAIL_KEYS && detail.iter().all(|(k, v)| name(k) && v.len() <= DETAIL_BYTES);
+    let fits = |value: &str| value.len() <= limits::DEPLOYMENT_DETAIL_BYTES;
+    let good = detail.len() <= limits::DEPLOYMENT_DETAILS && detail.iter().all(|(k, v)| name(k) && fits(v));
     if good { Ok(()) } else { Err(Refused::BadDetail) }
 }
 

@@ -15,6 +15,9 @@ use crate::{App, journal};
 /// What ends the connections that a server which is gone left behind.
 const SERVER_RESTARTED: &str = "server_restarted";
 
+/// Rows of one transaction.
+const PIECE: usize = 1000;
+
 /// Reads what was written before the start. Connections that are written as open are over: their server is gone.
 pub async fn load(app: &App) -> Result<()> {
     let now = app.now();
@@ -82,18 +85,22 @@ async fn expect_heartbeats(app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Writes who came and who went, each with its journal row, in one transaction a tenant. What fails is kept for the next
+/// Writes who came and who went, each with its journal row, in the transaction of its presence. What fails is kept for the next
 /// time; how many were written.
 pub async fn flush_transitions(app: &App) -> Result<usize> {
     let mut written = 0;
     let mut failed = None;
     for (tenant, transitions) in app.presence().take_transitions() {
-        match write(app, &tenant, &transitions).await {
-            Ok(()) => written += transitions.len(),
-            Err(error) => {
-                app.presence().give_back(transitions);
+        // In pieces, so that a fleet that connects at once does not keep every other writer waiting.
+        let mut rest = transitions.as_slice();
+        while let Some((piece, after)) = rest.split_at_checked(rest.len().min(PIECE)).filter(|(p, _)| !p.is_empty()) {
+            if let Err(error) = write(app, &tenant, piece).await {
+                app.presence().give_back(rest.to_vec());
                 failed = Some(error);
+                break;
             }
+            written += piece.len();
+            rest = after;
         }
     }
     failed.map_or(Ok(written), Err)
@@ -112,7 +119,11 @@ pub async fn flush(app: &App) -> Result<usize> {
     }
     let mut written = transitions;
     let mut failed = None;
+    let mut pieces: Vec<(TenantId, Vec<SeenRow>)> = Vec::new();
     for (tenant, rows) in by_tenant {
+        pieces.extend(rows.chunks(PIECE).map(|piece| (tenant.clone(), piece.to_vec())));
+    }
+    for (tenant, rows) in pieces {
         written += rows.len();
         let again: Vec<DeviceId> = rows.iter().map(|row| row.device.clone()).collect();
         let done = app

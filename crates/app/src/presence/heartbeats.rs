@@ -1,6 +1,6 @@
 //! Devices whose sign of life is overdue, and those that are back.
 
-use fleetward_base::{DeviceId, TenantId, Timestamp};
+use fleetward_base::{DeviceId, TenantId, Timestamp, limits};
 use fleetward_core::journal::{Action, Actor, Entry, Severity};
 use fleetward_core::lifecycle::{Status, may_connect};
 use fleetward_core::presence::{Heartbeat, heartbeat};
@@ -9,9 +9,6 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::{App, journal};
-
-/// Devices that one look may report; the others wait for the next one.
-const REPORTS_PER_LOOK: usize = 1000;
 
 /// What one look found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,9 +34,9 @@ pub async fn look_at_heartbeats(app: &App) -> Result<HeartbeatStatus> {
         }
     }
     found.sort_unstable_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
-    let deferred = found.len().saturating_sub(REPORTS_PER_LOOK);
+    let deferred = found.len().saturating_sub(limits::HEARTBEAT_REPORTS_PER_LOOK);
     let mut status = HeartbeatStatus { deferred, ..HeartbeatStatus::default() };
-    for (tenant, device, beat, seen) in found.into_iter().take(REPORTS_PER_LOOK) {
+    for (tenant, device, beat, seen) in found.into_iter().take(limits::HEARTBEAT_REPORTS_PER_LOOK) {
         let reported = report(app, now, &tenant, &device, beat, seen).await?;
         app.presence().state.write().slot(&tenant, &device).alarmed = beat == Heartbeat::Missed;
         match beat {

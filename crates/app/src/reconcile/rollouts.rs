@@ -1,7 +1,7 @@
 //! The rollout tick: every rollout that is under way takes its next step.
 //!
 //! One transaction a rollout: read, plan, write what the plan says with its journal rows. Only then are the devices told;
-//! if the server dies in between they find the same when they ask.
+//! if the server dies in between they find the same when they ask. A rollout that has nothing to do is only read.
 
 use std::collections::BTreeMap;
 
@@ -90,13 +90,27 @@ pub async fn tick(app: &App) -> Result<RolloutTickStatus> {
 }
 
 async fn step(app: &App, tenant: &TenantId, id: RolloutId) -> Result<Step> {
-    let (app_in, tenant_in, now) = (app.clone(), tenant.clone(), app.now());
+    let now = app.now();
+    // Most ticks find nothing to do. They only read, and keep no writer waiting.
+    let (app_in, tenant_in) = (app.clone(), tenant.clone());
+    let idle = app.read(tenant, "rollout look", move |tx| {
+        Box::pin(async move {
+            let Some(row) = tx.rollout(id).await? else { return Ok(true) };
+            let (plan, _) = look(&app_in, tx, &tenant_in, &rows::rollout_of(row)?, now).await?;
+            Ok(plan.is_empty())
+        })
+    });
+    if idle.await? {
+        return Ok(Step::default());
+    }
+    let (app_in, tenant_in) = (app.clone(), tenant.clone());
     let done = app
         .write(tenant, "rollout tick", move |tx| {
             Box::pin(async move {
                 let Some(row) = tx.rollout_for_update(id).await? else { return Ok(Step::default()) };
                 let rollout = rows::rollout_of(row)?;
-                carry_out(&app_in, tx, &tenant_in, &rollout, now).await
+                let (plan, version) = look(&app_in, tx, &tenant_in, &rollout, now).await?;
+                carry_out(tx, &rollout, &plan, &version, now).await
             })
         })
         .await?;
@@ -106,8 +120,14 @@ async fn step(app: &App, tenant: &TenantId, id: RolloutId) -> Result<Step> {
     Ok(done)
 }
 
-/// Plans and writes. What is told afterwards is in the result.
-async fn carry_out(app: &App, tx: &mut TenantTx, tenant: &TenantId, rollout: &Rollout, now: Timestamp) -> Result<Step> {
+/// What is to be done, and the version that the rollout brings.
+async fn look(
+    app: &App,
+    tx: &mut TenantTx,
+    tenant: &TenantId,
+    rollout: &Rollout,
+    now: Timestamp,
+) -> Result<(Plan, String)> {
     let release = tx.release(rollout.release).await?.ok_or(Error::NotFound { what: "release" })?;
     let mut observed = observe::observe(app, tx, rollout, now).await?;
     let mut candidates = Vec::new();
@@ -115,7 +135,11 @@ async fn carry_out(app: &App, tx: &mut TenantTx, tenant: &TenantId, rollout: &Ro
         let manifest = observe::manifest_of(&release)?;
         (candidates, observed.more_candidates) = observe::candidates(app, tx, tenant, rollout, &manifest).await?;
     }
-    let plan = plan(now, rollout, &observed, &candidates);
+    Ok((plan(now, rollout, &observed, &candidates), release.version))
+}
+
+/// Writes what the plan says. Who is to be told afterwards is in the result.
+async fn carry_out(tx: &mut TenantTx, rollout: &Rollout, plan: &Plan, version: &str, now: Timestamp) -> Result<Step> {
     if plan.is_empty() {
         return Ok(Step::default());
     }
@@ -123,13 +147,13 @@ async fn carry_out(app: &App, tx: &mut TenantTx, tenant: &TenantId, rollout: &Ro
     if plan.after != *rollout {
         update(tx, rollout, &plan.after).await?;
     }
-    let entries: Vec<_> = milestones(rollout, &plan, now).iter().map(journal::row_of).collect();
+    let entries: Vec<_> = milestones(rollout, plan, now).iter().map(journal::row_of).collect();
     tx.journal_all(&entries).await?;
     step.timed_out = time_out(tx, rollout.id, &plan.time_out, now).await?;
     if plan.cancel_queued {
         step.canceled = cancel_queued(tx, rollout.id, now).await?;
     }
-    step.assigned = assign(tx, rollout, &release.version, &plan.assign, now).await?;
+    step.assigned = assign(tx, rollout, version, &plan.assign, now).await?;
     Ok(step)
 }
 

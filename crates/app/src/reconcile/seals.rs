@@ -8,7 +8,10 @@ use crate::App;
 use crate::error::{Error, Result};
 use crate::journal::entry_of;
 
-/// Seals what waits, a page a tenant; how many rows.
+/// Pages of one tenant that are sealed in one turn; the rest waits for the next.
+const PAGES: usize = 64;
+
+/// Seals what waits, page by page; how many rows.
 pub async fn seal(app: &App) -> Result<usize> {
     let owners = app
         .store()
@@ -16,25 +19,34 @@ pub async fn seal(app: &App) -> Result<usize> {
         .await?;
     let mut sealed = 0;
     for owner in owners {
-        // The installation's own rows are chained under the reserved name below.
-        sealed += match owner {
-            Some(tenant) => {
-                let name = tenant.clone();
-                app.write(&tenant, "seal journal", move |tx| Box::pin(async move { page(tx, &name).await })).await?
+        for _ in 0..PAGES {
+            let rows = seal_page(app, owner.clone()).await?;
+            sealed += rows;
+            if u32::try_from(rows).is_ok_and(|rows| rows < limits::PAGE_ROWS) {
+                break;
             }
-            None => {
-                app.store()
-                    .system_write("seal journal", |tx| {
-                        Box::pin(async move {
-                            let name = installation()?;
-                            page(tx.installation().await?, &name).await
-                        })
-                    })
-                    .await?
-            }
-        };
+        }
     }
     Ok(sealed)
+}
+
+async fn seal_page(app: &App, owner: Option<TenantId>) -> Result<usize> {
+    match owner {
+        Some(tenant) => {
+            let name = tenant.clone();
+            app.write(&tenant, "seal journal", move |tx| Box::pin(async move { page(tx, &name).await })).await
+        }
+        None => {
+            app.store()
+                .system_write("seal journal", |tx| {
+                    Box::pin(async move {
+                        let name = installation()?;
+                        page(tx.installation().await?, &name).await
+                    })
+                })
+                .await
+        }
+    }
 }
 
 /// What the installation is called in its own chain.

@@ -7,6 +7,7 @@ use fleetward_core::journal::{Action, Actor, Entry, Severity};
 use fleetward_core::rollout::control::{self, Refused};
 use fleetward_core::rollout::{Observed, Rollout};
 use fleetward_store::TenantTx;
+use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::read::{RolloutView, rollout};
@@ -156,11 +157,13 @@ pub(crate) fn ended(
         .detail(detail)
 }
 
+/// Devices that are told at once.
+const TOLD_AT_ONCE: usize = 8;
+
 /// Tells devices that what is pending for them has changed.
 pub(crate) async fn tell(app: &App, tenant: &TenantId, devices: &[DeviceId]) {
     if let Some(links) = app.links() {
-        for device in devices {
-            links.deployments_changed(tenant, device).await;
-        }
+        let told = |device| links.deployments_changed(tenant, device);
+        futures::stream::iter(devices).for_each_concurrent(TOLD_AT_ONCE, told).await;
     }
 }

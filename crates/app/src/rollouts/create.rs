@@ -1,6 +1,6 @@
 //! Making a rollout.
 
-use fleetward_base::{ReleaseId, RolloutId, TenantId, Timestamp};
+use fleetward_base::{ReleaseId, RolloutId, TenantId, Timestamp, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::journal::{Action, Severity};
 use fleetward_core::registry::Invalid;
@@ -25,8 +25,6 @@ pub struct NewRollout {
     pub selector: Selector,
     pub policy: Policy,
 }
-
-const NAME_BYTES: usize = 200;
 
 /// Makes a rollout, which begins by itself at the next tick.
 ///
@@ -72,7 +70,9 @@ pub(super) fn check(new: &NewRollout) -> Result<()> {
     new.policy.check().map_err(refused)?;
     match &new.name {
         Some(name) if name.trim().is_empty() => Err(Error::invalid("name", "must not be empty")),
-        Some(name) if name.len() > NAME_BYTES => Err(Error::invalid("name", format!("longer than {NAME_BYTES} bytes"))),
+        Some(name) if name.len() > limits::ROLLOUT_NAME_BYTES => {
+            Err(Error::invalid("name", format!("longer than {} bytes", limits::ROLLOUT_NAME_BYTES)))
+        }
         Some(name) if name.chars().any(char::is_control) => {
             Err(Error::invalid("name", "must not hold control characters"))
         }

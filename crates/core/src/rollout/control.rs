@@ -2,7 +2,7 @@
 //!
 //! Each answers with the rollout as it is afterwards, or `None` where it is so already: asking twice is harmless.
 
-use fleetward_base::Timestamp;
+use fleetward_base::{Timestamp, limits};
 
 use super::{Excuse, Halt, Observed, PauseReason, Rollout, State};
 use crate::registry::Invalid;
@@ -18,14 +18,11 @@ pub struct Refused {
 
 type Decision = Result<Option<Rollout>, Refused>;
 
-/// The longest note to a pause.
-pub const NOTE_BYTES: usize = 1024;
-
 /// Whether `note` can stand in the record.
 pub fn check_note(note: Option<&str>) -> Result<(), Invalid> {
     match note {
-        Some(note) if note.len() > NOTE_BYTES => {
-            Err(Invalid { field: "note", why: format!("longer than {NOTE_BYTES} bytes") })
+        Some(note) if note.len() > limits::ROLLOUT_NOTE_BYTES => {
+            Err(Invalid { field: "note", why: format!("longer than {} bytes", limits::ROLLOUT_NOTE_BYTES) })
         }
         _ => Ok(()),
     }

@@ -42,11 +42,12 @@ from_row!(CohortRow { hardware: text, count: count });
 
 from_row!(DeploymentKey { rollout: id, device: id, kind: text });
 
-/// Updates that succeeded, are what their device runs, and have no way back yet.
+/// Updates that succeeded, are what their device runs, and have no way back yet; of devices that are still about.
 macro_rules! earned {
     () => {
         " FROM deployment AS d WHERE d.tenant_id = $1 AND d.rollout = $2 AND d.kind = 'update' \
-         AND d.status = 'succeeded' AND NOT EXISTS (SELECT 1 FROM deployment AS o WHERE o.tenant_id = $1 \
+         AND d.status = 'succeeded' AND EXISTS (SELECT 1 FROM device AS e WHERE e.tenant_id = $1 AND e.id = d.device \
+         AND e.status <> 'decommissioned') AND NOT EXISTS (SELECT 1 FROM deployment AS o WHERE o.tenant_id = $1 \
          AND o.device = d.device AND ((o.rollout = $2 AND o.kind = 'rollback') OR (o.rollout <> $2 \
          AND o.status = 'succeeded' AND o.finished_at >= d.finished_at)))"
     };

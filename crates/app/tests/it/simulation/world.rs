@@ -14,7 +14,7 @@ use fleetward_app::rollouts::{self, NewRollout};
 use fleetward_app::{App, DeviceLinks, EndReason, Error, Settings, presence};
 use fleetward_base::{Clock, DeviceId, ManualClock, Rng, RolloutId, SeededRng, TenantId, Timestamp};
 use fleetward_core::rollout::State;
-use fleetward_store::{Store, TenantRow};
+use fleetward_store::{OpenError, Store, TenantRow};
 use fleetward_vault::{MasterKey, Vault};
 use object_store::memory::InMemory;
 use tempfile::TempDir;
@@ -256,7 +256,13 @@ impl World {
 
 async fn open(dir: &TempDir, clock: &Arc<ManualClock>, rng: &Arc<SeededRng>) -> (App, Arc<Fuse>) {
     let config = fleetward_store::Config::sqlite(dir.path().join("fleetward.db"));
-    let store = Store::open(&config, clock.as_ref()).await.expect("a store");
+    // A unit that was under way when its server died still holds the file until it is done.
+    let store = loop {
+        match Store::open(&config, clock.as_ref()).await {
+            Err(OpenError::Locked { .. }) => tokio::task::yield_now().await,
+            opened => break opened.expect("a store"),
+        }
+    };
     let (clock, rng) = (Arc::clone(clock) as Arc<dyn Clock>, Arc::clone(rng) as Arc<dyn Rng>);
     let vault = Vault::new(&MasterKey::random(rng.as_ref()));
     let app = App::new(store, vault, clock, rng, Arc::new(InMemory::new()));

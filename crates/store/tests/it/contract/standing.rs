@@ -1,4 +1,4 @@
-use fleetward_store::{CohortRow, DeploymentRow, DeviceSelector, PresenceRow, StandingRow};
+use fleetward_store::{CohortRow, DeploymentRow, DeviceRow, DeviceSelector, PresenceRow, StandingRow};
 
 use crate::support::{Fixture, at, deployment_row, device, device_row, rollout};
 
@@ -69,13 +69,20 @@ pub(crate) async fn updates_are_taken_back_once(on: Fixture) {
     let (candidates, count, rest) = on
         .write(move |tx| {
             Box::pin(async move {
-                // `b` has a later update, `c` is busy with another rollout, `d` failed.
+                // `b` has a later update, `c` is busy with another rollout, `d` failed, `e` is at its end, `f` is gone.
+                for name in ["a", "b", "c", "d"] {
+                    tx.insert_device(&device_row(name)).await?;
+                }
+                let ended = DeviceRow { status: "decommissioned".into(), ..device_row("e") };
+                tx.insert_device(&ended).await?;
                 let failed = DeploymentRow { status: "failed".into(), ..deployment_row(1, "d") };
                 let rows = [
                     done(1, "a", 2),
                     done(1, "b", 2),
                     done(2, "b", 3),
                     done(1, "c", 2),
+                    done(1, "e", 2),
+                    done(1, "f", 2),
                     deployment_row(3, "c"),
                     failed,
                 ];
