@@ -100,3 +100,5 @@ pub const ROLLOUT_NOTE_BYTES: usize = 1024;
 pub const PRESENCE_TRANSITIONS: usize = 100_000;
 /// Missed and regained heartbeats that one look reports; the others wait for the next one.
 pub const HEARTBEAT_REPORTS_PER_LOOK: usize = 1000;
+/// How long an enrolment token is kept after its end, for whoever asks what became of it.
+pub const ENROLL_TOKEN_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -5,9 +5,10 @@ use fleetward_base::{TenantId, limits};
 use crate::App;
 use crate::error::{Error, Result};
 
-/// Forgets answers that were kept under an `Idempotency-Key` for long enough; how many.
+/// Forgets answers under an `Idempotency-Key` and enrolment tokens that were kept for long enough; how many.
 pub async fn expire(app: &App) -> Result<u64> {
     let before = app.now().minus(limits::IDEMPOTENCY_TTL);
+    let tokens_before = app.now().minus(limits::ENROLL_TOKEN_KEPT);
     let mut forgotten = app
         .store()
         .system_write("expire answers", move |tx| {
@@ -26,8 +27,11 @@ pub async fn expire(app: &App) -> Result<u64> {
         let Some(last) = tenants.last() else { return Ok(forgotten) };
         after = Some(last.id.clone());
         for tenant in tenants {
-            let expire = app.write(&tenant.id, "expire answers", move |tx| {
-                Box::pin(async move { Ok(tx.expire_idempotent_answers(before).await?) })
+            let expire = app.write(&tenant.id, "expire", move |tx| {
+                Box::pin(async move {
+                    let answers = tx.expire_idempotent_answers(before).await?;
+                    Ok(answers + tx.forget_enroll_tokens(tokens_before).await?)
+                })
             });
             forgotten += expire.await?;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fleetward_app::journal::{self, JournalFilter};
 use fleetward_app::presence::{self, Arrival, HeartbeatStatus};
-use fleetward_app::reconcile::seals;
+use fleetward_app::reconcile::{expiry, seals};
 use fleetward_core::journal::Action;
 
 use crate::fixture::{Fixture, device, tenant};
@@ -108,4 +108,21 @@ async fn every_row_of_the_journal_gets_its_seal() {
     let found = journal::verify_journal(app, &ops, &acme).await.expect("verified");
     assert_eq!(found.broken_at, None);
     assert!(found.verified >= 21);
+}
+
+#[tokio::test]
+async fn what_was_kept_for_long_enough_is_forgotten() {
+    let fixture = Fixture::new().await;
+    let (app, acme) = (&fixture.app, tenant("acme"));
+    let mut ops = fixture.operator("acme", "operator").await;
+    ops.idempotency = Some(fleetward_app::Idempotency { key: "k".to_owned(), request_hash: [1; 32] });
+    let hour = Some(Duration::from_secs(3600));
+    let make = fleetward_app::enroll_tokens::create_enroll_token;
+    make(app, &ops, &acme, device("gw-1"), Default::default(), hour).await.expect("made");
+    fixture.clock.advance(Duration::from_secs(24 * 3600));
+    assert_eq!(expiry::expire(app).await.expect("looked"), 0);
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(expiry::expire(app).await.expect("the answer"), 1);
+    fixture.clock.advance(Duration::from_secs(31 * 24 * 3600));
+    assert_eq!(expiry::expire(app).await.expect("the token"), 1);
 }

@@ -120,6 +120,12 @@ impl TenantTx {
              WHERE tenant_id = $1 AND device = $2 AND used_at IS NULL AND revoked_at IS NULL";
         self.conn.execute(SQL, params![self.scope.key(), device, at]).await
     }
+
+    /// Forgets those that expired before `before`, used or not; how many.
+    pub async fn forget_enroll_tokens(&mut self, before: Timestamp) -> Result<u64, StoreError> {
+        const SQL: &str = "DELETE FROM enroll_token WHERE tenant_id = $1 AND expires_at < $2";
+        self.conn.execute(SQL, params![self.scope.key(), before]).await
+    }
 }
 
 impl SystemTx {

@@ -156,6 +156,15 @@ pub(crate) async fn enroll_tokens_are_used_once(on: Fixture) {
 
     let found = on.system(|tx| Box::pin(async move { tx.enroll_token_by_hash(&[3; 32]).await })).await;
     assert_eq!(found.map(|line| (line.tenant, line.row.revoked_at)), Some((Some(on.acme.clone()), Some(at(9)))));
+
+    let forgotten = on
+        .write(|tx| {
+            Box::pin(
+                async move { Ok((tx.forget_enroll_tokens(at(100)).await?, tx.forget_enroll_tokens(at(101)).await?)) },
+            )
+        })
+        .await;
+    assert_eq!(forgotten, (0, 3));
 }
 
 fn certificate(serial: &str, name: &str, secs: i64) -> CertificateRow {
