@@ -139,7 +139,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             return Err(end);
         }
         let now = core.inner.now_tick();
-        core.check_deadlines(now)?;
         let mut progress = core.poll_services(cx);
         progress |= core.settle_replies()?;
         progress |= core.poll_queue(cx);
@@ -147,6 +146,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         progress |= self.poll_write(cx, now)?;
         progress |= self.poll_read(cx, now, dry)?;
         if !progress {
+            // Only now: after a pause of the whole process what has arrived in it counts.
+            self.core.check_deadlines(now)?;
             self.core.rearm(now);
         }
         Ok(progress)

@@ -338,3 +338,14 @@ async fn coming_and_going_moves_the_end_of_the_session() {
     house.pass(Duration::from_secs(601));
     assert_eq!(house.broker.stats().sessions, 0);
 }
+
+/// If the whole process has slept, what has arrived meanwhile is read before anybody is called silent.
+#[tokio::test]
+async fn a_pause_of_the_server_is_no_silence_of_the_client() {
+    let house = House::new().await;
+    let mut client = Client::connect(&house, "acme/one", Hello { keep_alive: 10, ..hello(true, "one") }).await;
+    client.send(&[0xC0, 0]).await;
+    house.pass(Duration::from_secs(60));
+    client.expect(Said::Pingresp).await;
+    client.ping().await;
+}

@@ -1,11 +1,17 @@
 //! Over a real socket, with everything at once.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use fleetward_broker::Reason;
+use parking_lot::Mutex;
+use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::{Client, Said, hello, publish};
-use crate::house::{House, peer, within};
+use crate::house::{House, peer, tenant, within};
 
 async fn listen(house: &House) -> std::net::SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
@@ -63,4 +69,63 @@ async fn many_send_to_one_that_comes_and_goes() {
     };
     within("all messages", async { tokio::join!(sending, receiving) }).await;
     keeper.ping().await;
+}
+
+/// Three clients fight for one session on two threads; what is sent meanwhile reaches one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fight_for_one_session_loses_nothing() {
+    const MESSAGES: u16 = 300;
+    let house = House::new().await;
+    let kept = || hello(true, "keeper").kept();
+    let mut first = Client::connect(&house, "acme/keeper", kept()).await;
+    first.subscribe("t", 1).await;
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut fighters = Vec::new();
+    for _ in 0..3 {
+        let (seen, stop, broker) = (seen.clone(), stop.clone(), house.broker.clone());
+        fighters.push(house.tracker.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                let (ours, theirs) = tokio::io::duplex(4096);
+                let serving = broker.serve(theirs, peer("acme/keeper"));
+                let fighting = fight(ours, &seen, &stop);
+                futures::future::join(serving, fighting).await;
+            }
+        }));
+    }
+    let mut sender = Client::connect(&house, "acme/from", hello(true, "from")).await;
+    for n in 1..=MESSAGES {
+        sender.publish(n, "t", &n.to_string()).await;
+    }
+    within("all to be seen", async {
+        while seen.lock().len() < usize::from(MESSAGES) {
+            sender.ping().await;
+        }
+    })
+    .await;
+    stop.store(true, Ordering::Relaxed);
+    house.broker.kick_all(&tenant("acme"), Reason::AdministrativeAction);
+    within("the fighters", futures::future::join_all(fighters)).await;
+    assert_eq!(house.broker.stats().connections, 0);
+}
+
+/// Takes the session, and what comes, until another takes it.
+async fn fight(stream: DuplexStream, seen: &Mutex<BTreeSet<u16>>, stop: &AtomicBool) {
+    let mut client = Client::new(stream, true);
+    client.shout(&hello(true, "keeper").kept().bytes()).await;
+    loop {
+        match client.next().await {
+            Said::Connack { code: 0, session_present: true } => {}
+            Said::Publish(got) => {
+                seen.lock().insert(String::from_utf8_lossy(&got.payload).parse().expect("a number"));
+                client.shout(&crate::client::packet(0x40, &got.packet_id.to_be_bytes())).await;
+            }
+            Said::Disconnect { .. } => {}
+            Said::Gone => return,
+            said => panic!("{said:?}"),
+        }
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+    }
 }
