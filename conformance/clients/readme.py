@@ -19,7 +19,9 @@ class Demo:
     """`fleetward demo` in a folder of its own, from where the README's commands are run."""
 
     def __init__(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="fleetward-readme-"))
+        given = os.environ.get("FLEETWARD_CONFORMANCE_DIR")
+        self.folder = pathlib.Path(given or tempfile.mkdtemp(prefix="fleetward-readme-"))
+        self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "target").mkdir()
         (self.folder / "target" / "release").symlink_to(programs())
         self.log = self.folder / "demo.log"

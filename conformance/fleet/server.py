@@ -68,7 +68,8 @@ class Server:
     """`fleetward serve` as a child. Use it with `with`; it is killed at the end."""
 
     def __init__(self, folder=None, database=None, arguments=()):
-        self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="fleetward-conformance-"))
+        given = folder or os.environ.get("FLEETWARD_CONFORMANCE_DIR")
+        self.folder = pathlib.Path(given or tempfile.mkdtemp(prefix="fleetward-conformance-"))
         self.data = self.folder / "data"
         self.devices = self.folder / "devices"
         self.devices.mkdir(parents=True, exist_ok=True)
