@@ -54,15 +54,16 @@ pub async fn run(options: Options) -> anyhow::Result<bool> {
     let folder = Folder::open(options.data_dir.as_deref())?;
     let mut view = View::new(options.json);
     view.say("Starting a server on free ports");
+    let cast = Cast::new(options.devices)?;
     let server = Server::start(&ServerOptions {
         bin: options.server.clone(),
         data_dir: folder.path.join("server"),
         database: None,
         publish_rate: 1000,
+        default_tenant: Some(cast.first().id.clone()),
     })
     .await?;
     let token = server.first_administrator().await.context("first administrator")?;
-    let cast = Cast::new(options.devices)?;
     let rest = server.rest(&token)?;
     for tenant in &cast.tenants {
         rest.create_tenant(&tenant.id, tenant.display_name).await?;

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use fleetward_base::TenantId;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::process::{Child, Command};
@@ -31,6 +32,8 @@ pub struct ServerOptions {
     pub database: Option<String>,
     /// Messages a second that one connection may publish.
     pub publish_rate: u32,
+    /// The tenant whose authorities are told to a device that names none.
+    pub default_tenant: Option<TenantId>,
 }
 
 /// What the server writes to `endpoints.json` when it is ready.
@@ -70,6 +73,9 @@ impl Server {
         command.args(["--public-host", "localhost", "--publish-rate", &options.publish_rate.to_string()]);
         if let Some(database) = &options.database {
             command.args(["--database", database]);
+        }
+        if let Some(tenant) = &options.default_tenant {
+            command.args(["--default-tenant", tenant.as_str()]);
         }
         // Its own process group: Ctrl-C at the terminal is ours to handle, and we stop it in order.
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).kill_on_drop(true);

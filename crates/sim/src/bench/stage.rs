@@ -53,6 +53,7 @@ impl Stage {
             data_dir: folder.path().join("data"),
             database,
             publish_rate: PUBLISH_RATE,
+            default_tenant: None,
         };
         let server = Server::start(&options).await?;
         let token = server.first_administrator().await.context("first administrator")?;
