@@ -14,16 +14,18 @@ use futures::{TryStreamExt as _, stream};
 use rustls::ClientConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::figures::Figures;
+use super::figures::{Figures, Latency};
 use super::load::{self, Outcome, Pace, Publisher};
 use super::mosquitto::Mosquitto;
 use super::stage::{Stage, Used};
 use super::{Bench, BenchArgs, fleet, progress};
 use crate::mqtt::{Client, Failure, Options, Packet};
 use crate::net::Door;
-use crate::process;
+use crate::process::{self, Memory};
 use crate::tls::ALPN_MQTT;
 
+/// The two take turns, so that what else the machine does falls on both.
+const ROUNDS: u32 = 2;
 /// Bytes of a message.
 const PAYLOAD: usize = 100;
 /// In flight on one connection, and the number of persistent sessions that the messages are queued for: a queue has a
@@ -77,18 +79,16 @@ pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
     for (window, sessions) in windows {
         let suffix = if window == WINDOWS[0].0 { String::new() } else { format!("_window_{window}") };
         figures.parameter(&format!("offline_sessions{suffix}"), sessions);
-        let pace = Pace { window, length: Duration::from_secs(args.seconds) };
-        for (prefix, target) in [("", &ours), ("mosquitto_", &peer)] {
-            let (outcome, used) =
-                measure(target, pace, sessions).await.with_context(|| format!("{prefix}window {window}"))?;
-            figures.stretch((prefix, "acked", &suffix), outcome.acked, &used);
+        let pace = Pace { window, length: Duration::from_secs(args.seconds) / ROUNDS };
+        let mut sums = [Sum::new("", &ours), Sum::new("mosquitto_", &peer)];
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                sum.add(pace, sessions).await.with_context(|| format!("{}window {window}", sum.prefix))?;
+            }
+        }
+        for Sum { prefix, outcome, used, .. } in &sums {
+            figures.stretch((prefix, "acked", &suffix), outcome.acked, used);
             figures.latency((prefix, &suffix), &outcome.latency);
-            let found = drain(target, sessions, outcome.acked).await?;
-            anyhow::ensure!(
-                found >= outcome.acked,
-                "{prefix}window {window}: {} acknowledged and only {found} queued",
-                outcome.acked
-            );
         }
         let rate = |prefix: &str| figures.metric(&format!("{prefix}acked_per_server_cpu_second{suffix}"));
         if let (Some(ours), Some(theirs)) = (rate(""), rate("mosquitto_")) {
@@ -98,6 +98,34 @@ pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
     mosquitto.stop().await?;
     stage.close().await?;
     Ok(figures)
+}
+
+/// What a target did over all rounds.
+struct Sum<'a> {
+    prefix: &'static str,
+    target: &'a Target,
+    outcome: Outcome,
+    used: Used,
+}
+
+impl<'a> Sum<'a> {
+    fn new(prefix: &'static str, target: &'a Target) -> Self {
+        let used = Used { wall: Duration::ZERO, cpu: Duration::ZERO, memory: Memory { rss: 0, pss: 0 } };
+        Self { prefix, target, outcome: Outcome { acked: 0, latency: Latency::new() }, used }
+    }
+
+    /// One more round, and what it queued is there.
+    async fn add(&mut self, pace: Pace, sessions: usize) -> anyhow::Result<()> {
+        let (outcome, used) = measure(self.target, pace, sessions).await?;
+        let found = drain(self.target, sessions, outcome.acked).await?;
+        anyhow::ensure!(found >= outcome.acked, "{} acknowledged and only {found} queued", outcome.acked);
+        self.outcome.acked += outcome.acked;
+        self.outcome.latency.merge(&outcome.latency);
+        self.used.wall += used.wall;
+        self.used.cpu += used.cpu;
+        self.used.memory = used.memory;
+        Ok(())
+    }
 }
 
 async fn ours(stage: &Stage, count: usize) -> anyhow::Result<Target> {
