@@ -28,10 +28,11 @@ use crate::tls::ALPN_MQTT;
 const ROUNDS: u32 = 2;
 /// Bytes of a message.
 const PAYLOAD: usize = 100;
-/// In flight on one connection, and the number of persistent sessions that the messages are queued for: a queue has a
-/// limit in bytes, which one alone would reach at the higher rate. The first window has the metric's plain name.
-const WINDOWS: [(usize, usize); 2] = [(20, ARCHIVES), (1, 1)];
-const ARCHIVES: usize = 16;
+/// In flight on one connection. The first has the metric's plain name.
+const WINDOWS: [usize; 2] = [20, 1];
+/// Of a queue's limit this much is used at the most, each message with its topic and head taken for [`QUEUED`] bytes.
+const QUEUE_BYTES: u64 = 48 * 1024 * 1024;
+const QUEUED: u64 = 160;
 /// A session whose next message takes longer than this has no more.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -68,16 +69,19 @@ struct Archive {
 
 pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
     let count = args.connections.or(args.devices).unwrap_or(200);
+    let windows = args.window.map_or(WINDOWS.to_vec(), |window| vec![window]);
+    let archives = windows.iter().map(|window| sessions(*window, args.seconds)).collect::<anyhow::Result<Vec<_>>>()?;
+    let archives = archives.into_iter().max().unwrap_or(1);
     let stage = Stage::raise(args, None).await?;
-    let ours = ours(&stage, count).await?;
+    let ours = ours(&stage, count, archives).await?;
     let mosquitto = Mosquitto::start().await?;
-    let peer = peer(&mosquitto, count)?;
+    let peer = peer(&mosquitto, count, archives)?;
     let mut figures = Figures::new(Bench::Publish);
     figures.parameter("publishers", count);
     figures.parameter("payload_bytes", PAYLOAD);
-    let windows = args.window.map_or(WINDOWS.to_vec(), |window| vec![(window, if window > 1 { ARCHIVES } else { 1 })]);
-    for (window, sessions) in windows {
-        let suffix = if window == WINDOWS[0].0 { String::new() } else { format!("_window_{window}") };
+    for window in windows {
+        let sessions = sessions(window, args.seconds)?;
+        let suffix = if window == WINDOWS[0] { String::new() } else { format!("_window_{window}") };
         figures.parameter(&format!("offline_sessions{suffix}"), sessions);
         let pace = Pace { window, length: Duration::from_secs(args.seconds) / ROUNDS };
         let mut sums = [Sum::new("", &ours), Sum::new("mosquitto_", &peer)];
@@ -98,6 +102,14 @@ pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
     mosquitto.stop().await?;
     stage.close().await?;
     Ok(figures)
+}
+
+/// How many persistent sessions the messages are queued for: one, and more where it would be full before the round ends.
+fn sessions(window: usize, seconds: u64) -> anyhow::Result<usize> {
+    // More a second than this takes a faster machine than is about.
+    let rate: u64 = if window > 1 { 1_200_000 } else { 120_000 };
+    let messages = rate.saturating_mul(seconds).div_ceil(ROUNDS.into());
+    Ok(usize::try_from(messages.saturating_mul(QUEUED).div_ceil(QUEUE_BYTES).max(1))?)
 }
 
 /// What a target did over all rounds.
@@ -128,9 +140,9 @@ impl<'a> Sum<'a> {
     }
 }
 
-async fn ours(stage: &Stage, count: usize) -> anyhow::Result<Target> {
+async fn ours(stage: &Stage, count: usize, archives: usize) -> anyhow::Result<Target> {
     let devices = fleet::enroll(stage, "pub", count).await?;
-    let sessions = fleet::enroll(stage, "archive", ARCHIVES).await?;
+    let sessions = fleet::enroll(stage, "archive", archives).await?;
     let trust = &stage.server.trust;
     let tls = |identity: &_| trust.identified(identity, &[ALPN_MQTT]);
     let publishers =
@@ -147,13 +159,13 @@ async fn ours(stage: &Stage, count: usize) -> anyhow::Result<Target> {
     })
 }
 
-fn peer(mosquitto: &Mosquitto, count: usize) -> anyhow::Result<Target> {
+fn peer(mosquitto: &Mosquitto, count: usize, archives: usize) -> anyhow::Result<Target> {
     let publishers = (0..count).map(|place| {
         let name = format!("pub-{place:05}");
         let tls = mosquitto.client(&name)?;
         anyhow::Ok(Member { client_id: name, tls })
     });
-    let archives = (0..ARCHIVES).map(|place| {
+    let archives = (0..archives).map(|place| {
         let name = format!("archive-{place:05}");
         let tls = mosquitto.client(&name)?;
         anyhow::Ok(archive(name, tls, place))
@@ -174,7 +186,7 @@ async fn measure(target: &Target, pace: Pace, sessions: usize) -> anyhow::Result
     for archive in target.archives.iter().take(sessions) {
         let mut client = attend(&target.door, archive).await?;
         client.subscribe_all(&[&archive.filter], |_| {}).await?;
-        client.disconnect().await?;
+        client.depart().await?;
     }
     let clock = SystemClock::new();
     let mut begun = (Duration::ZERO, Duration::ZERO);
@@ -233,7 +245,7 @@ async fn drain_one(door: &Door, archive: &Archive, tally: &Tally) -> anyhow::Res
             tally.complete.cancel();
         }
     }
-    client.disconnect().await?;
+    client.depart().await?;
     Ok(())
 }
 
@@ -247,11 +259,17 @@ async fn attend(door: &Door, archive: &Archive) -> anyhow::Result<Client<crate::
 mod tests {
     use super::*;
 
+    #[test]
+    fn sessions_by_what_they_must_hold() {
+        let of = |window, seconds| sessions(window, seconds).expect("a number");
+        assert_eq!((of(1, 5), of(20, 5), of(1, 1), of(1, 20)), (1, 10, 1, 4));
+    }
+
     /// The load and its count hold against a broker that is not ours.
     #[tokio::test(flavor = "multi_thread")]
     async fn what_mosquitto_acknowledges_is_queued() {
         let mosquitto = Mosquitto::start().await.expect("mosquitto runs");
-        let peer = peer(&mosquitto, ARCHIVES).expect("certificates");
+        let peer = peer(&mosquitto, 8, 3).expect("certificates");
         for window in [1, 20] {
             let pace = Pace { window, length: Duration::from_millis(200) };
             let (outcome, used) = measure(&peer, pace, 3).await.expect("the load runs");

@@ -201,6 +201,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Ok(())
     }
 
+    /// As [`Client::disconnect`], and returns when the server has closed as well: from then on it knows that nobody is there.
+    pub async fn depart(mut self) -> Result<(), Failure> {
+        codec::disconnect(&mut self.outbox);
+        self.flush().await?;
+        self.stream.shutdown().await?;
+        loop {
+            match self.next().await {
+                Ok(_) => {}
+                Err(Failure::Closed) => return Ok(()),
+                Err(Failure::Io(cause)) if cause.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+                Err(other) => return Err(other),
+            }
+        }
+    }
+
     fn id(&mut self) -> u16 {
         self.next_id = self.next_id.checked_add(1).unwrap_or(1);
         self.next_id
