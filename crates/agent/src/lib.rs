@@ -6,6 +6,7 @@
 //! new file, say there when it becomes durable.
 
 pub mod agent;
+pub mod attester;
 pub mod disk;
 pub mod download;
 pub mod est;
@@ -21,3 +22,4 @@ pub mod shadow;
 pub mod slots;
 pub mod status;
 pub mod tls;
+pub mod tpm;

@@ -102,3 +102,6 @@ pub const PRESENCE_TRANSITIONS: usize = 100_000;
 pub const HEARTBEAT_REPORTS_PER_LOOK: usize = 1000;
 /// How long an enrolment token is kept after its end, for whoever asks what became of it.
 pub const ENROLL_TOKEN_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// An event log of a TPM, and its events.
+pub const EVENT_LOG_BYTES: usize = 512 * 1024;
+pub const EVENT_LOG_EVENTS: usize = 4096;

@@ -2,5 +2,7 @@
 
 mod rest;
 mod stage;
+mod swtpm;
+mod tpm;
 mod updates;
 mod upkeep;
