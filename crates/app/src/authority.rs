@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fleetward_base::TenantId;
-use fleetward_pki::trust::Authority;
+use fleetward_pki::trust::{Authority, Kind};
 use fleetward_pki::{Certificate, TrustIndex};
 use fleetward_store::SystemTx;
 use parking_lot::RwLock;
@@ -29,6 +29,9 @@ use crate::error::{Error, Result};
 
 pub use installation::{ServerIdentity, open_installation};
 pub(crate) use issuing::{Issuing, create_issuing, issuing};
+
+/// The kind under which the authority of a factory is kept.
+pub(crate) const FACTORY: &str = "factory";
 
 /// What the process keeps of them.
 #[derive(Default)]
@@ -46,7 +49,7 @@ pub fn trust(app: &App) -> Arc<ArcSwap<TrustIndex>> {
     Arc::clone(&app.authorities().trust)
 }
 
-/// Loads all issuing authorities and swaps the index in.
+/// Loads all authorities that vouch for devices and swaps the index in.
 ///
 /// # Errors
 /// Where the store does not answer, or holds what is no authority.
@@ -58,8 +61,14 @@ pub async fn refresh_trust(app: &App) -> Result<()> {
             Box::pin(async move { Ok::<_, Error>(tx.all_authorities().await?) })
         })
         .await?;
-    let issuing = rows.into_iter().filter(|of| of.row.kind == issuing::KIND);
-    let authorities = issuing.filter_map(|of| Some(Authority { tenant: of.tenant?, certificate: of.row.der }));
+    let authorities = rows.into_iter().filter_map(|of| {
+        let kind = match of.row.kind.as_str() {
+            issuing::KIND => Kind::Issuing,
+            FACTORY => Kind::Factory,
+            _ => return None,
+        };
+        Some(Authority { tenant: of.tenant?, kind, certificate: of.row.der })
+    });
     let index = TrustIndex::new(authorities).map_err(Error::internal)?;
     app.authorities().trust.store(Arc::new(index));
     Ok(())

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use fleetward_base::{DeviceId, RequestId, TenantId, Timestamp, TokenId};
-use fleetward_core::access::{Permission, Role, allows};
+use fleetward_core::access::{DeviceRights, Permission, Role, allows};
 use fleetward_core::journal::{Action, Actor, Entry};
 
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ pub enum Principal {
     /// A bearer of an API token. Without a tenant it is one of the installation.
     Operator { token: TokenId, name: String, role: Role, tenant: Option<TenantId> },
     /// A device, known by its certificate.
-    Device { tenant: TenantId, device: DeviceId, serial: String },
+    Device { tenant: TenantId, device: DeviceId, serial: String, rights: DeviceRights },
     /// A part of the server that acts by itself.
     System { component: &'static str },
 }

@@ -12,6 +12,7 @@ mod admission;
 mod first;
 mod gate;
 mod issue;
+pub(crate) mod newcomer;
 mod refusal;
 mod renewal;
 

@@ -41,6 +41,10 @@ pub enum Error {
     #[error("{reason}")]
     Untrusted { code: &'static str, reason: String },
 
+    /// Somebody has to let it happen first; the same request is worth another try after `retry_after`.
+    #[error("waits for approval; ask again in {} s", .retry_after.as_secs())]
+    Pending { retry_after: Duration },
+
     /// Too often; `retry_after` says when it is worth another try.
     #[error("too many {what}; try again in {} s", .retry_after.as_secs())]
     TooMany { what: &'static str, retry_after: Duration },

@@ -13,6 +13,7 @@ pub mod enroll;
 pub mod enroll_tokens;
 pub mod error;
 pub mod idempotency;
+pub mod identity_policy;
 pub mod journal;
 pub mod links;
 pub mod mqtt_sessions;
@@ -75,6 +76,7 @@ struct Inner {
     signals: reconcile::Signals,
     authorities: authority::Authorities,
     gate: enroll::Gate,
+    policies: identity_policy::Policies,
 }
 
 impl App {
@@ -98,6 +100,7 @@ impl App {
             signals: reconcile::Signals::default(),
             authorities: authority::Authorities::default(),
             gate: enroll::Gate::default(),
+            policies: identity_policy::Policies::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -147,6 +150,10 @@ impl App {
 
     pub(crate) fn gate(&self) -> &enroll::Gate {
         &self.inner.gate
+    }
+
+    pub(crate) fn policies(&self) -> &identity_policy::Policies {
+        &self.inner.policies
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::Result;
-use crate::{App, authority, presence};
+use crate::{App, authority, identity_policy, presence};
 
 /// How long a reconciler sleeps where nothing wakes it.
 const ROLLOUTS_EVERY: Duration = Duration::from_secs(1);
@@ -65,6 +65,7 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
             Ok((status != presence::HeartbeatStatus::default()).then(|| format!("{status:?}")))
         });
         every(&tracker, &stop, &app, "trust", TRUST_EVERY, false, |app| async move {
+            identity_policy::forget_policies(&app);
             authority::refresh_trust(&app).await.map(|()| None)
         });
         every(&tracker, &stop, &app, "expiry", EXPIRY_EVERY, false, |app| async move {

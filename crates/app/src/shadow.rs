@@ -9,7 +9,7 @@ mod tell;
 mod turns;
 
 use fleetward_base::{DeviceId, TenantId, limits};
-use fleetward_core::access::Permission;
+use fleetward_core::access::{DeviceRights, Permission};
 use fleetward_core::journal::Action;
 use fleetward_core::shadow::{self as rules, Applied, Document, Refused, SectionPatch, UpdateRequest, View};
 use fleetward_store::TenantTx;
@@ -246,10 +246,14 @@ pub async fn names(
     Ok(names.await?)
 }
 
-/// A device may do everything with its own shadows; operators what their role allows.
+/// A device with all its rights may do everything with its own shadows; operators what their role allows.
 fn allow(ctx: &Ctx, tenant: &TenantId, device: &DeviceId, permission: Permission) -> Result<()> {
     match &ctx.principal {
-        Principal::Device { tenant: home, device: itself, .. } if home == tenant && itself == device => Ok(()),
+        Principal::Device { tenant: home, device: itself, rights: DeviceRights::Full, .. }
+            if home == tenant && itself == device =>
+        {
+            Ok(())
+        }
         Principal::Device { .. } => Err(Refused::Forbidden.into()),
         _ => Ok(ctx.allow(tenant, permission)?),
     }

@@ -57,6 +57,8 @@ pub const MQTT_RETAINED_PER_TENANT: usize = 100_000;
 /// Rows that one page of a listing holds, at most and by default.
 pub const PAGE_ROWS: u32 = 1000;
 pub const PAGE_ROWS_DEFAULT: u32 = 100;
+/// The identity policy of a tenant, as its text.
+pub const IDENTITY_POLICY_BYTES: usize = 32 * 1024;
 /// Tags of one device, and attributes.
 pub const DEVICE_TAGS: usize = 64;
 pub const DEVICE_ATTRIBUTES: usize = 64;
@@ -78,6 +80,9 @@ pub const ENROLL_PER_TOKEN_ATTEMPTS: u32 = 20;
 pub const ENROLL_ADDRESSES: usize = 65_536;
 /// Certificates that one device gets in an hour for the one that it holds.
 pub const RENEWALS_PER_DEVICE_AND_HOUR: u32 = 30;
+/// A certificate that ended at most this long ago is still known in a hand-shake; what comes of it is the door's to decide,
+/// and no door but that of enrolment takes it.
+pub const EXPIRED_ACCEPTED: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Refusals of devices that one tenant's journal takes (burst, then a minute); the rest are counted in the next one.
 pub const REFUSALS_JOURNALED_BURST: u32 = 30;
 pub const REFUSALS_JOURNALED_PER_MINUTE: u32 = 6;

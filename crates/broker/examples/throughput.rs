@@ -17,6 +17,7 @@ use fleetward_broker::{
     Broker, Chunk, Config, Connect, Connected, Disconnected, Hooks, Nack, Op, Overload, Peer, Principal, Refusal,
     ServiceRequest, SessionStore, StoreFailure, StoredRetained, StoredSession,
 };
+use fleetward_core::access::DeviceRights;
 use tokio_util::task::TaskTracker;
 
 struct Open(AtomicU64);
@@ -29,6 +30,7 @@ impl Hooks for Open {
             tenant: "acme".parse().map_err(|_| Refusal::NotAuthorized)?,
             device: connect.client_id.parse().map_err(|_| Refusal::NotAuthorized)?,
             serial: "01".into(),
+            rights: DeviceRights::Full,
             valid_until: None,
         }))
     }

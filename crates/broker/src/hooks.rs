@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_base::{DeviceId, Secret, TenantId, Timestamp};
+use fleetward_core::access::DeviceRights;
 
 use crate::EndReason;
 
@@ -69,6 +70,8 @@ pub struct Principal {
     pub device: DeviceId,
     /// The serial number of the certificate that proved it.
     pub serial: Arc<str>,
+    /// What it may do; the broker only carries it to the hooks that authorise.
+    pub rights: DeviceRights,
     /// The connection ends here at the latest: the end of the certificate.
     pub valid_until: Option<Timestamp>,
 }

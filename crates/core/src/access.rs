@@ -57,6 +57,18 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// What an admitted connection of a device may do.
+    pub enum DeviceRights("rights of a device") {
+        /// All that is the device's own.
+        Full => "full",
+        /// Prove itself, update, and say how it is: for a device that is not, or no longer, trusted with the rest.
+        Restricted => "restricted",
+        /// Ask for an identity, and nothing else.
+        Claim => "claim",
+    }
+}
+
 /// Whether `role` may do `permission`, inside the tenants that it belongs to.
 pub const fn allows(role: Role, permission: Permission) -> bool {
     use Permission as P;

@@ -50,6 +50,7 @@ text_enum! {
     pub enum Action("action") {
         TenantCreated => "tenant.created",
         TenantUpdated => "tenant.updated",
+        TenantIdentityPolicyChanged => "tenant.identity_policy_changed",
         TenantCaCreated => "tenant.ca_created",
         ApiTokenCreated => "api_token.created",
         ApiTokenRevoked => "api_token.revoked",

@@ -8,6 +8,8 @@
 
 pub mod access;
 pub mod deployment;
+pub mod enrolment;
+pub mod identity_policy;
 pub mod invariants;
 pub mod journal;
 pub mod lifecycle;

@@ -3,6 +3,7 @@
 //! The whole rule is the table in [`decide`]. It says nothing of who may ask for a step (that is [`crate::access`]) and
 //! nothing of certificates; whoever suspends a device also revokes them.
 
+use crate::access::DeviceRights;
 use crate::text::text_enum;
 
 text_enum! {
@@ -14,7 +15,7 @@ text_enum! {
         Claimed => "claimed",
         /// Enrolled; may connect.
         Active => "active",
-        /// Enrolled, and kept out until somebody has looked at it.
+        /// Enrolled, and held to what it needs to be looked at: see [`rights`].
         Quarantined => "quarantined",
         /// Its certificates are revoked. A new enrolment token brings it back.
         Suspended => "suspended",
@@ -74,9 +75,18 @@ pub fn decide(status: Status, transition: Transition) -> Result<Status, Refused>
     next.ok_or(Refused { status, transition })
 }
 
+/// What a device may do at the doors; `None` where it is not let in.
+pub const fn rights(status: Status) -> Option<DeviceRights> {
+    match status {
+        Status::Active => Some(DeviceRights::Full),
+        Status::Quarantined => Some(DeviceRights::Restricted),
+        Status::Manufactured | Status::Claimed | Status::Suspended | Status::Lost | Status::Decommissioned => None,
+    }
+}
+
 /// Whether a device may hold a connection and use the doors.
 pub const fn may_connect(status: Status) -> bool {
-    matches!(status, Status::Active)
+    rights(status).is_some()
 }
 
 /// Whether a certificate may be issued to it.
@@ -117,9 +127,10 @@ mod tests {
     }
 
     #[test]
-    fn every_step_is_idempotent_and_only_active_devices_connect() {
+    fn every_step_is_idempotent_and_only_enrolled_devices_connect() {
         for &status in Status::ALL {
-            assert_eq!(may_connect(status), status == Status::Active);
+            assert_eq!(may_connect(status), matches!(status, Status::Active | Status::Quarantined));
+            assert_eq!(rights(status) == Some(DeviceRights::Full), status == Status::Active);
             for &step in Transition::ALL {
                 if let Ok(once) = decide(status, step) {
                     assert_eq!(decide(once, step), Ok(once), "{status} {step}");

@@ -67,6 +67,8 @@ impl From<Error> for Refusal {
                 Self::new(StatusCode::BAD_REQUEST, text)
             }
             Error::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, text),
+            // RFC 7030 §4.2.3: the same request is to be sent again.
+            Error::Pending { retry_after } => Self::retry(StatusCode::ACCEPTED, text, retry_after.as_secs()),
             Error::TooMany { retry_after, .. } => {
                 Self::retry(StatusCode::TOO_MANY_REQUESTS, text, retry_after.as_secs())
             }

@@ -45,20 +45,21 @@ impl Hooks for MqttHooks {
             tenant: admitted.tenant,
             device: admitted.device,
             serial: admitted.serial.into(),
+            rights: admitted.rights,
             valid_until: Some(admitted.not_after),
         }))
     }
 
     fn authorize_publish(&self, principal: &Principal, topic: &str, retain: bool) -> bool {
-        policy::may_publish(principal.device.as_str(), topic, retain)
+        policy::may_publish(principal.rights, principal.device.as_str(), topic, retain)
     }
 
     fn authorize_subscribe(&self, principal: &Principal, filter: &str) -> bool {
-        policy::may_subscribe(principal.device.as_str(), filter)
+        policy::may_subscribe(principal.rights, principal.device.as_str(), filter)
     }
 
     fn authorize_delivery(&self, principal: &Principal, topic: &str) -> bool {
-        policy::may_receive(principal.device.as_str(), topic)
+        policy::may_receive(principal.rights, principal.device.as_str(), topic)
     }
 
     fn owns(&self, topic: &str) -> bool {

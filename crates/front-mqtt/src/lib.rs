@@ -47,6 +47,7 @@ impl MqttHooks {
             tenant: principal.tenant.clone(),
             device: principal.device.clone(),
             serial: principal.serial.to_string(),
+            rights: principal.rights,
         };
         Ctx { principal, request_id: self.app.new_request_id(), address: None, idempotency: None }
     }

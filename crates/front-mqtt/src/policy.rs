@@ -7,37 +7,72 @@
 //! | `shared/..` | yes | yes |
 //! | `fleet/..` | no: operators do | yes |
 //!
+//! That is for a device with all its rights. One with [`DeviceRights::Restricted`] keeps its jobs, and of its own topics those
+//! with `attest`, `diagnostics`, `identity` or `status` in the third level: enough to prove itself, to be updated, and to be
+//! looked at. One with [`DeviceRights::Claim`] is no device yet and has none of these.
+//!
 //! The second level says whose a topic is, so that `telemetry/gw-1/cpu` and `devices/gw-1/log` are both a device's own and
 //! nobody else's. A filter is allowed where everything that it can match is: below the part that decides it may hold
 //! wildcards, and in the first level too, since what stands there decides nothing for those who listen.
 
-use fleetward_wire::aws::topic;
+use fleetward_core::access::DeviceRights;
+use fleetward_wire::aws::topic::{self, What};
 
 /// What every device of a tenant publishes and subscribes to.
 const SHARED: &str = "shared/";
 /// What operators publish to all devices of a tenant.
 const FLEET: &str = "fleet/";
 
+/// The third level of a device's own topics that are left to it with [`DeviceRights::Restricted`].
+const RESTRICTED: [&str; 4] = ["attest", "diagnostics", "identity", "status"];
+
 /// Whether `device` may publish to `topic`.
-pub fn may_publish(device: &str, topic: &str, retain: bool) -> bool {
+pub fn may_publish(rights: DeviceRights, device: &str, topic: &str, retain: bool) -> bool {
     if topic.starts_with('$') {
-        return !retain && topic::parse(topic).is_some_and(|topic| topic.thing == device && topic.is_request());
+        let request = topic::parse(topic).filter(|topic| topic.thing == device && topic.is_request());
+        return !retain && request.is_some_and(|topic| may_request(rights, &topic.what));
     }
-    below(topic, SHARED) || (own(device, topic) && !topic.starts_with(FLEET))
+    match rights {
+        DeviceRights::Full => below(topic, SHARED) || (own(device, topic) && !topic.starts_with(FLEET)),
+        DeviceRights::Restricted => left(device, topic) && !topic.starts_with(FLEET),
+        DeviceRights::Claim => false,
+    }
 }
 
 /// Whether `device` may subscribe to `filter`.
-pub fn may_subscribe(device: &str, filter: &str) -> bool {
-    may_receive(device, filter)
+pub fn may_subscribe(rights: DeviceRights, device: &str, filter: &str) -> bool {
+    may_receive(rights, device, filter)
 }
 
 /// Whether a message on `topic` may reach `device`.
-pub fn may_receive(device: &str, topic: &str) -> bool {
+pub fn may_receive(rights: DeviceRights, device: &str, topic: &str) -> bool {
     if topic.starts_with('$') {
         let rest = topic.strip_prefix(topic::PREFIX).and_then(|rest| rest.strip_prefix(device));
-        return rest.and_then(|rest| rest.strip_prefix('/')).is_some_and(|rest| !rest.is_empty());
+        let rest = rest.and_then(|rest| rest.strip_prefix('/')).filter(|rest| !rest.is_empty());
+        return match rights {
+            DeviceRights::Full => rest.is_some(),
+            DeviceRights::Restricted => rest.is_some_and(|rest| rest.starts_with("jobs/")),
+            DeviceRights::Claim => false,
+        };
     }
-    below(topic, SHARED) || below(topic, FLEET) || own(device, topic)
+    match rights {
+        DeviceRights::Full => below(topic, SHARED) || below(topic, FLEET) || own(device, topic),
+        DeviceRights::Restricted => left(device, topic),
+        DeviceRights::Claim => false,
+    }
+}
+
+const fn may_request(rights: DeviceRights, what: &What<'_>) -> bool {
+    match rights {
+        DeviceRights::Full => true,
+        DeviceRights::Restricted => matches!(what, What::Jobs(_)),
+        DeviceRights::Claim => false,
+    }
+}
+
+/// Whether it is one of the device's own topics that are left to it: the third level is as fixed as the second.
+fn left(device: &str, topic: &str) -> bool {
+    own(device, topic) && topic.split('/').nth(2).is_some_and(|third| RESTRICTED.contains(&third))
 }
 
 /// Whether the second level is the device's name. A name holds neither wildcards nor slashes, so a filter with it there
@@ -78,11 +113,11 @@ mod tests {
     use super::*;
 
     fn publish(topic: &str, expect: bool) {
-        assert_eq!(may_publish("gw-1", topic, false), expect, "{topic}");
+        assert_eq!(may_publish(DeviceRights::Full, "gw-1", topic, false), expect, "{topic}");
     }
 
     fn subscribe(filter: &str, expect: bool) {
-        assert_eq!(may_subscribe("gw-1", filter), expect, "{filter}");
+        assert_eq!(may_subscribe(DeviceRights::Full, "gw-1", filter), expect, "{filter}");
     }
 
     #[test]
@@ -126,8 +161,8 @@ mod tests {
         ] {
             publish(denied, false);
         }
-        assert!(!may_publish("gw-1", "$aws/things/gw-1/shadow/update", true), "never retained");
-        assert!(may_publish("gw-1", "devices/gw-1/status", true));
+        assert!(!may_publish(DeviceRights::Full, "gw-1", "$aws/things/gw-1/shadow/update", true), "never retained");
+        assert!(may_publish(DeviceRights::Full, "gw-1", "devices/gw-1/status", true));
     }
 
     #[test]
@@ -173,6 +208,41 @@ mod tests {
             "acme/devices/gw-1/#",
         ] {
             subscribe(denied, false);
+        }
+    }
+
+    #[test]
+    fn what_is_left_in_quarantine() {
+        let publish = |topic| may_publish(DeviceRights::Restricted, "gw-1", topic, false);
+        let subscribe = |filter| may_subscribe(DeviceRights::Restricted, "gw-1", filter);
+        for left in ["devices/gw-1/attest/quote", "devices/gw-1/diagnostics", "devices/gw-1/status"] {
+            assert!(publish(left) && subscribe(left), "{left}");
+        }
+        assert!(publish("$aws/things/gw-1/jobs/start-next") && subscribe("$aws/things/gw-1/jobs/#"));
+        assert!(subscribe("devices/gw-1/attest/#") && subscribe("+/gw-1/identity/renew"));
+        for taken in [
+            "devices/gw-1",
+            "devices/gw-1/log",
+            "telemetry/gw-1/cpu",
+            "shared/x",
+            "fleet/news",
+            "devices/gw-2/attest/quote",
+            "$aws/things/gw-1/shadow/update",
+            "$aws/things/gw-1/shadow/get",
+            "$aws/things/gw-2/jobs/start-next",
+        ] {
+            assert!(!publish(taken) && !subscribe(taken), "{taken}");
+        }
+        for wide in ["devices/gw-1/#", "devices/gw-1/+/x", "$aws/things/gw-1/#", "$aws/things/gw-1/+/x", "fleet/#"] {
+            assert!(!subscribe(wide), "{wide}");
+        }
+    }
+
+    #[test]
+    fn a_claim_has_no_topics_of_a_device() {
+        for topic in ["devices/gw-1/status", "shared/x", "fleet/news", "$aws/things/gw-1/jobs/get"] {
+            assert!(!may_publish(DeviceRights::Claim, "gw-1", topic, false), "{topic}");
+            assert!(!may_receive(DeviceRights::Claim, "gw-1", topic), "{topic}");
         }
     }
 

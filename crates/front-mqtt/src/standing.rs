@@ -32,10 +32,10 @@ impl MqttHooks {
     pub(crate) fn recheck(&self, principal: &Arc<Principal>) {
         let (app, principal, broker) = (self.app.clone(), Arc::clone(principal), self.broker.get().cloned());
         self.tasks.spawn(async move {
-            let admitted = enroll::still_admitted(&app, &principal.tenant, &principal.device, &principal.serial).await;
+            let (tenant, device) = (&principal.tenant, &principal.device);
+            let admitted = enroll::still_admitted(&app, tenant, device, &principal.serial, principal.rights).await;
             match (admitted, broker) {
                 (Ok(false), Some(broker)) => {
-                    let (tenant, device) = (&principal.tenant, &principal.device);
                     broker.kick_serial(tenant, device, &principal.serial, Reason::AdministrativeAction);
                 }
                 (Ok(_), _) => {}

@@ -36,6 +36,9 @@ impl From<Error> for Problem {
             Error::Untrusted { code, reason } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, "It cannot be trusted", reason)
             }
+            Error::Pending { retry_after } => {
+                Self::new(StatusCode::ACCEPTED, "pending", "It waits for approval", detail).retry_after(retry_after)
+            }
             Error::TooMany { what, retry_after } => Self::too_many(what, retry_after),
             Error::TooLarge { what, limit } => Self::too_large(what, limit),
             Error::StorageFull => {

@@ -8,6 +8,7 @@ mod artifacts;
 mod devices;
 mod enroll_tokens;
 mod events;
+mod identity_policy;
 mod installation_tokens;
 mod releases;
 mod rollouts;
@@ -28,6 +29,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .routes(routes!(setup::handler))
         .routes(routes!(whoami::handler))
         .merge(tenants::router())
+        .merge(identity_policy::router())
         .merge(installation_tokens::router())
         .merge(api_tokens::router())
         .merge(enroll_tokens::router())

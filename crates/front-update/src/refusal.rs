@@ -29,7 +29,7 @@ impl From<Error> for Refusal {
             Error::Unauthenticated { .. } | Error::Untrusted { .. } => {
                 Self::new(StatusCode::FORBIDDEN, "the device's certificate is not accepted")
             }
-            Error::TooMany { retry_after, .. } => Self {
+            Error::TooMany { retry_after, .. } | Error::Pending { retry_after } => Self {
                 retry_after: Some(retry_after.as_secs().max(1)),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too many requests")
             },

@@ -14,7 +14,7 @@ use x509_cert::time::Validity as X509Validity;
 
 use fleetward_base as base;
 
-use crate::identity::Identity;
+use crate::identity::{ClaimName, Identity};
 use crate::issue::Serial;
 
 pub(crate) const SUBJECT_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
@@ -72,6 +72,14 @@ impl Certificate {
     /// The device that it speaks of: its one name of the form `urn:fleetward:TENANT:DEVICE`. `None` where there is none,
     /// or more than one name.
     pub fn identity(&self) -> Option<Identity> {
+        match self.alt_names.as_slice() {
+            [AltName::Uri(uri)] => uri.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The claim that it speaks of, where its one name is `urn:fleetward-claim:TENANT:NAME`.
+    pub fn claim(&self) -> Option<ClaimName> {
         match self.alt_names.as_slice() {
             [AltName::Uri(uri)] => uri.parse().ok(),
             _ => None,

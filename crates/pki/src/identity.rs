@@ -1,4 +1,5 @@
-//! The identity that a certificate carries: `urn:fleetward:TENANT:DEVICE` in its subjectAltName.
+//! The identity that a certificate carries: `urn:fleetward:TENANT:DEVICE` in its subjectAltName; for a certificate with
+//! which a device asks for its identity, `urn:fleetward-claim:TENANT:NAME`.
 //!
 //! The server derives it at issue; nothing else in a certificate says who a device is. A tenant name has no colon, so the
 //! first one after it ends it, although a device name may have some.
@@ -39,6 +40,33 @@ impl FromStr for Identity {
     }
 }
 
+const CLAIM_PREFIX: &str = "urn:fleetward-claim:";
+
+/// A claim certificate of a tenant: good for asking for an identity.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimName {
+    pub tenant: TenantId,
+    /// Follows the rules of a device's name.
+    pub claim: String,
+}
+
+impl fmt::Display for ClaimName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{CLAIM_PREFIX}{}:{}", self.tenant, self.claim)
+    }
+}
+
+impl FromStr for ClaimName {
+    type Err = BadIdentity;
+
+    fn from_str(text: &str) -> Result<Self, BadIdentity> {
+        let (tenant, claim) =
+            text.strip_prefix(CLAIM_PREFIX).and_then(|rest| rest.split_once(':')).ok_or(BadIdentity)?;
+        let claim: DeviceId = claim.parse().map_err(|_| BadIdentity)?;
+        Ok(Self { tenant: tenant.parse().map_err(|_| BadIdentity)?, claim: claim.to_string() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +87,13 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Identity>(), Err(BadIdentity), "{text}");
         }
+    }
+
+    #[test]
+    fn a_claim_is_no_device() {
+        let claim = "urn:fleetward-claim:acme:line-4";
+        assert_eq!(claim.parse::<ClaimName>().map(|name| name.to_string()).as_deref(), Ok(claim));
+        assert_eq!(claim.parse::<Identity>(), Err(BadIdentity));
+        assert_eq!("urn:fleetward:acme:gw-1".parse::<ClaimName>(), Err(BadIdentity));
     }
 }

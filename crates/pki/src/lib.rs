@@ -25,7 +25,7 @@ pub mod trust;
 
 pub use certificate::Certificate;
 pub use csr::{Csr, CsrError};
-pub use identity::Identity;
+pub use identity::{ClaimName, Identity};
 pub use issue::{IssueError, Issued, Serial, Validity};
 pub use key::{Algorithm, SignError, Signer, SoftKey};
-pub use trust::{Authority, TrustError, TrustIndex, Verified};
+pub use trust::{Authority, Presented, TrustError, TrustIndex, Verified, VerifiedClaim, VerifiedFactory};

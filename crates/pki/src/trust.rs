@@ -1,8 +1,9 @@
 //! Whose certificate it is: from the issuer to the tenant, then the signature, the time and the purpose.
 //!
 //! Every tenant has issuing authorities of its own, and each is a trust anchor here; nothing that a peer sends besides
-//! its own certificate is looked at. The tenant is that of the authority, and the name within the certificate must
-//! agree. Whether the certificate is revoked or the device may connect is not known here: the registry decides that.
+//! its own certificate is looked at. A tenant may also have registered the authorities of factories, below which
+//! intermediates may come with the leaf. The tenant is that of the authority, and a name of ours within the certificate
+//! must agree. Whether the certificate is revoked or the device may connect is not known here: the registry decides that.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,11 +15,27 @@ use webpki::{EndEntityCert, KeyUsage};
 use fleetward_base as base;
 
 use crate::certificate::{BadCertificate, Certificate};
+use crate::identity::ClaimName;
 
-/// An issuing authority of a tenant.
+/// Intermediates that are looked at; a peer may send more, and they are not read.
+const INTERMEDIATES: usize = 4;
+/// Authorities of one name that are tried for a certificate.
+const CANDIDATES: usize = 8;
+
+/// What an authority of the index vouches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Ours: the names in what it issued are names of this installation.
+    Issuing,
+    /// A factory's: what it issued says that somebody made a device, and gives it no name here.
+    Factory,
+}
+
+/// An authority of a tenant.
 #[derive(Clone, Debug)]
 pub struct Authority {
     pub tenant: TenantId,
+    pub kind: Kind,
     /// Its certificate, in DER.
     pub certificate: Vec<u8>,
 }
@@ -73,80 +90,172 @@ pub struct Verified {
     pub not_after: Timestamp,
 }
 
-/// All issuing authorities, found by key id and name. Made anew when one is added, and then swapped in.
+/// A certificate with which somebody may ask for an identity, and do nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedClaim {
+    pub tenant: TenantId,
+    pub claim: String,
+    /// The serial number in lower-case hexadecimal.
+    pub serial: String,
+    /// SHA-256 of the certificate in lower-case hexadecimal.
+    pub fingerprint: String,
+    pub not_after: Timestamp,
+}
+
+/// A certificate that a device was given where it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedFactory {
+    /// The tenant that registered the factory's authority.
+    pub tenant: TenantId,
+    /// Fingerprint of that authority.
+    pub authority: String,
+    pub certificate: Certificate,
+}
+
+/// What a certificate that holds is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presented {
+    Device(Verified),
+    Claim(VerifiedClaim),
+    Factory(Box<VerifiedFactory>),
+}
+
+/// All authorities, found by key id or name. Made anew when one is added, and then swapped in.
 #[derive(Default)]
 pub struct TrustIndex {
-    by_key_id: HashMap<Vec<u8>, Vec<Entry>>,
+    entries: Vec<Entry>,
+    by_key_id: HashMap<Vec<u8>, Vec<usize>>,
+    /// Factories' alone: what they issue may name its issuer and not the key.
+    by_subject: HashMap<Vec<u8>, Vec<usize>>,
 }
 
 struct Entry {
     tenant: TenantId,
+    kind: Kind,
     certificate: Certificate,
     anchor: TrustAnchor<'static>,
 }
 
 impl TrustIndex {
     /// # Errors
-    /// [`TrustError::BadAuthority`] where a certificate is not that of an authority with a subject key id.
+    /// [`TrustError::BadAuthority`] where a certificate is not that of an authority, or one of ours without a subject key
+    /// id.
     pub fn new(authorities: impl IntoIterator<Item = Authority>) -> Result<Self, TrustError> {
-        let mut by_key_id: HashMap<Vec<u8>, Vec<Entry>> = HashMap::new();
+        let mut index = Self::default();
         for authority in authorities {
             let certificate = Certificate::parse(&authority.certificate)?;
-            let key_id = certificate.subject_key_id.clone().ok_or(TrustError::BadAuthority)?;
             if !certificate.is_authority {
                 return Err(TrustError::BadAuthority);
             }
             let der = CertificateDer::from(authority.certificate.as_slice());
             let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|_| TrustError::BadAuthority)?.to_owned();
-            by_key_id.entry(key_id).or_default().push(Entry { tenant: authority.tenant, certificate, anchor });
+            let at = index.entries.len();
+            match (&certificate.subject_key_id, authority.kind) {
+                (Some(key_id), _) => index.by_key_id.entry(key_id.clone()).or_default().push(at),
+                (None, Kind::Issuing) => return Err(TrustError::BadAuthority),
+                (None, Kind::Factory) => {}
+            }
+            if authority.kind == Kind::Factory {
+                index.by_subject.entry(certificate.subject.clone()).or_default().push(at);
+            }
+            index.entries.push(Entry { tenant: authority.tenant, kind: authority.kind, certificate, anchor });
         }
-        Ok(Self { by_key_id })
+        Ok(index)
     }
 
-    /// Whose certificate `leaf` is, at `now`. The rest of the chain that came with it has no part in that: it is taken so
-    /// that a verifier can pass on what it was given.
+    /// Whose device's certificate `leaf` is, at `now`.
     ///
     /// # Errors
     /// [`TrustError`] says why it is nobody's.
     pub fn verify(
         &self,
         leaf: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         now: Timestamp,
     ) -> Result<Verified, TrustError> {
-        let certificate = Certificate::parse(leaf)?;
-        let entry = self.issuer_of(&certificate, now).ok_or(TrustError::UnknownIssuer)?;
-        check_chain(leaf, &certificate, entry, now)?;
-        let identity = certificate.identity().ok_or(TrustError::Foreign)?;
-        if identity.tenant != entry.tenant {
-            return Err(TrustError::Foreign);
+        match self.identify(leaf, intermediates, now, Duration::ZERO)? {
+            Presented::Device(verified) => Ok(verified),
+            Presented::Claim(_) | Presented::Factory(_) => Err(TrustError::Foreign),
         }
-        Ok(Verified {
-            tenant: identity.tenant,
-            device: identity.device,
-            serial: certificate.serial.to_string(),
-            fingerprint: certificate.fingerprint(),
-            not_before: certificate.not_before,
-            not_after: certificate.not_after,
-        })
+    }
+
+    /// What `leaf` is, at `now`. One that ended at most `grace` ago counts as if it were its last moment: for whoever asks
+    /// only who is there, and decides on the time afterwards.
+    ///
+    /// # Errors
+    /// [`TrustError`] says why it is nobody's.
+    pub fn identify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: Timestamp,
+        grace: Duration,
+    ) -> Result<Presented, TrustError> {
+        let certificate = Certificate::parse(leaf)?;
+        let ended = now.since(certificate.not_after);
+        let at = if now > certificate.not_after && ended <= grace { certificate.not_after } else { now };
+        let intermediates = intermediates.get(..INTERMEDIATES).unwrap_or(intermediates);
+        let mut refused = TrustError::UnknownIssuer;
+        for (turn, entry) in self.candidates(&certificate, intermediates, at).into_iter().enumerate() {
+            // What comes with a leaf has a part only below a factory.
+            let below = if entry.kind == Kind::Factory { intermediates } else { &[] };
+            match check_chain(leaf, below, &certificate, entry, at) {
+                Ok(()) => return presented(certificate, entry),
+                Err(error) if turn == 0 => refused = error,
+                Err(_) => {}
+            }
+        }
+        Err(refused)
     }
 
     /// How many authorities there are.
     pub fn len(&self) -> usize {
-        self.by_key_id.values().map(Vec::len).sum()
+        self.entries.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.by_key_id.is_empty()
+        self.entries.is_empty()
     }
 
-    /// The authority with the name and key that the certificate gives, one that is valid now before one that is not.
-    fn issuer_of(&self, certificate: &Certificate, now: Timestamp) -> Option<&Entry> {
-        let entries = self.by_key_id.get(certificate.authority_key_id.as_ref()?)?;
-        let mut named = entries.iter().filter(|entry| entry.certificate.subject == certificate.issuer);
-        let first = named.clone().next();
-        named.find(|entry| within(&entry.certificate, now)).or(first)
+    /// The authorities that may have issued the certificate, the likeliest first: ours before factories', one that is valid
+    /// now before one that is not. There may be several, since a factory chooses its own name and key id: whichever
+    /// comes first, only the one whose key signed counts.
+    fn candidates(
+        &self,
+        certificate: &Certificate,
+        intermediates: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> Vec<&Entry> {
+        let by_key = certificate.authority_key_id.as_ref().and_then(|id| self.by_key_id.get(id));
+        let named = by_key.into_iter().flatten().filter_map(|&at| self.entries.get(at));
+        let mut found: Vec<&Entry> = named.filter(|entry| entry.certificate.subject == certificate.issuer).collect();
+        if !found.iter().any(|entry| entry.kind == Kind::Issuing) && !self.by_subject.is_empty() {
+            let above = intermediates.iter().filter_map(|der| Some(Certificate::parse(der).ok()?.issuer));
+            for issuer in std::iter::once(certificate.issuer.clone()).chain(above) {
+                let factories = self.by_subject.get(&issuer).into_iter().flatten();
+                found.extend(factories.filter_map(|&at| self.entries.get(at)));
+            }
+        }
+        found.sort_by_key(|entry| (entry.kind == Kind::Factory, !within(&entry.certificate, now)));
+        found.truncate(CANDIDATES);
+        found
     }
+}
+
+fn presented(certificate: Certificate, entry: &Entry) -> Result<Presented, TrustError> {
+    let tenant = entry.tenant.clone();
+    if entry.kind == Kind::Factory {
+        let authority = entry.certificate.fingerprint();
+        return Ok(Presented::Factory(Box::new(VerifiedFactory { tenant, authority, certificate })));
+    }
+    let (serial, fingerprint) = (certificate.serial.to_string(), certificate.fingerprint());
+    let (not_before, not_after) = (certificate.not_before, certificate.not_after);
+    if let Some(ClaimName { tenant: named, claim }) = certificate.claim() {
+        let claim = VerifiedClaim { tenant, claim, serial, fingerprint, not_after };
+        return if named == claim.tenant { Ok(Presented::Claim(claim)) } else { Err(TrustError::Foreign) };
+    }
+    let identity = certificate.identity().filter(|identity| identity.tenant == tenant).ok_or(TrustError::Foreign)?;
+    Ok(Presented::Device(Verified { tenant, device: identity.device, serial, fingerprint, not_before, not_after }))
 }
 
 fn within(certificate: &Certificate, now: Timestamp) -> bool {
@@ -156,6 +265,7 @@ fn within(certificate: &Certificate, now: Timestamp) -> bool {
 
 fn check_chain(
     leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
     certificate: &Certificate,
     entry: &Entry,
     now: Timestamp,
@@ -179,7 +289,7 @@ fn check_chain(
         .verify_for_usage(
             webpki::ALL_VERIFICATION_ALGS,
             std::slice::from_ref(&entry.anchor),
-            &[],
+            intermediates,
             UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
             KeyUsage::client_auth(),
             None,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use fleetward_base::Clock;
+use fleetward_base::{Clock, limits};
 use fleetward_pki::trust::{TrustError, TrustIndex};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -73,7 +73,7 @@ fn owned(names: &[&[u8]]) -> Vec<Vec<u8>> {
     names.iter().map(|name| name.to_vec()).collect()
 }
 
-/// Takes a client certificate when some tenant's authority vouches for it at this moment.
+/// Takes a client certificate when some tenant's authority vouches for it.
 struct DeviceVerifier {
     trust: Arc<ArcSwap<TrustIndex>>,
     clock: Arc<dyn Clock>,
@@ -101,7 +101,10 @@ impl ClientCertVerifier for DeviceVerifier {
         intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        match self.trust.load().verify(end_entity, intermediates, self.clock.now()) {
+        // Only who is there is settled here. A certificate that ended lately is let through, so that the door of enrolment
+        // can renew it where the tenant allows that; every other door refuses it by its time.
+        let known = self.trust.load();
+        match known.identify(end_entity, intermediates, self.clock.now(), limits::EXPIRED_ACCEPTED) {
             Ok(_) => Ok(ClientCertVerified::assertion()),
             Err(error) => {
                 ::metrics::counter!("fleetward_tls_client_certificates_refused_total", "cause" => error.code())

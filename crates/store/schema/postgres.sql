@@ -67,6 +67,8 @@ CREATE TABLE certificate (
     proven_at bigint,
     revoked_at bigint,
     reason text COLLATE "C",
+    way text COLLATE "C" DEFAULT 'token'::text NOT NULL,
+    source text COLLATE "C",
     CONSTRAINT certificate_pkey PRIMARY KEY (tenant_id, serial),
     CONSTRAINT certificate_fingerprint_key UNIQUE (fingerprint)
 );

@@ -47,7 +47,7 @@ CREATE TABLE certificate (
     issued_at INTEGER NOT NULL,
     proven_at INTEGER,
     revoked_at INTEGER,
-    reason TEXT,
+    reason TEXT, way TEXT NOT NULL DEFAULT 'token', source TEXT,
     PRIMARY KEY (tenant_id, serial)
 ) STRICT;
 

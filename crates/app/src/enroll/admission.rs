@@ -1,6 +1,7 @@
 //! Admission: a certificate was shown at a door; whose is it, and may that device come in?
 
 use fleetward_base::{DeviceId, TenantId, Timestamp};
+use fleetward_core::access::DeviceRights;
 use fleetward_core::journal::Action;
 use fleetward_core::lifecycle;
 use fleetward_pki::Verified;
@@ -19,11 +20,12 @@ pub struct Admitted {
     pub device: DeviceId,
     pub serial: String,
     pub not_after: Timestamp,
+    pub rights: DeviceRights,
 }
 
 impl Admitted {
     pub fn principal(self) -> Principal {
-        Principal::Device { tenant: self.tenant, device: self.device, serial: self.serial }
+        Principal::Device { tenant: self.tenant, device: self.device, serial: self.serial, rights: self.rights }
     }
 }
 
@@ -55,18 +57,24 @@ pub async fn admit_device(app: &App, attempt: &Attempt, presented: &CertificateD
     }
 }
 
-/// Whether the device that was admitted with this certificate still may be in. For a door whose sessions last: it may have
+/// Whether the device that was admitted with this certificate and these rights still may be in with them. For a door whose sessions last: it may have
 /// been revoked between its admission and the moment from which its session could be found and ended.
 ///
 /// # Errors
 /// Where the store does not answer.
-pub async fn still_admitted(app: &App, tenant: &TenantId, device: &DeviceId, serial: &str) -> Result<bool> {
+pub async fn still_admitted(
+    app: &App,
+    tenant: &TenantId,
+    device: &DeviceId,
+    serial: &str,
+    rights: DeviceRights,
+) -> Result<bool> {
     let (now, device, serial) = (app.now(), device.clone(), serial.to_owned());
     app.read(tenant, "still admitted", move |tx: &mut TenantTx| {
         Box::pin(async move {
             let usable = tx.certificate(&serial).await?.is_some_and(|row| usable(&row, now));
             let status = tx.device(&device).await?.and_then(|device| device.status.parse().ok());
-            Ok(usable && status.is_some_and(lifecycle::may_connect))
+            Ok(usable && status.and_then(lifecycle::rights) == Some(rights))
         })
     })
     .await
@@ -74,7 +82,7 @@ pub async fn still_admitted(app: &App, tenant: &TenantId, device: &DeviceId, ser
 
 async fn admit(app: &App, attempt: &Attempt, verified: Verified) -> Result<Admitted, Fault> {
     let (now, tenant, asked) = (app.now(), verified.tenant.clone(), verified.clone());
-    let row = app
+    let (row, rights) = app
         .store()
         .read(&tenant, "admit device", move |tx: &mut TenantTx| {
             Box::pin(async move { standing_of(tx, &asked, now).await })
@@ -86,21 +94,25 @@ async fn admit(app: &App, attempt: &Attempt, verified: Verified) -> Result<Admit
             .write(&tenant, "prove certificate", move |tx: &mut TenantTx| {
                 Box::pin(async move {
                     // Between the two it may have been revoked.
-                    let row = standing_of(tx, &asked, now).await?;
+                    let (row, _) = standing_of(tx, &asked, now).await?;
                     issue::prove(tx, &row, request_id, now).await
                 })
             })
             .await?;
     }
-    Ok(Admitted { tenant, device: verified.device, serial: verified.serial, not_after: verified.not_after })
+    Ok(Admitted { tenant, device: verified.device, serial: verified.serial, not_after: verified.not_after, rights })
 }
 
-async fn standing_of(tx: &mut TenantTx, verified: &Verified, now: Timestamp) -> Result<CertificateRow, Fault> {
+async fn standing_of(
+    tx: &mut TenantTx,
+    verified: &Verified,
+    now: Timestamp,
+) -> Result<(CertificateRow, DeviceRights), Fault> {
     let row = renewal::presented_row(tx, verified, now).await?;
     let device = tx.device(&verified.device).await?;
     let status = device.as_ref().and_then(|device| device.status.parse().ok());
-    if status.is_some_and(lifecycle::may_connect) {
-        return Ok(row);
+    match status.and_then(lifecycle::rights) {
+        Some(rights) => Ok((row, rights)),
+        None => Err(Refusal::credential("device-status", "the device may not connect")),
     }
-    Err(Refusal::credential("device-status", "the device may not connect"))
 }

@@ -1,14 +1,16 @@
 //! First enrolment: a one-time token against a certificate.
 
+use async_trait::async_trait;
 use fleetward_base::{TenantId, Timestamp, TokenId, limits};
-use fleetward_core::journal::{Action, Actor, Entry};
-use fleetward_core::lifecycle;
+use fleetward_core::enrolment::Way;
+use fleetward_core::journal::Action;
+use fleetward_core::registry::DeviceFields;
 use fleetward_pki::{Csr, csr};
-use fleetward_store::{CertificateRow, EnrollTokenRow, SystemTx, TenantTx};
-use serde_json::json;
+use fleetward_store::{EnrollTokenRow, SystemTx, TenantTx};
 
+use super::newcomer::{self, Consume, Newcomer, Use};
 use super::refusal::{Fault, Refusal, Whose, settle};
-use super::{Attempt, Credentials, Enrolled, issue, usable};
+use super::{Attempt, Credentials, Enrolled};
 use crate::App;
 use crate::error::Result;
 use crate::token::{TokenKind, hash};
@@ -75,37 +77,41 @@ async fn enroll(
     credentials: &Credentials,
     csr_der: &[u8],
 ) -> Result<Enrolled, Fault> {
-    let (now, request_id) = (app.now(), attempt.request_id);
     if credentials.device != token.device.as_str() {
         return Err(Refusal::credential("foreign-device", "the enrolment token is of another device"));
     }
     check_standing(&token)?;
     let csr: Csr = csr::parse(csr_der)?;
     csr.check_identity(&tenant, &token.device)?;
-    let request = csr.request_hash(&tenant);
-    check_use(&token, &request, now)?;
-    let signed = match token.used_at {
-        None => Some(issue::sign(app, &tenant, &token.device, &csr).await?),
-        Some(_) => None,
+    check_use(&token, &csr.request_hash(&tenant), app.now())?;
+    let newcomer = Newcomer {
+        tenant: tenant.clone(),
+        device: token.device,
+        way: Way::Token,
+        source: Some(token.id.to_string()),
+        facts: DeviceFields::default(),
+        csr,
     };
-    let id = token.id;
-    let row = app
-        .store()
-        .write(&tenant, "enroll device", move |tx: &mut TenantTx| {
-            Box::pin(async move {
-                let token = tx.enroll_token_for_update(id).await?;
-                let token = token.ok_or_else(|| Refusal::credential("unknown-token", "there is no such token"))?;
-                check_standing(&token)?;
-                check_use(&token, &request, now)?;
-                match signed {
-                    Some(row) if token.used_at.is_none() => use_token(tx, id, row, request_id).await,
-                    // Somebody was quicker with the same request: both get what that one got.
-                    _ => issued_before(tx, &token, &request, now).await,
-                }
-            })
-        })
-        .await?;
+    let row = newcomer::enter(app, attempt, newcomer, OneTimeToken(token.id)).await?;
     Ok(Enrolled::of(&tenant, row))
+}
+
+/// A token that was found to count, to be used up.
+struct OneTimeToken(TokenId);
+
+#[async_trait]
+impl Consume for OneTimeToken {
+    async fn consume(&self, tx: &mut TenantTx, request: &[u8], now: Timestamp) -> Result<Use, Fault> {
+        let token = tx.enroll_token_for_update(self.0).await?;
+        let token = token.ok_or_else(|| Refusal::credential("unknown-token", "there is no such token"))?;
+        check_standing(&token)?;
+        check_use(&token, request, now)?;
+        if token.used_at.is_some() {
+            return Ok(Use::Again);
+        }
+        tx.use_enroll_token(self.0, request, now).await?;
+        Ok(Use::First)
+    }
 }
 
 fn check_standing(token: &EnrollTokenRow) -> Result<(), Fault> {
@@ -126,34 +132,4 @@ fn check_use(token: &EnrollTokenRow, request: &[u8], now: Timestamp) -> Result<(
         None if token.expires_at <= now => Err(Refusal::credential("expired-token", "the enrolment token has expired")),
         None => Ok(()),
     }
-}
-
-async fn use_token(
-    tx: &mut TenantTx,
-    token: TokenId,
-    row: CertificateRow,
-    request_id: fleetward_base::RequestId,
-) -> Result<CertificateRow, Fault> {
-    let now = row.issued_at;
-    let device = issue::device_for_enrolment(tx, &row.device, request_id, now).await?;
-    tx.use_enroll_token(token, &row.request, now).await?;
-    let entry = Entry::done(now, Actor::device(&row.device), Action::CertificateIssued)
-        .subject(&row.serial)
-        .detail(json!({ "token": token.to_string() }))
-        .request(Some(request_id));
-    issue::keep(tx, &device, &row, entry).await?;
-    Ok(row)
-}
-
-async fn issued_before(
-    tx: &mut TenantTx,
-    token: &EnrollTokenRow,
-    request: &[u8],
-    now: Timestamp,
-) -> Result<CertificateRow, Fault> {
-    let device = tx.device(&token.device).await?;
-    let status = device.as_ref().and_then(|device| device.status.parse().ok());
-    let row = tx.certificate_by_request(&token.device, request).await?;
-    row.filter(|row| usable(row, now) && status.is_some_and(lifecycle::may_connect))
-        .ok_or_else(|| Refusal::credential("used-token", "the enrolment token was used before"))
 }

@@ -3,9 +3,8 @@
 //! It is signed before the transaction that keeps it, so that the writer of the database never waits for a signature. One
 //! that the transaction then refuses was never seen by anybody.
 
-use std::time::Duration;
-
 use fleetward_base::{DeviceId, RequestId, TenantId, Timestamp};
+use fleetward_core::enrolment::Way;
 use fleetward_core::journal::{Action, Actor, Entry};
 use fleetward_core::lifecycle::{Status, Transition, decide};
 use fleetward_core::registry::{CertificateRef, Device};
@@ -17,20 +16,34 @@ use serde_json::json;
 use super::refusal::{Fault, Refusal};
 use super::standing;
 use crate::error::Error;
+use crate::identity_policy::identity_policy;
 use crate::journal::record;
 use crate::registry::{device_of, row_of};
 use crate::{App, authority};
 
-/// How long a device's certificate holds; an agent renews at two thirds of it.
-const LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
-/// It begins this much before it is made, for devices whose clock is a little behind.
-const BACKDATE: Duration = Duration::from_secs(5 * 60);
+/// By which way somebody came, and what was shown there.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) way: Way,
+    pub(super) source: Option<String>,
+}
 
-/// Signs a certificate of `device` for the request. It is nobody's until [`keep`] kept it.
-pub(super) async fn sign(app: &App, tenant: &TenantId, device: &DeviceId, csr: &Csr) -> Result<CertificateRow, Fault> {
+/// Signs a certificate of `device` for the request, as long as the tenant's policy says. It is nobody's until [`keep`] kept
+/// it.
+pub(super) async fn sign(
+    app: &App,
+    tenant: &TenantId,
+    device: &DeviceId,
+    csr: &Csr,
+    origin: Origin,
+) -> Result<CertificateRow, Fault> {
     let issuing = authority::issuing(app, tenant).await?;
+    let policy = identity_policy(app, tenant).await?;
     let now = app.now();
-    let validity = Validity { not_before: now.minus(BACKDATE), not_after: now.plus(LIFE) };
+    let validity = Validity {
+        not_before: now.minus(policy.certificates.backdate()),
+        not_after: now.plus(policy.certificates.life()),
+    };
     let serial = Serial::generate(app.rng().as_ref());
     let issued = match leaf::issue(&issuing.issuer()?, tenant, device, csr, serial, validity) {
         Ok(issued) => issued,
@@ -51,6 +64,8 @@ pub(super) async fn sign(app: &App, tenant: &TenantId, device: &DeviceId, csr: &
         proven_at: None,
         revoked_at: None,
         reason: None,
+        way: origin.way.to_string(),
+        source: origin.source,
     })
 }
 

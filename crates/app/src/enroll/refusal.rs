@@ -13,7 +13,7 @@ use crate::journal::record;
 
 /// Why there is no certificate.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// A rule said no: a security event.
     Refused(Refusal),
     /// Something did not work; nobody is to blame for it.
@@ -22,14 +22,14 @@ pub(super) enum Fault {
 
 /// The cause in one word, for the journal, and what the caller is told.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) cause: &'static str,
-    pub(super) error: Error,
+pub(crate) struct Refusal {
+    pub(crate) cause: &'static str,
+    pub(crate) error: Error,
 }
 
 impl Refusal {
     /// The credential does not count.
-    pub(super) fn credential(cause: &'static str, reason: &'static str) -> Fault {
+    pub(crate) fn credential(cause: &'static str, reason: &'static str) -> Fault {
         Fault::Refused(Self { cause, error: Error::Unauthenticated { reason } })
     }
 }
@@ -54,15 +54,15 @@ impl From<CsrError> for Fault {
 
 /// What is known of whoever was refused.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Whose {
-    pub(super) tenant: Option<TenantId>,
-    pub(super) device: Option<DeviceId>,
-    pub(super) token: Option<TokenId>,
-    pub(super) serial: Option<String>,
+pub(crate) struct Whose {
+    pub(crate) tenant: Option<TenantId>,
+    pub(crate) device: Option<DeviceId>,
+    pub(crate) token: Option<TokenId>,
+    pub(crate) serial: Option<String>,
 }
 
 /// Remembers a fault as what it is and gives what the caller is told.
-pub(super) async fn settle(app: &App, attempt: &Attempt, action: Action, whose: Whose, fault: Fault) -> Error {
+pub(crate) async fn settle(app: &App, attempt: &Attempt, action: Action, whose: Whose, fault: Fault) -> Error {
     let refusal = match fault {
         Fault::Failed(error) => return error,
         Fault::Refused(refusal) => refusal,

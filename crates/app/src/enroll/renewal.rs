@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fleetward_base::{DeviceId, TenantId, Timestamp, limits};
+use fleetward_core::enrolment::Way;
 use fleetward_core::journal::{Action, Actor, Entry};
 use fleetward_pki::{Certificate, Verified, csr};
 use fleetward_store::{CertificateRow, TenantTx};
@@ -67,7 +68,8 @@ async fn renew(
     let csr = csr::parse(csr_der)?;
     csr.check_identity(&verified.tenant, &verified.device)?;
     csr.check_renews(&Certificate::parse(presented).map_err(Error::internal)?)?;
-    let signed = issue::sign(app, &verified.tenant, &verified.device, &csr).await?;
+    let origin = issue::Origin { way: Way::Renewal, source: Some(verified.serial.clone()) };
+    let signed = issue::sign(app, &verified.tenant, &verified.device, &csr, origin).await?;
     let (tenant, request_id, now) = (verified.tenant.clone(), attempt.request_id, app.now());
     let row = app
         .store()

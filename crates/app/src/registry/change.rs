@@ -1,7 +1,7 @@
 //! Registering devices, amending their record, and moving them along their life cycle.
 
 use fleetward_base::{DeviceId, TenantId};
-use fleetward_core::access::Permission;
+use fleetward_core::access::{DeviceRights, Permission};
 use fleetward_core::journal::{Action, Severity};
 use fleetward_core::lifecycle::{self, Status, Transition};
 use fleetward_core::registry::{Device, DeviceFields, Invalid};
@@ -138,9 +138,9 @@ pub async fn change_status(
             })
         })
         .await?;
-    if !lifecycle::may_connect(status)
-        && let Some(links) = app.links()
-    {
+    // Also where it comes back with less, or with more: rights are those of the session.
+    let other_rights = lifecycle::rights(status) != Some(DeviceRights::Full) || step == Transition::Reinstate;
+    if other_rights && let Some(links) = app.links() {
         links.end_sessions(tenant, id, EndReason::Administrative);
     }
     device(app, ctx, tenant, id).await
@@ -193,8 +193,7 @@ pub(super) async fn store_status(
     now: fleetward_base::Timestamp,
 ) -> Result<()> {
     let certificate = if lifecycle::may_connect(status) { before.certificate.clone() } else { None };
-    let kept = if status == Status::Quarantined { before.certificate.clone() } else { certificate };
-    let after = Device { status, certificate: kept, revision: before.revision + 1, updated_at: now, ..before.clone() };
+    let after = Device { status, certificate, revision: before.revision + 1, updated_at: now, ..before.clone() };
     tx.update_device(&row_of(&after)?, before.revision).await?;
     Ok(())
 }

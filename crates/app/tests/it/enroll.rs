@@ -9,6 +9,7 @@ use fleetward_app::enroll::{
 use fleetward_app::journal::{self, Event, JournalFilter};
 use fleetward_app::{Ctx, Error, enroll_tokens, registry};
 use fleetward_base::{Secret, TenantId, limits};
+use fleetward_core::access::DeviceRights;
 use fleetward_core::journal::{Action, Outcome};
 use fleetward_core::lifecycle::{Status, Transition};
 use fleetward_core::registry::DeviceFields;
@@ -21,13 +22,13 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A device in the field: its key, and what it does with it.
-struct Device {
+pub(crate) struct Device {
     name: &'static str,
     key: SoftKey,
 }
 
 impl Device {
-    fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         Self { name, key: SoftKey::generate().0 }
     }
 
@@ -59,7 +60,7 @@ async fn enroll(fixture: &Fixture, field: &Device, token: &str) -> Result<Enroll
     enroll_device(&fixture.app, &attempt(fixture), None, &credentials, &field.request()).await
 }
 
-async fn enrolled(fixture: &Fixture, home: &str, field: &Device) -> Enrolled {
+pub(crate) async fn enrolled(fixture: &Fixture, home: &str, field: &Device) -> Enrolled {
     let token = token(fixture, home, field.name).await;
     enroll(fixture, field, &token).await.expect("enrolled")
 }
@@ -425,12 +426,12 @@ async fn a_revoked_device_is_out_until_it_enrols_again() {
     let used = token(&fixture, "acme", "gw-1").await;
     let first = enroll(&fixture, &field, &used).await.expect("enrolled");
     let spare = token(&fixture, "acme", "gw-1").await;
-    assert!(still_admitted(app, &acme, &gw, &first.serial).await.expect("asked"));
+    assert!(still_admitted(app, &acme, &gw, &first.serial, DeviceRights::Full).await.expect("asked"));
     registry::revoke_device(app, admin, &acme, &gw, "stolen").await.expect("revoked");
-    assert!(!still_admitted(app, &acme, &gw, &first.serial).await.expect("asked"));
+    assert!(!still_admitted(app, &acme, &gw, &first.serial, DeviceRights::Full).await.expect("asked"));
     assert_eq!(refused(admit(&fixture, &first).await), "the certificate was revoked");
     assert_eq!(refused(renew(&fixture, &first, &field).await), "the certificate was revoked");
-    assert_eq!(refused(enroll(&fixture, &field, &used).await), "the enrolment token was used before");
+    assert_eq!(refused(enroll(&fixture, &field, &used).await), "the credential was used before");
     assert_eq!(refused(enroll(&fixture, &field, &spare).await), "the enrolment token was revoked");
     for _ in 0..limits::ENROLL_PER_ADDRESS_BURST {
         assert_eq!(refused(admit(&fixture, &first).await), "the certificate was revoked");
@@ -451,7 +452,8 @@ async fn the_status_of_a_device_decides_beside_its_certificate() {
     let first = enrolled(&fixture, "acme", &field).await;
     let spare = token(&fixture, "acme", "gw-1").await;
     registry::change_status(app, admin, &acme, &gw, Transition::Quarantine).await.expect("quarantined");
-    assert_eq!(refused(admit(&fixture, &first).await), "the device may not connect");
+    assert!(!still_admitted(app, &acme, &gw, &first.serial, DeviceRights::Full).await.expect("asked"));
+    assert!(still_admitted(app, &acme, &gw, &first.serial, DeviceRights::Restricted).await.expect("asked"));
     // Quarantine does not take its identity away, nor does a renewal end it.
     renew(&fixture, &first, &field).await.expect("renewed");
     let view = registry::device(app, admin, &acme, &gw).await.expect("there");

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_app::{App, Ctx, DeviceLinks, EndReason, Error, Principal};
 use fleetward_base::{DeviceId, ReleaseId, SeededRng, SignerId, TenantId, Timestamp};
+use fleetward_core::access::DeviceRights;
 use fleetward_store::{DeviceRow, ReleaseRow, SignerRow};
 use fleetward_supply::{Artifact, Manifest, Sha256, SignedRelease, SigningKey};
 use parking_lot::Mutex;
@@ -137,5 +138,13 @@ pub(crate) async fn add_release(app: &App, tenant: &TenantId, version: &str, har
 
 /// A context as the devices' doors make it.
 pub(crate) fn as_device(app: &App, tenant: &TenantId, name: &str) -> Ctx {
-    ctx(app, Principal::Device { tenant: tenant.clone(), device: device(name), serial: "00".to_owned() })
+    ctx(
+        app,
+        Principal::Device {
+            tenant: tenant.clone(),
+            device: device(name),
+            serial: "00".to_owned(),
+            rights: DeviceRights::Full,
+        },
+    )
 }

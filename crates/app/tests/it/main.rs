@@ -3,6 +3,7 @@
 mod enroll;
 mod fixture;
 mod fleet;
+mod identity_policy;
 mod presence;
 mod registry;
 mod releases;

@@ -10,6 +10,7 @@ use fleetward_broker::{
     Broker, Config, Connect, Connected, Disconnected, EndReason, Hooks, MemoryStore, Message, Nack, Overload, Peer,
     Principal, Refusal, ServiceRequest,
 };
+use fleetward_core::access::DeviceRights;
 use parking_lot::Mutex;
 use tokio::io::DuplexStream;
 use tokio::sync::{Notify, Semaphore};
@@ -90,6 +91,7 @@ impl Hooks for Rules {
             tenant: tenant.parse().expect("a tenant"),
             device: device.parse().expect("a device"),
             serial: "01".into(),
+            rights: DeviceRights::Full,
             valid_until: *self.valid_until.lock(),
         }))
     }

@@ -1,10 +1,10 @@
 //! `wardctl tenant`
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::output::Column;
+use crate::output::{self, Column};
 use crate::session::{Session, segment};
 
 const COLUMNS: [Column; 3] = [("NAME", "/name"), ("DISPLAY NAME", "/display_name"), ("CREATED", "/created_at")];
@@ -23,12 +23,67 @@ pub(crate) enum Tenant {
     Show {
         name: String,
     },
+    /// What holds for the identities of its devices
+    #[command(subcommand)]
+    Policy(Policy),
     /// Change what people see
     Set {
         name: String,
         #[arg(long)]
         display_name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Print the policy with all its sections
+    Show,
+    /// Change fields; null brings back a default: certificates.leaf_days=30 certificates.backdate_minutes=null
+    Set {
+        /// SECTION.FIELD=VALUE, the value as JSON or as plain text
+        #[arg(required = true)]
+        fields: Vec<String>,
+    },
+}
+
+impl Policy {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        let path = session.path(&["identity-policy"]).await?;
+        let client = &session.client;
+        let policy = match self {
+            Self::Show => client.get(&path).await?.value,
+            Self::Set { fields } => {
+                let mut patch = json!({});
+                for field in &fields {
+                    set(&mut patch, field)?;
+                }
+                let etag = client.get(&path).await?.etag.unwrap_or_default();
+                client.patch(&path, &etag, &patch).await?.value
+            }
+        };
+        // A policy is JSON for people too.
+        output::json(&policy)
+    }
+}
+
+/// Puts `a.b=value` into the patch as `{"a": {"b": value}}`.
+fn set(patch: &mut Value, field: &str) -> Result<(), Failure> {
+    let (path, text) = field
+        .split_once('=')
+        .ok_or_else(|| Failure::usage(format!("{field:?} is not of the form SECTION.FIELD=VALUE")))?;
+    let value = serde_json::from_str(text).unwrap_or_else(|_| json!(text));
+    let mut place = patch;
+    for name in path.split('.') {
+        if !place.is_object() {
+            *place = json!({});
+        }
+        let Some(fields) = place.as_object_mut() else {
+            return Err(Failure::usage(format!("{field:?} says it twice")));
+        };
+        place = fields.entry(name).or_insert(Value::Null);
+    }
+    *place = value;
+    Ok(())
 }
 
 impl Tenant {
@@ -45,6 +100,7 @@ impl Tenant {
             }
             Self::List => session.out.rows(&client.list("/v1/tenants", usize::MAX).await?, &COLUMNS),
             Self::Show { name } => session.out.one(&client.get(&path(&name)).await?.value),
+            Self::Policy(policy) => policy.run(session).await,
             Self::Set { name, display_name } => {
                 let found = client.get(&path(&name)).await?;
                 let etag = found.etag.unwrap_or_default();
@@ -53,5 +109,20 @@ impl Tenant {
                     .one(&client.patch(&path(&name), &etag, &json!({ "display_name": display_name })).await?.value)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_become_a_patch() {
+        let mut patch = json!({});
+        for field in ["a.b=1", "a.c=null", "d.e=text", "f=[\"x\"]"] {
+            set(&mut patch, field).expect("of the form");
+        }
+        assert_eq!(patch, json!({ "a": { "b": 1, "c": null }, "d": { "e": "text" }, "f": ["x"] }));
+        assert!(set(&mut patch, "a.b").is_err());
     }
 }

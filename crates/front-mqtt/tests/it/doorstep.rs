@@ -1,6 +1,7 @@
 //! Who gets in, and who hears whom.
 
 use fleetward_app::registry;
+use fleetward_core::lifecycle::Transition;
 use fleetward_sim::mqtt::{Options, Version};
 
 use crate::house::{House, id, tenant, within};
@@ -44,6 +45,32 @@ async fn a_revoked_device_is_out_and_stays_out() {
     // A new token brings it back.
     let again = house.enroll("acme", "gw-1", "rev-a").await;
     house.connect(&again, Version::V5).await.expect_nothing().await;
+}
+
+#[tokio::test]
+async fn a_quarantined_device_keeps_what_it_needs_to_be_looked_at() {
+    let house = House::new().await;
+    let gw = house.enroll("acme", "gw-1", "rev-a").await;
+    let link = house.connect(&gw, Version::V5).await;
+    let step = async |step| registry::change_status(&house.app, &house.admin, &tenant("acme"), &id("gw-1"), step).await;
+    step(Transition::Quarantine).await.expect("quarantined");
+    assert_eq!(link.ended().await, Some(0x98), "its session had more rights");
+
+    let mut link = house.connect(&gw, Version::V5).await;
+    link.subscribe(&["devices/gw-1/diagnostics/#", "$aws/things/gw-1/jobs/#"]).await;
+    assert_eq!(link.publish("devices/gw-1/diagnostics/log", "1").await, 0);
+    link.expect("devices/gw-1/diagnostics/log").await;
+    for denied in ["devices/gw-1/x", "telemetry/gw-1/cpu", "shared/x", "$aws/things/gw-1/shadow/get"] {
+        assert_eq!(link.publish(denied, "{}").await, 0x87, "{denied}");
+    }
+    for denied in ["devices/gw-1/#", "shared/#", "fleet/#", "$aws/things/gw-1/#", "$aws/things/gw-1/shadow/#"] {
+        assert_eq!(link.try_subscribe(&[denied]).await, [0x87], "{denied}");
+    }
+
+    step(Transition::Reinstate).await.expect("reinstated");
+    assert_eq!(link.ended().await, Some(0x98), "it comes back with all its rights");
+    let mut link = house.connect(&gw, Version::V5).await;
+    link.subscribe(&["shared/#"]).await;
 }
 
 #[tokio::test]

@@ -16,6 +16,15 @@ pub struct TenantView {
     pub revision: u64,
 }
 
+/// What a tenant has decided on the identities of its devices, section by section.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(as = IdentityPolicy, example = json!({ "certificates": { "leaf_days": 90, "backdate_minutes": 5 } }))]
+pub struct IdentityPolicyView {
+    #[schema(value_type = Object)]
+    pub sections: serde_json::Map<String, serde_json::Value>,
+}
+
 /// A token of the API, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ApiToken)]

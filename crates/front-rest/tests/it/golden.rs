@@ -98,6 +98,7 @@ fn meanings_have_their_codes() {
         Error::conflict("device-exists", "the device gw-1 exists"),
         Error::Stale { expected: 1, found: 2 },
         Error::untrusted("bad-signature", "the signature does not hold"),
+        Error::Pending { retry_after: secs },
         Error::TooMany { what: "requests", retry_after: secs },
         Error::TooLarge { what: "the artifact", limit: 10 },
         Error::StorageFull,

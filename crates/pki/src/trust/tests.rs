@@ -58,6 +58,7 @@ impl House {
     fn index(&self) -> TrustIndex {
         let authority = |tenant: &str, held: &Held| Authority {
             tenant: tenant.parse().expect("a name"),
+            kind: Kind::Issuing,
             certificate: held.certificate.der.clone(),
         };
         TrustIndex::new([authority("acme", &self.acme), authority("globex", &self.globex)]).expect("authorities")
@@ -176,7 +177,8 @@ fn an_issuer_has_the_key_of_its_certificate() {
     let leaf = Certificate::parse(&house.leaf(&house.acme, "acme", 90).der).expect("reads");
     let (key, _) = SoftKey::generate();
     assert!(Issuer::new(&leaf, &key).is_err());
-    assert!(TrustIndex::new([Authority { tenant: "acme".parse().expect("a name"), certificate: leaf.der }]).is_err());
+    let tenant = "acme".parse().expect("a name");
+    assert!(TrustIndex::new([Authority { tenant, kind: Kind::Issuing, certificate: leaf.der }]).is_err());
 }
 
 #[test]
@@ -218,4 +220,77 @@ fn server_names_are_names_or_addresses() {
     ] {
         assert_eq!(text.parse::<ServerName>().ok(), expected, "{text}");
     }
+}
+
+/// An authority of a factory and what it issues, which knows nothing of us.
+fn factory(name: &str, key_id_of: Option<&Certificate>) -> (rcgen::CertifiedIssuer<'static, rcgen::KeyPair>, Vec<u8>) {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.use_authority_key_identifier_extension = true;
+    if let Some(certificate) = key_id_of {
+        params.key_identifier_method =
+            rcgen::KeyIdMethod::PreSpecified(certificate.subject_key_id.clone().expect("a key id"));
+    }
+    let issuer = rcgen::CertifiedIssuer::self_signed(params, key).expect("signs");
+    let der = issuer.der().to_vec();
+    (issuer, der)
+}
+
+fn made(issuer: &rcgen::CertifiedIssuer<'static, rcgen::KeyPair>, serial_number: &str) -> Vec<u8> {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, serial_number);
+    params.use_authority_key_identifier_extension = true;
+    let key = rcgen::KeyPair::generate().expect("a key");
+    params.signed_by(&key, issuer).expect("signs").der().to_vec()
+}
+
+fn with_factory(house: &House, tenant: &str, der: Vec<u8>) -> TrustIndex {
+    let of = |tenant: &str, kind, certificate| Authority { tenant: tenant.parse().expect("a name"), kind, certificate };
+    TrustIndex::new([
+        of(tenant, Kind::Factory, der),
+        of("acme", Kind::Issuing, house.acme.certificate.der.clone()),
+        of("globex", Kind::Issuing, house.globex.certificate.der.clone()),
+    ])
+    .expect("authorities")
+}
+
+fn identify(index: &TrustIndex, der: &[u8], at: Timestamp, grace: Duration) -> Result<Presented, TrustError> {
+    index.identify(&CertificateDer::from(der), &[], at, grace)
+}
+
+#[test]
+fn a_factory_vouches_for_what_it_made_and_names_nobody() {
+    let house = house();
+    let (issuer, der) = factory("Maker", None);
+    let index = with_factory(&house, "acme", der);
+    let leaf = made(&issuer, "SN-1");
+    let Ok(Presented::Factory(factory)) = identify(&index, &leaf, now(), Duration::ZERO) else { panic!("a factory's") };
+    assert_eq!(factory.tenant.as_str(), "acme");
+    assert_eq!(verify(&index, &leaf, now()), Err(TrustError::Foreign), "no device of ours");
+    // A factory that writes one of our names does not get one.
+    assert!(matches!(identify(&house.index(), &leaf, now(), Duration::ZERO), Err(TrustError::UnknownIssuer)));
+}
+
+#[test]
+fn a_factory_cannot_stand_before_an_issuing_authority() {
+    let house = house();
+    // As another tenant could make and register it: the name and key id of acme's authority, with a key of its own.
+    let (_issuer, der) = factory("Issuing", Some(&house.acme.certificate));
+    let index = with_factory(&house, "globex", der);
+    let issued = house.leaf(&house.acme, "acme", 90);
+    assert_eq!(verify(&index, &issued.der, now()).map(|verified| verified.tenant.to_string()), Ok("acme".to_owned()));
+}
+
+#[test]
+fn one_that_ended_lately_is_known_where_that_is_asked() {
+    let house = house();
+    let (index, issued) = (house.index(), house.leaf(&house.acme, "acme", 90));
+    let late = issued.validity.not_after.plus(DAY * 9);
+    assert_eq!(identify(&index, &issued.der, late, Duration::ZERO).err(), Some(TrustError::Expired));
+    assert_eq!(identify(&index, &issued.der, late, DAY * 8).err(), Some(TrustError::Expired));
+    assert!(matches!(identify(&index, &issued.der, late, DAY * 9), Ok(Presented::Device(_))));
 }

@@ -27,6 +27,10 @@ pub struct CertificateRow {
     pub revoked_at: Option<Timestamp>,
     /// Why it was revoked.
     pub reason: Option<String>,
+    /// The way in by which it was asked for, or `renewal`.
+    pub way: String,
+    /// What was shown on that way: the id of a token, of a claim, of a factory's authority; the serial that was renewed.
+    pub source: Option<String>,
 }
 
 from_row!(CertificateRow {
@@ -43,12 +47,14 @@ from_row!(CertificateRow {
     proven_at: opt_time,
     revoked_at: opt_time,
     reason: opt_text,
+    way: text,
+    source: opt_text,
 });
 
 macro_rules! columns {
     () => {
         "serial, device, authority, fingerprint, request, not_before, not_after, der, status, issued_at, proven_at, \
-         revoked_at, reason"
+         revoked_at, reason, way, source"
     };
 }
 
@@ -66,7 +72,7 @@ impl TenantTx {
         const SQL: &str = concat!(
             "INSERT INTO certificate (tenant_id, ",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
         );
         let params = params![
             self.scope.key(),
@@ -82,7 +88,9 @@ impl TenantTx {
             row.issued_at,
             row.proven_at,
             row.revoked_at,
-            &row.reason
+            &row.reason,
+            &row.way,
+            &row.source
         ];
         self.conn.execute(SQL, params).await.map(drop)
     }

@@ -154,7 +154,7 @@ async fn a_newer_or_foreign_database_is_refused() {
     let sqlite = |sql: &str| Connection::open(file).expect("it opens").execute_batch(sql).expect("it runs");
     sqlite(newer);
     let error = Store::open(&config, &clock).await.expect_err("it is newer");
-    assert!(error.to_string().contains("newer version (schema 999, this program knows up to 1)"), "{error}");
+    assert!(error.to_string().contains("newer version (schema 999, this program knows up to "), "{error}");
     sqlite(not_newer);
     sqlite(foreign);
     assert!(matches!(Store::open(&config, &clock).await, Err(OpenError::Changed { version: 1 })));
@@ -164,7 +164,7 @@ async fn a_newer_or_foreign_database_is_refused() {
     let database = name(&on.config);
     let postgres = |sql: &str| PostgresCluster::shared().psql(&database, sql).expect("it runs");
     postgres(newer);
-    assert!(matches!(Store::open(&on.config, &clock).await, Err(OpenError::Newer { found: 999, known: 1 })));
+    assert!(matches!(Store::open(&on.config, &clock).await, Err(OpenError::Newer { found: 999, .. })));
     postgres(not_newer);
     postgres(foreign);
     assert!(matches!(Store::open(&on.config, &clock).await, Err(OpenError::Changed { version: 1 })));

@@ -6,6 +6,7 @@ use fleetward_app::deployments::{self, ReportError};
 use fleetward_app::presence::Arrival;
 use fleetward_app::{App, Ctx, Error, Principal};
 use fleetward_base::{DeviceId, TenantId};
+use fleetward_core::access::DeviceRights;
 use fleetward_core::deployment::{JobId, Kind, Report, Status};
 
 use crate::fixture::ctx;
@@ -38,8 +39,12 @@ impl Device {
     }
 
     fn ctx(&self, app: &App) -> Ctx {
-        let principal =
-            Principal::Device { tenant: self.tenant.clone(), device: self.id.clone(), serial: "00".to_owned() };
+        let principal = Principal::Device {
+            tenant: self.tenant.clone(),
+            device: self.id.clone(),
+            serial: "00".to_owned(),
+            rights: DeviceRights::Full,
+        };
         ctx(app, principal)
     }
 

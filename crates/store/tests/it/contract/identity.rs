@@ -182,6 +182,8 @@ fn certificate(serial: &str, name: &str, secs: i64) -> CertificateRow {
         proven_at: None,
         revoked_at: None,
         reason: None,
+        way: "token".into(),
+        source: Some("t1".into()),
     }
 }
 

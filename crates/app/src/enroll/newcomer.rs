@@ -1,0 +1,112 @@
+//! The one path on which a device that has no certificate gets its first.
+//!
+//! A way in (a token, a factory's certificate, a claim ...) finds out who asks and what vouches for it, and comes here with a
+//! [`Newcomer`]. What is decided here is the same for all ways: the request must name the device and nobody else, the
+//! device must be where it may enrol, and certificate, device, journal and whatever the credential has to remember
+//! ([`Consume`]) are one transaction. The same request again gets the same certificate.
+
+use async_trait::async_trait;
+use fleetward_base::{DeviceId, TenantId, Timestamp};
+use fleetward_core::enrolment::Way;
+use fleetward_core::journal::{Action, Actor, Entry};
+use fleetward_core::lifecycle;
+use fleetward_core::registry::DeviceFields;
+use fleetward_pki::Csr;
+use fleetward_store::{CertificateRow, TenantTx};
+use serde_json::{Value, json};
+
+use super::issue::{self, Origin};
+use super::refusal::{Fault, Refusal};
+use super::{Attempt, usable};
+use crate::App;
+use crate::error::Error;
+use crate::registry::row_of;
+
+/// Somebody who is to get its first certificate, known by what it showed.
+#[derive(Clone, Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) tenant: TenantId,
+    pub(crate) device: DeviceId,
+    pub(crate) way: Way,
+    /// What was shown: the id of a token, of a claim, of a factory's authority. Kept with the certificate.
+    pub(crate) source: Option<String>,
+    /// What is known of the device from elsewhere and goes into its record.
+    pub(crate) facts: DeviceFields,
+    pub(crate) csr: Csr,
+}
+
+/// What a credential says when it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// It counts, and was used up for this request.
+    First,
+    /// It was used up before, for the same request: the answer was lost, and is given again.
+    Again,
+}
+
+/// What is remembered of a credential in the transaction that keeps the certificate.
+#[async_trait]
+pub(crate) trait Consume: Send + 'static {
+    /// Looks once more whether the credential counts, under the lock of its row, and uses it up for `request`.
+    async fn consume(&self, tx: &mut TenantTx, request: &[u8], now: Timestamp) -> Result<Use, Fault>;
+}
+
+/// Gives the newcomer its certificate.
+///
+/// # Errors
+/// A refusal where a rule says no: the request names another, the device may not enrol, the credential does not count.
+pub(crate) async fn enter(
+    app: &App,
+    attempt: &Attempt,
+    newcomer: Newcomer,
+    credential: impl Consume,
+) -> Result<CertificateRow, Fault> {
+    let Newcomer { tenant, device, way, source, facts, csr } = newcomer;
+    csr.check_identity(&tenant, &device)?;
+    let request_id = attempt.request_id;
+    let origin = Origin { way, source };
+    // Signed before the transaction; one that the transaction then does not keep was never seen by anybody.
+    let signed = issue::sign(app, &tenant, &device, &csr, origin).await?;
+    app.store()
+        .write(&tenant, "enrol newcomer", move |tx: &mut TenantTx| {
+            Box::pin(async move {
+                let now = signed.issued_at;
+                if credential.consume(tx, &signed.request, now).await? == Use::Again {
+                    return issued_before(tx, &device, &signed.request, now).await;
+                }
+                let before = issue::device_for_enrolment(tx, &device, request_id, now).await?;
+                let known = before.amend(facts, now).map_err(|invalid| {
+                    let error = Error::invalid(invalid.field, invalid.why);
+                    Fault::Refused(Refusal { cause: "device-facts", error })
+                })?;
+                if known.revision != before.revision {
+                    tx.update_device(&row_of(&known)?, before.revision).await?;
+                }
+                let entry = Entry::done(now, Actor::device(&device), Action::CertificateIssued)
+                    .subject(&signed.serial)
+                    .detail(origin_of(&signed))
+                    .request(Some(request_id));
+                issue::keep(tx, &known, &signed, entry).await?;
+                Ok(signed)
+            })
+        })
+        .await
+}
+
+fn origin_of(row: &CertificateRow) -> Value {
+    json!({ "way": row.way, "source": row.source })
+}
+
+/// What the same request got before.
+async fn issued_before(
+    tx: &mut TenantTx,
+    device: &DeviceId,
+    request: &[u8],
+    now: Timestamp,
+) -> Result<CertificateRow, Fault> {
+    let known = tx.device(device).await?;
+    let status = known.as_ref().and_then(|device| device.status.parse().ok());
+    let row = tx.certificate_by_request(device, request).await?;
+    row.filter(|row| usable(row, now) && status.is_some_and(lifecycle::may_connect))
+        .ok_or_else(|| Refusal::credential("used-credential", "the credential was used before"))
+}

@@ -1,0 +1,71 @@
+//! What a tenant has decided on the identities of its devices.
+//!
+//! One value with a section for each topic; each section has its defaults, so that a policy that says nothing is complete,
+//! and a rule of its own in [`IdentityPolicy::check`]. Unknown fields are refused: a rule that is misspelt must not be a
+//! rule that does not hold.
+//!
+//! To add a section: a struct in a file of its own with `Default` and `check`, a field here, a line in `check`.
+
+mod certificates;
+
+use serde::{Deserialize, Serialize};
+
+pub use certificates::CertificatesPolicy;
+
+/// The policy of a tenant.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdentityPolicy {
+    pub certificates: CertificatesPolicy,
+}
+
+/// A field that holds what it may not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {why}")]
+pub struct Invalid {
+    /// Section and field: `certificates.leaf_days`.
+    pub field: &'static str,
+    pub why: String,
+}
+
+impl IdentityPolicy {
+    /// # Errors
+    /// [`Invalid`] names the first field that holds what it may not.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.certificates.check()
+    }
+}
+
+/// Holds a number to its range.
+pub(crate) fn within<T: PartialOrd + std::fmt::Display>(
+    field: &'static str,
+    value: &T,
+    range: &std::ops::RangeInclusive<T>,
+) -> Result<(), Invalid> {
+    if range.contains(value) {
+        return Ok(());
+    }
+    Err(Invalid { field, why: format!("between {} and {}", range.start(), range.end()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_a_policy_and_a_misspelling_is_not() {
+        let silent: IdentityPolicy = serde_json::from_str("{}").expect("complete");
+        assert_eq!(silent, IdentityPolicy::default());
+        assert_eq!(silent.check(), Ok(()));
+        assert!(serde_json::from_str::<IdentityPolicy>(r#"{"certificate": {}}"#).is_err());
+        assert!(serde_json::from_str::<IdentityPolicy>(r#"{"certificates": {"leaf_day": 1}}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_written_reads_the_same() {
+        let text = r#"{"certificates": {"leaf_days": 30}}"#;
+        let policy: IdentityPolicy = serde_json::from_str(text).expect("a policy");
+        let again = serde_json::to_string(&policy).expect("it has a text");
+        assert_eq!(serde_json::from_str::<IdentityPolicy>(&again).expect("its own text"), policy);
+    }
+}
