@@ -6,7 +6,8 @@
 //! ```
 //! Private keys lie sealed in the store and are opened for as long as they are in use. The trust index and the opened
 //! issuing authorities are kept in memory; [`refresh_trust`] brings them up to what the store has, after a tenant was
-//! made here and now and then for what another server on the same database did. See `docs/adr/0003-certificates.md`.
+//! made here and now and then for what another server on the same database did. See `docs/adr/0003-certificates.md`. Where
+//! an authority's private key is (sealed, in a token) only `keys` knows.
 
 mod installation;
 mod issuing;
@@ -24,11 +25,11 @@ use fleetward_pki::{Certificate, TrustIndex};
 use fleetward_store::SystemTx;
 use parking_lot::RwLock;
 
-use crate::App;
 use crate::error::{Error, Result};
+use crate::{App, vault};
 
 pub use installation::{ServerIdentity, open_installation};
-pub(crate) use issuing::{Issuing, create_issuing, issuing};
+pub(crate) use issuing::{Issuing, create_issuing, issuing, key_in_token};
 
 /// The kind under which the authority of a factory is kept.
 pub(crate) const FACTORY: &str = "factory";
@@ -54,6 +55,7 @@ pub fn trust(app: &App) -> Arc<ArcSwap<TrustIndex>> {
 /// # Errors
 /// Where the store does not answer, or holds what is no authority.
 pub async fn refresh_trust(app: &App) -> Result<()> {
+    vault::refresh(app).await?;
     let _turn = app.authorities().refreshing.lock().await;
     let rows = app
         .store()
@@ -93,6 +95,11 @@ pub async fn authority_chain(app: &App, tenant: Option<&TenantId>) -> Result<Vec
         None => Ok(vec![root]),
         Some(tenant) => Ok(vec![issuing(app, tenant).await?.certificate.der.clone(), root]),
     }
+}
+
+/// Forgets the opened authorities of tenants whose keys may not be used any more.
+pub(crate) fn forget_disabled(app: &App) {
+    app.authorities().issuing.write().retain(|tenant, _| app.vault().is_usable(tenant.as_str()));
 }
 
 pub(crate) fn root(app: &App) -> Result<Arc<Certificate>> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fleetward_core::access::Permission;
 use fleetward_store::{StoreError, StoreErrorKind};
+use fleetward_vault::{KeyError, OpenError, RootSealError, TokenError};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -81,6 +82,48 @@ impl Error {
 
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal(cause.into())
+    }
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Disabled { .. } => Self::Unavailable { what: "what needs the tenant's keys (they are disabled)" },
+            KeyError::Closed | KeyError::Unknown { .. } => Self::Unavailable { what: "the tenant's key" },
+        }
+    }
+}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Key(error) => error.into(),
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl From<RootSealError> for Error {
+    fn from(error: RootSealError) -> Self {
+        match error {
+            RootSealError::Unreachable { .. } => {
+                tracing::warn!(%error, "the root key's seal does not answer");
+                Self::Unavailable { what: "the root key's seal" }
+            }
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl From<TokenError> for Error {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Uri(error) => Self::invalid("issuing_key", error.to_string()),
+            other => {
+                tracing::warn!(error = %other, "a key in a token cannot be used");
+                Self::Unavailable { what: "the token with the authority's key" }
+            }
+        }
     }
 }
 

@@ -23,10 +23,7 @@ pub async fn replay<T: DeserializeOwned>(app: &App, tx: &mut TenantTx, ctx: &Ctx
         let reason = "this Idempotency-Key came with another request; use a new key for a new request";
         return Err(Error::conflict("idempotency-key-reused", reason));
     }
-    let plain = app
-        .vault()
-        .open(Purpose::Response, &[scope(tx), &principal, &promise.key], &row.response)
-        .map_err(Error::internal)?;
+    let plain = app.vault().open(Purpose::Response, &[scope(tx), &principal, &promise.key], &row.response)?;
     serde_json::from_slice(plain.expose()).map(Some).map_err(Error::internal)
 }
 
@@ -36,7 +33,7 @@ pub async fn keep<T: Serialize>(app: &App, tx: &mut TenantTx, ctx: &Ctx, outcome
     let principal = ctx.principal.key();
     let plain = serde_json::to_vec(outcome).map_err(Error::internal)?;
     let bound_to = [scope(tx), principal.as_str(), promise.key.as_str()];
-    let response = app.vault().seal(app.rng().as_ref(), Purpose::Response, &bound_to, &plain);
+    let response = app.vault().seal(app.rng().as_ref(), Purpose::Response, &bound_to, &plain)?;
     let row = IdempotencyRow {
         principal,
         key: promise.key.clone(),

@@ -27,12 +27,13 @@ pub mod setup;
 pub mod shadow;
 pub mod tenants;
 pub mod token;
+pub mod vault;
 
 use std::sync::{Arc, OnceLock};
 
 use fleetward_base::{Clock, RequestId, Rng, TenantId};
 use fleetward_store::{Store, TenantTx};
-use fleetward_vault::Vault;
+use fleetward_vault::{Tokens, Vault};
 use futures::future::BoxFuture;
 use object_store::ObjectStore;
 
@@ -71,6 +72,8 @@ struct Inner {
     objects: Arc<dyn ObjectStore>,
     settings: OnceLock<Settings>,
     links: OnceLock<Arc<dyn DeviceLinks>>,
+    tokens: OnceLock<Arc<dyn Tokens>>,
+    vault_watch: vault::Watch,
     presence: presence::Presences,
     shadow_turns: shadow::Turns,
     signals: reconcile::Signals,
@@ -95,6 +98,8 @@ impl App {
             objects,
             settings: OnceLock::new(),
             links: OnceLock::new(),
+            tokens: OnceLock::new(),
+            vault_watch: vault::Watch::default(),
             presence: presence::Presences::default(),
             shadow_turns: shadow::Turns::default(),
             signals: reconcile::Signals::default(),
@@ -130,6 +135,19 @@ impl App {
 
     pub fn vault(&self) -> &Vault {
         &self.inner.vault
+    }
+
+    /// The way to keys in PKCS#11 tokens, where the server was told of a token. The first call counts.
+    pub fn connect_tokens(&self, tokens: Arc<dyn Tokens>) {
+        self.inner.tokens.set(tokens).ok();
+    }
+
+    pub(crate) fn tokens(&self) -> Option<&Arc<dyn Tokens>> {
+        self.inner.tokens.get()
+    }
+
+    pub(crate) fn vault_watch(&self) -> &vault::Watch {
+        &self.inner.vault_watch
     }
 
     pub fn presence(&self) -> &presence::Presences {

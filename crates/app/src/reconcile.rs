@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::Result;
-use crate::{App, authority, identity_policy, presence};
+use crate::{App, authority, identity_policy, presence, vault};
 
 /// How long a reconciler sleeps where nothing wakes it.
 const ROLLOUTS_EVERY: Duration = Duration::from_secs(1);
@@ -24,6 +24,9 @@ const HEARTBEATS_EVERY: Duration = Duration::from_secs(10);
 /// At least this lies between two turns.
 const GAP: Duration = Duration::from_millis(100);
 const EXPIRY_EVERY: Duration = Duration::from_secs(60);
+/// Keys that are disabled must be dropped everywhere within a second.
+const VAULT_EVERY: Duration = Duration::from_millis(250);
+const REWRAP_EVERY: Duration = Duration::from_secs(10);
 /// Another server on the same database may have made a tenant.
 const TRUST_EVERY: Duration = Duration::from_secs(10);
 
@@ -67,6 +70,14 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
         every(&tracker, &stop, &app, "trust", TRUST_EVERY, false, |app| async move {
             identity_policy::forget_policies(&app);
             authority::refresh_trust(&app).await.map(|()| None)
+        });
+        every(&tracker, &stop, &app, "vault", VAULT_EVERY, false, |app| async move {
+            vault::refresh(&app).await?;
+            vault::tell_refused(&app).await.map(|_| None)
+        });
+        every(&tracker, &stop, &app, "rewrap", REWRAP_EVERY, false, |app| async move {
+            let status = vault::rewrap(&app).await?;
+            Ok((status != vault::RewrapStatus::default()).then(|| format!("{status:?}")))
         });
         every(&tracker, &stop, &app, "expiry", EXPIRY_EVERY, false, |app| async move {
             expiry::expire(&app).await.map(|_| None)

@@ -26,8 +26,27 @@ pub struct Tenant {
 /// # Errors
 /// `Conflict` (`tenant-exists`), `Invalid` with the field, `Denied`.
 pub async fn create_tenant(app: &App, ctx: &Ctx, id: TenantId, display_name: Option<String>) -> Result<Tenant> {
+    create_tenant_with_key(app, ctx, id, display_name, None).await
+}
+
+/// As [`create_tenant`], with the issuing authority's key in the token that `issuing_key` names (RFC 7512).
+///
+/// # Errors
+/// As [`create_tenant`]; `Invalid` (`issuing_key`) for what names no new key, `Unavailable` where the token is away.
+pub async fn create_tenant_with_key(
+    app: &App,
+    ctx: &Ctx,
+    id: TenantId,
+    display_name: Option<String>,
+    issuing_key: Option<&str>,
+) -> Result<Tenant> {
     ctx.allow_installation(Permission::TenantCreate)?;
     let display_name = checked_name(display_name.unwrap_or_else(|| id.to_string()))?;
+    let token = match issuing_key {
+        // Nothing is made in the token for a tenant that there is already.
+        Some(uri) if !exists(app, &id).await? => Some(authority::key_in_token(app, uri).await?),
+        _ => None,
+    };
     let now = app.now();
     let row = TenantRow { id: id.clone(), display_name, settings: "{}".to_owned(), revision: 1, created_at: now };
     let (app_in, ctx_in) = (app.clone(), ctx.clone());
@@ -44,7 +63,7 @@ pub async fn create_tenant(app: &App, ctx: &Ctx, id: TenantId, display_name: Opt
                 let entry = ctx_in.done(now, Action::TenantCreated).subject(&row.id).severity(Severity::Notice);
                 let entry = entry.detail(json!({ "display_name": row.display_name }));
                 record(tx.enter(&row.id).await?, &entry).await?;
-                authority::create_issuing(&app_in, tx, &ctx_in, &row.id).await?;
+                authority::create_issuing(&app_in, tx, &ctx_in, &row.id, token).await?;
                 idempotency::keep(&app_in, tx.installation().await?, &ctx_in, &row.id).await
             })
         })

@@ -54,6 +54,10 @@ pub const MQTT_IN_FLIGHT: u16 = 100;
 pub const MQTT_SESSION_EXPIRY_SECS: u32 = 7 * 24 * 3600;
 /// Retained messages of one tenant.
 pub const MQTT_RETAINED_PER_TENANT: usize = 100_000;
+/// How old what a server knows of disabled keys may be when it signs; older, it asks the store first.
+pub const VAULT_STALE: Duration = Duration::from_secs(1);
+/// How long a retired key is kept at least, for servers that have not heard of the new one.
+pub const VAULT_RETIRED_KEPT: Duration = Duration::from_secs(10 * 60);
 /// Rows that one page of a listing holds, at most and by default.
 pub const PAGE_ROWS: u32 = 1000;
 pub const PAGE_ROWS_DEFAULT: u32 = 100;

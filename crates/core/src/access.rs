@@ -52,6 +52,12 @@ text_enum! {
         /// Pause, resume, cancel, roll back.
         RolloutControl => "rollout:control",
         EventRead => "event:read",
+        VaultRead => "vault:read",
+        VaultRotate => "vault:rotate",
+        /// The emergency switch.
+        VaultDisable => "vault:disable",
+        /// Its way back, for the installation's administrator alone.
+        VaultEnable => "vault:enable",
         /// Status of the server itself.
         SystemRead => "system:read",
     }
@@ -74,7 +80,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
     use Permission as P;
     match role {
         Role::Admin => true,
-        Role::Owner => !matches!(permission, P::TenantCreate | P::TenantList | P::SystemRead),
+        Role::Owner => !matches!(permission, P::TenantCreate | P::TenantList | P::SystemRead | P::VaultEnable),
         Role::Operator => matches!(
             permission,
             P::TenantRead

@@ -52,6 +52,13 @@ text_enum! {
         TenantUpdated => "tenant.updated",
         TenantIdentityPolicyChanged => "tenant.identity_policy_changed",
         TenantCaCreated => "tenant.ca_created",
+        VaultRotated => "vault.rotated",
+        VaultKeyDestroyed => "vault.key_destroyed",
+        VaultSealChanged => "vault.seal_changed",
+        VaultDisabled => "vault.disabled",
+        VaultEnabled => "vault.enabled",
+        /// Something wanted keys that are disabled.
+        VaultUseRefused => "vault.use_refused",
         ApiTokenCreated => "api_token.created",
         ApiTokenRevoked => "api_token.revoked",
         AdminClaimed => "admin.claimed",

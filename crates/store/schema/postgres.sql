@@ -424,3 +424,48 @@ ALTER TABLE tenant ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenant FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON tenant USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE vault_epoch (
+    tenant_id text COLLATE "C" NOT NULL,
+    epoch bigint NOT NULL,
+    CONSTRAINT vault_epoch_pkey PRIMARY KEY (tenant_id)
+);
+
+ALTER TABLE vault_epoch ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE vault_epoch FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON vault_epoch USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE vault_hold (
+    tenant_id text COLLATE "C" NOT NULL,
+    reason text COLLATE "C" NOT NULL,
+    held_by text COLLATE "C" NOT NULL,
+    held_at bigint NOT NULL,
+    CONSTRAINT vault_hold_pkey PRIMARY KEY (tenant_id)
+);
+
+ALTER TABLE vault_hold ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE vault_hold FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON vault_hold USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE vault_key (
+    tenant_id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,
+    key_id text COLLATE "C" NOT NULL,
+    wrapped bytea NOT NULL,
+    wrapped_by text COLLATE "C" NOT NULL,
+    active bigint NOT NULL,
+    created_at bigint NOT NULL,
+    retired_at bigint,
+    CONSTRAINT vault_key_pkey PRIMARY KEY (tenant_id, kind, version)
+);
+
+ALTER TABLE vault_key ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE vault_key FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON vault_key USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));

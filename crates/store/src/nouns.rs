@@ -22,6 +22,7 @@ mod signers;
 mod standing;
 mod tenants;
 mod tokens;
+mod vault;
 
 pub use artifacts::ArtifactRow;
 pub use certificates::CertificateRow;
@@ -42,6 +43,7 @@ pub use signers::SignerRow;
 pub use standing::{CohortRow, StandingRow};
 pub use tenants::TenantRow;
 pub use tokens::ApiTokenRow;
+pub use vault::{VaultHoldRow, VaultKeyRow};
 
 use fleetward_base::TenantId;
 

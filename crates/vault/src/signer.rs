@@ -1,12 +1,12 @@
 //! Signing keys: made here, kept sealed, opened into a signer that shows nothing.
 
-use base::Rng;
+use base::{Rng, Secret};
 use fleetward_pki::issue::key_id;
 use fleetward_pki::{Signer, SoftKey};
 
 use fleetward_base as base;
 
-use crate::seal::{OpenError, Purpose, Vault};
+use crate::vault::{KeyError, NewKey, OpenError, Purpose, Vault};
 
 /// Why a sealed key does not become a signer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,13 +31,13 @@ pub struct NewSigningKey {
 
 impl Vault {
     /// A new P-256 key of `tenant`, or of the installation where that is empty.
-    pub fn new_signing_key(&self, rng: &dyn Rng, tenant: &str, kind: &str) -> NewSigningKey {
-        let (key, pkcs8) = SoftKey::generate();
-        let id = key_id(key.public_spki()).expect("a key that was just made has a key id");
-        let mark: String = id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        let name = format!("{kind}-{mark}");
-        let sealed = self.seal(rng, Purpose::SigningKey, &[tenant, &name], pkcs8.expose());
-        NewSigningKey { key, name, mark, sealed }
+    ///
+    /// # Errors
+    /// [`KeyError`]: the owner has no key to seal it under, or that is disabled.
+    pub fn new_signing_key(&self, rng: &dyn Rng, tenant: &str, kind: &str) -> Result<NewSigningKey, KeyError> {
+        let (key, name, mark, pkcs8) = make(kind);
+        let sealed = self.seal(rng, Purpose::SigningKey, &[tenant, &name], pkcs8.expose())?;
+        Ok(NewSigningKey { key, name, mark, sealed })
     }
 
     /// The signer of the key that was sealed for the row (`tenant`, `name`).
@@ -48,4 +48,20 @@ impl Vault {
         let pkcs8 = self.open(Purpose::SigningKey, &[tenant, name], sealed).map_err(SignerError::Sealed)?;
         SoftKey::from_pkcs8(pkcs8.expose()).map_err(|_| SignerError::NotAKey)
     }
+}
+
+impl NewKey {
+    /// A new P-256 key of the owner whose first key this is.
+    pub fn new_signing_key(&self, rng: &dyn Rng, kind: &str) -> NewSigningKey {
+        let (key, name, mark, pkcs8) = make(kind);
+        let sealed = self.seal(rng, Purpose::SigningKey, &[&self.stored.owner, &name], pkcs8.expose());
+        NewSigningKey { key, name, mark, sealed }
+    }
+}
+
+fn make(kind: &str) -> (SoftKey, String, String, Secret<Vec<u8>>) {
+    let (key, pkcs8) = SoftKey::generate();
+    let id = key_id(key.public_spki()).expect("a key that was just made has a key id");
+    let mark: String = id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    (key, format!("{kind}-{mark}"), mark, pkcs8)
 }

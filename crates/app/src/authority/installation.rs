@@ -7,12 +7,12 @@ use fleetward_base::Timestamp;
 use fleetward_pki::ca::{self, ServerName, Vouches};
 use fleetward_pki::issue::Issuer;
 use fleetward_pki::{Certificate, Serial, Signer, SoftKey};
-use fleetward_store::{AuthorityRow, SealedKeyRow, SystemTx};
+use fleetward_store::SystemTx;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::keys::{self, Opened};
-use crate::App;
+use super::keys::{self, Opened, Stored};
 use crate::error::{Error, Result};
+use crate::{App, vault};
 
 pub(super) const ROOT: &str = "root";
 const INFRA: &str = "infra";
@@ -34,6 +34,7 @@ pub struct ServerIdentity {
 /// # Errors
 /// `Internal` where the keys were sealed under another master key or a name in the settings is none; the cause says so.
 pub async fn open_installation(app: &App) -> Result<ServerIdentity> {
+    vault::open(app).await?;
     let stored = match load(app).await? {
         Some(stored) => stored,
         None => {
@@ -41,18 +42,16 @@ pub async fn open_installation(app: &App) -> Result<ServerIdentity> {
             load(app).await?.ok_or_else(|| Error::internal("the authorities that were made are not there"))?
         }
     };
-    let [(root, root_key), (infra, infra_key)] = stored;
-    // Opening the root proves that the master key is the right one, at the start and not at the first enrolment.
-    let root = keys::open(app, None, &root, &root_key)?;
-    let infra = keys::open(app, None, &infra, &infra_key)?;
+    let [root, infra] = stored;
+    // Opening the root proves that the keys are the right ones, at the start and not at the first enrolment.
+    let root = keys::open_any(app, None, &root).await?;
+    let infra = keys::open_any(app, None, &infra).await?;
     *app.authorities().root.write() = Some(Arc::new(root.certificate));
     super::refresh_trust(app).await?;
     issue_server(app, &infra)
 }
 
-type Stored = [(AuthorityRow, SealedKeyRow); 2];
-
-async fn load(app: &App) -> Result<Option<Stored>> {
+async fn load(app: &App) -> Result<Option<[Stored; 2]>> {
     app.store()
         .system_read("installation authorities", |tx: &mut SystemTx| {
             Box::pin(async move {
@@ -68,15 +67,16 @@ async fn load(app: &App) -> Result<Option<Stored>> {
 async fn create(app: &App) -> Result<()> {
     let now = app.now();
     let serial = || Serial::generate(app.rng().as_ref());
-    let root_key = keys::new_key(app, None, ROOT);
+    let root_key = keys::new_key(app, ROOT)?;
     let name = format!("Fleetward Root {}", root_key.mark);
-    let root = ca::root(&name, serial(), keys::lasting(now, ROOT_LIFE), &root_key.key).map_err(Error::internal)?;
+    let root =
+        ca::root(&name, serial(), keys::lasting(now, ROOT_LIFE), root_key.key.signer()).map_err(Error::internal)?;
     let certificate = Certificate::parse(&root.der).map_err(Error::internal)?;
-    let above = Issuer::new(&certificate, &root_key.key).map_err(Error::internal)?;
-    let infra_key = keys::new_key(app, None, INFRA);
+    let above = Issuer::new(&certificate, root_key.key.signer()).map_err(Error::internal)?;
+    let infra_key = keys::new_key(app, INFRA)?;
     let name = format!("Fleetward Servers {}", infra_key.mark);
     let validity = keys::lasting(now, AUTHORITY_LIFE);
-    let spki = infra_key.key.public_spki();
+    let spki = infra_key.key.signer().public_spki();
     let infra = ca::intermediate(&above, (None, &name), Vouches::Servers, serial(), validity, spki);
     let infra = infra.map_err(Error::internal)?;
     app.store()

@@ -1,12 +1,13 @@
 //! Authorities as the store has them: a sealed key, and a certificate that names it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleetward_base::{TenantId, Timestamp};
 use fleetward_pki::issue::Issuer;
 use fleetward_pki::{Certificate, Issued, Signer, SoftKey, Validity};
 use fleetward_store::{AuthorityRow, SealedKeyRow, TenantTx};
-use fleetward_vault::NewSigningKey;
+use fleetward_vault::{NewSigningKey, SignerError};
 
 use crate::App;
 use crate::error::{Error, Result};
@@ -14,20 +15,82 @@ use crate::error::{Error, Result};
 /// Authorities are valid from this long before they are made, for devices whose clock is behind.
 const BACKDATE: Duration = Duration::from_secs(24 * 3600);
 
-/// A certificate of an authority with its key: what signs.
-pub(crate) struct Opened {
-    pub(crate) certificate: Certificate,
-    pub(crate) key: SoftKey,
+/// How `key_purpose` names a key that lies in a token (RFC 7512).
+const IN_TOKEN: &str = "pkcs11:";
+
+/// Where an authority's private key is.
+pub(crate) enum IssuerKey {
+    /// Sealed in the store, opened for as long as it is in use.
+    Sealed(SoftKey),
+    /// In a PKCS#11 token, which it never leaves. Signing waits for the token.
+    Token(Arc<dyn Signer>),
 }
 
-impl Opened {
-    pub(crate) fn issuer(&self) -> Result<Issuer<'_>> {
-        Issuer::new(&self.certificate, &self.key).map_err(Error::internal)
+impl IssuerKey {
+    pub(crate) fn signer(&self) -> &dyn Signer {
+        match self {
+            Self::Sealed(key) => key,
+            Self::Token(key) => key.as_ref(),
+        }
     }
 }
 
-pub(super) fn new_key(app: &App, tenant: Option<&TenantId>, kind: &str) -> NewSigningKey {
-    app.vault().new_signing_key(app.rng().as_ref(), owner(tenant), kind)
+/// A certificate of an authority with its key: what signs.
+pub(crate) struct Opened {
+    pub(crate) certificate: Certificate,
+    pub(crate) key: IssuerKey,
+}
+
+impl Opened {
+    /// What signs, for code that may wait for a token; others go by [`Self::sign`].
+    pub(crate) fn issuer(&self) -> Result<Issuer<'_>> {
+        Issuer::new(&self.certificate, self.key.signer()).map_err(Error::internal)
+    }
+
+    /// Has `work` sign: here where the key is in memory, on a thread that may wait where it is in a token.
+    pub(crate) async fn sign<T, F>(self: &Arc<Self>, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Issuer<'_>) -> T + Send + 'static,
+    {
+        match &self.key {
+            IssuerKey::Sealed(_) => Ok(work(&self.issuer()?)),
+            IssuerKey::Token(_) => {
+                let opened = Arc::clone(self);
+                tokio::task::spawn_blocking(move || Ok(work(&opened.issuer()?))).await.map_err(Error::internal)?
+            }
+        }
+    }
+}
+
+/// A key that was just made for an authority, and the row that keeps it, if it is not in a token.
+pub(super) struct NewKey {
+    pub(super) key: IssuerKey,
+    /// What `key_purpose` says.
+    pub(super) reference: String,
+    /// Tells keys of one kind apart, in names of authorities.
+    pub(super) mark: String,
+    sealed: Option<Vec<u8>>,
+}
+
+impl NewKey {
+    /// A key in a token; `reference` is its RFC 7512 URI.
+    pub(super) fn in_token(reference: String, key: Arc<dyn Signer>) -> Result<Self> {
+        let id = fleetward_pki::issue::key_id(key.public_spki()).map_err(Error::internal)?;
+        let mark = id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { key: IssuerKey::Token(key), reference, mark, sealed: None })
+    }
+}
+
+impl From<NewSigningKey> for NewKey {
+    fn from(made: NewSigningKey) -> Self {
+        Self { key: IssuerKey::Sealed(made.key), reference: made.name, mark: made.mark, sealed: Some(made.sealed) }
+    }
+}
+
+/// A new key of the installation.
+pub(super) fn new_key(app: &App, kind: &str) -> Result<NewKey> {
+    Ok(app.vault().new_signing_key(app.rng().as_ref(), owner(None), kind)?.into())
 }
 
 pub(super) fn lasting(now: Timestamp, life: Duration) -> Validity {
@@ -38,18 +101,19 @@ pub(super) fn lasting(now: Timestamp, life: Duration) -> Validity {
 pub(super) async fn store_authority(
     tx: &mut TenantTx,
     kind: &str,
-    key: &NewSigningKey,
+    key: &NewKey,
     issued: &Issued,
     now: Timestamp,
 ) -> Result<()> {
-    let public = key.key.public_spki().to_vec();
-    let (purpose, sealed) = (key.name.clone(), key.sealed.clone());
-    tx.put_sealed_key(&SealedKeyRow { purpose, sealed, public, created_at: now }).await?;
+    if let Some(sealed) = key.sealed.clone() {
+        let (purpose, public) = (key.reference.clone(), key.key.signer().public_spki().to_vec());
+        tx.put_sealed_key(&SealedKeyRow { purpose, sealed, public, created_at: now }).await?;
+    }
     let row = AuthorityRow {
         fingerprint: issued.fingerprint.clone(),
         kind: kind.to_owned(),
         der: issued.der.clone(),
-        key_purpose: key.name.clone(),
+        key_purpose: key.reference.clone(),
         not_after: issued.validity.not_after,
         created_at: now,
     };
@@ -57,27 +121,56 @@ pub(super) async fn store_authority(
     Ok(())
 }
 
+/// An authority as the store has it; without a sealed key its key lies in a token.
+pub(super) type Stored = (AuthorityRow, Option<SealedKeyRow>);
+
 /// The authority of this kind with its sealed key; the oldest where there are several. Two servers that start at the same
 /// moment on an empty database may each make one, and both settle on the same.
-pub(super) async fn stored_authority(tx: &mut TenantTx, kind: &str) -> Result<Option<(AuthorityRow, SealedKeyRow)>> {
+pub(super) async fn stored_authority(tx: &mut TenantTx, kind: &str) -> Result<Option<Stored>> {
     let rows = tx.authorities().await?;
     let oldest = rows
         .into_iter()
         .filter(|row| row.kind == kind)
         .min_by(|one, other| (one.created_at, &one.fingerprint).cmp(&(other.created_at, &other.fingerprint)));
     let Some(authority) = oldest else { return Ok(None) };
+    if authority.key_purpose.starts_with(IN_TOKEN) {
+        return Ok(Some((authority, None)));
+    }
     let key = tx.sealed_key(&authority.key_purpose).await?;
     let key = key.ok_or_else(|| Error::internal("an authority without its key"))?;
-    Ok(Some((authority, key)))
+    Ok(Some((authority, Some(key))))
 }
 
-/// Opens what [`stored_authority`] found.
-pub(super) fn open(app: &App, tenant: Option<&TenantId>, row: &AuthorityRow, key: &SealedKeyRow) -> Result<Opened> {
-    let key = app.vault().signer(owner(tenant), &key.purpose, &key.sealed).map_err(Error::internal)?;
+/// Opens what [`stored_authority`] found, whose key is sealed.
+pub(super) fn open(app: &App, tenant: Option<&TenantId>, stored: &Stored) -> Result<Opened> {
+    let (row, key) = stored;
+    let key = key.as_ref().ok_or_else(|| Error::internal("the key is in a token"))?;
+    let key = app.vault().signer(owner(tenant), &key.purpose, &key.sealed).map_err(signer_error)?;
+    finish(row, IssuerKey::Sealed(key))
+}
+
+/// As [`open`], wherever the key is.
+pub(super) async fn open_any(app: &App, tenant: Option<&TenantId>, stored: &Stored) -> Result<Opened> {
+    if stored.1.is_some() {
+        return open(app, tenant, stored);
+    }
+    let tokens = app.tokens().ok_or(Error::Unavailable { what: "the token with the authority's key" })?;
+    let key = tokens.signer(&stored.0.key_purpose).await?;
+    finish(&stored.0, IssuerKey::Token(key))
+}
+
+fn finish(row: &AuthorityRow, key: IssuerKey) -> Result<Opened> {
     let certificate = Certificate::parse(&row.der).map_err(Error::internal)?;
     let opened = Opened { certificate, key };
     opened.issuer()?;
     Ok(opened)
+}
+
+fn signer_error(error: SignerError) -> Error {
+    match error {
+        SignerError::Sealed(error) => error.into(),
+        SignerError::NotAKey => Error::internal(error),
+    }
 }
 
 /// Whose a sealed key is; the installation's own has no name.

@@ -45,7 +45,9 @@ pub(super) async fn sign(
         not_after: now.plus(policy.certificates.life()),
     };
     let serial = Serial::generate(app.rng().as_ref());
-    let issued = match leaf::issue(&issuing.issuer()?, tenant, device, csr, serial, validity) {
+    let subject = (tenant.clone(), device.clone(), csr.clone());
+    let signing = issuing.sign(move |issuer| leaf::issue(issuer, &subject.0, &subject.1, &subject.2, serial, validity));
+    let issued = match signing.await? {
         Ok(issued) => issued,
         Err(LeafError::Request(error)) => return Err(error.into()),
         Err(LeafError::Issue(error)) => return Err(Error::internal(error).into()),

@@ -17,11 +17,11 @@ const BROKEN: Migration = Migration {
 };
 
 #[test]
-fn numbers_rise_by_one_and_names_agree() {
+fn numbers_rise_and_names_agree() {
     for known in [SQLITE, POSTGRES] {
-        for (migration, number) in known.iter().zip(1..) {
-            assert_eq!(migration.version, number);
-            assert!(migration.name.starts_with(&format!("{number:04}_")), "{}", migration.name);
+        assert!(known.is_sorted_by(|one, next| one.version < next.version), "in the order of their numbers");
+        for migration in known {
+            assert!(migration.name.starts_with(&format!("{:04}_", migration.version)), "{}", migration.name);
         }
     }
     let names = |known: &[Migration]| known.iter().map(|migration| migration.name).collect::<Vec<_>>();

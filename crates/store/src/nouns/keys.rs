@@ -60,6 +60,19 @@ impl TenantTx {
         self.conn.execute(SQL, params).await.map(drop)
     }
 
+    /// A page of the sealed keys, by purpose, after `after`.
+    pub async fn sealed_keys(&mut self, after: &str, limit: u32) -> Result<Vec<SealedKeyRow>, StoreError> {
+        const SQL: &str = "SELECT purpose, sealed, public, created_at FROM sealed_key \
+             WHERE tenant_id = $1 AND purpose > $2 ORDER BY purpose LIMIT $3";
+        self.conn.query(SQL, params![self.scope.key(), after, limit]).await
+    }
+
+    /// The same key sealed anew; `false` where somebody put another in its place meanwhile.
+    pub async fn reseal_key(&mut self, purpose: &str, before: &[u8], sealed: &[u8]) -> Result<bool, StoreError> {
+        const SQL: &str = "UPDATE sealed_key SET sealed = $4 WHERE tenant_id = $1 AND purpose = $2 AND sealed = $3";
+        self.conn.execute(SQL, params![self.scope.key(), purpose, before, sealed]).await.map(super::hit)
+    }
+
     /// Keeps the certificate of an authority; `false` where it is known already.
     pub async fn put_authority(&mut self, row: &AuthorityRow) -> Result<bool, StoreError> {
         const SQL: &str = "INSERT INTO authority \

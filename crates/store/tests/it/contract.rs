@@ -10,6 +10,7 @@ mod shadows;
 mod standing;
 mod tenants;
 mod units;
+mod vault;
 
 macro_rules! contract {
     ($($module:ident: $($name:ident),+;)+) => {
@@ -32,7 +33,7 @@ contract! {
     deployments: deployments_are_queued_once, a_report_needs_the_version_it_read, candidates_meet_every_piece,
         deployments_are_counted_and_paged;
     devices: a_device_is_written_and_read, devices_are_filtered_and_paged, presence_only_moves_on;
-    identity: keys_and_authorities, api_tokens_live_and_end, enroll_tokens_are_used_once, certificates_live_and_end;
+    identity: keys_and_authorities, sealed_keys_are_listed_and_sealed_again, api_tokens_live_and_end, enroll_tokens_are_used_once, certificates_live_and_end;
     journal: the_journal_is_appended_and_paged, the_journal_is_followed, the_journal_is_sealed, commits_wake_followers;
     mqtt: sessions_outlive_connections, queues_are_appended_read_and_consumed, retained_messages;
     releases: releases_and_their_signers, rollouts_are_written_and_due, idempotent_answers;
@@ -42,4 +43,5 @@ contract! {
     units: tenants_do_not_see_each_other, a_failed_unit_leaves_nothing, a_panic_fails_its_unit_alone,
         a_passed_over_failure_is_not_committed, units_share_a_batch_and_fail_alone, two_writers_of_one_row,
         an_entered_tenant_bounds_the_statements, a_reader_cannot_write, readers_see_a_snapshot;
+    vault: vault_keys_are_versioned_and_wrapped_again, vault_keys_are_held, seals_of_a_key_are_counted;
 }

@@ -257,3 +257,26 @@ pub(crate) async fn certificates_live_and_end(on: Fixture) {
     assert_eq!((read.status.as_str(), read.proven_at, read.revoked_at), ("revoked", Some(at(10)), Some(at(21))));
     assert_eq!(read.reason.as_deref(), Some("stolen"));
 }
+
+pub(crate) async fn sealed_keys_are_listed_and_sealed_again(on: Fixture) {
+    let key = |purpose: &str, byte: u8| SealedKeyRow {
+        purpose: purpose.into(),
+        sealed: [&[2; 9][..], &[byte; 4]].concat(),
+        public: vec![byte],
+        created_at: at(1),
+    };
+    let (first, rest, moved, late) = on
+        .write(move |tx| {
+            Box::pin(async move {
+                tx.put_sealed_key(&key("a", 1)).await?;
+                tx.put_sealed_key(&key("b", 2)).await?;
+                let first = tx.sealed_keys("", 1).await?;
+                let rest = tx.sealed_keys("a", 9).await?;
+                let moved = tx.reseal_key("a", &key("a", 1).sealed, &[3; 12]).await?;
+                let late = tx.reseal_key("a", &key("a", 1).sealed, &[4; 12]).await?;
+                Ok((first, rest, moved, late))
+            })
+        })
+        .await;
+    assert_eq!((first, rest, moved, late), (vec![key("a", 1)], vec![key("b", 2)], true, false));
+}
