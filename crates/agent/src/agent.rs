@@ -13,16 +13,20 @@ use std::time::Duration;
 
 use fleetward_base::{Clock, Rng};
 use fleetward_supply::{Signers, VerifyingKey};
+use fleetward_wire::renew;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::clock::FloorClock;
 use crate::disk::{Disk, Folder};
 use crate::est::{EstError, Service};
 use crate::handlers::Handlers;
 use crate::identity::Credential;
 use crate::jobs::Jobs;
+use crate::keys::tpm::TpmKeys;
+use crate::keys::{Keys, Whereabouts};
 use crate::machine::{Event, Machine, Policy};
 use crate::mqtt::{End, Message, Session, Target};
 use crate::options::RunOptions;
@@ -93,7 +97,9 @@ pub struct Agent {
     options: RunOptions,
     folder: Folder,
     disk: Arc<dyn Disk>,
-    clock: Arc<dyn Clock>,
+    /// None: keys are files.
+    keys: Option<Arc<dyn Keys>>,
+    clock: Arc<FloorClock>,
     rng: Arc<dyn Rng>,
     target: Target,
     service: Service,
@@ -122,12 +128,16 @@ impl Agent {
         let folder = Folder::open(&options.data.data_dir).map_err(io_error("cannot make the data folder"))?;
         lock(&folder)?;
         let disk: Arc<dyn Disk> = Arc::new(folder.clone());
+        let keys = open_keys(&options)?;
+        let clock = Arc::new(FloorClock::open(clock, disk.as_ref()));
         let pem = std::fs::read(&options.ca).map_err(io_error("cannot read the CA file"))?;
         let anchors = Anchors::from_pem(&pem)
-            .map_err(|error| AgentError::Setup(options.ca.display().to_string(), error.to_string()))?;
+            .map_err(|error| AgentError::Setup(options.ca.display().to_string(), error.to_string()))?
+            .with_clock(Arc::clone(&clock));
         let server = Server { host: options.server.clone(), anchors };
         let device = options.device.clone();
-        let target = Target { server: server.clone(), port: options.mqtt_port, device, clock: Arc::clone(&clock) };
+        let ticking: Arc<dyn Clock> = clock.clone();
+        let target = Target { server: server.clone(), port: options.mqtt_port, device, clock: ticking };
         let service = Service { server, port: options.device_port, label: options.tenant.clone() };
         let record = open_record(disk.as_ref(), &options.initial_version)?;
         let applied = Applied::load(disk.as_ref()).map_err(io_error("cannot read the applied configuration"))?;
@@ -151,6 +161,7 @@ impl Agent {
             options,
             folder,
             disk,
+            keys,
             clock,
             rng,
             target,
@@ -210,6 +221,9 @@ impl Agent {
 
     fn tick(&mut self) {
         self.ticks = self.ticks.wrapping_add(1);
+        if let Err(error) = self.clock.keep(self.disk.as_ref()) {
+            tracing::warn!(%error, "cannot keep the time");
+        }
         self.look_after_certificate();
         if let Link::Waiting(until) = self.link
             && self.clock.monotonic() >= until
@@ -229,7 +243,7 @@ impl Agent {
         self.link = Link::Opening;
         let (target, device) = (self.target.clone(), self.options.device.clone());
         self.work.spawn(async move {
-            let filters = [Jobs::filters(&device), Shadow::filters(&device)].concat();
+            let filters = [Jobs::filters(&device), Shadow::filters(&device), vec![renew::topic(&device)]].concat();
             let opened = Session::open(&target, &credential, &filters).await.map(Box::new);
             Done::Opened(credential, opened)
         });
@@ -277,6 +291,7 @@ impl Agent {
                 return Ok(());
             }
         };
+        self.hear_renew(&message);
         let jobs = self.jobs.hear(&message);
         self.send(jobs.send);
         for event in jobs.events {
@@ -348,6 +363,30 @@ impl Agent {
         let version = self.machine.record().version().to_owned();
         let messages = self.shadow.report(&version);
         self.send(messages);
+    }
+}
+
+/// What holds the device's keys, where it is not the data folder.
+fn open_keys(options: &RunOptions) -> Result<Option<Arc<dyn Keys>>, AgentError> {
+    let bad = |reason: String| AgentError::Setup(format!("the keys in the {}", options.keys), reason);
+    match &options.keys {
+        Whereabouts::File => Ok(None),
+        Whereabouts::Tpm(place) => {
+            let keys = TpmKeys::open(place.clone()).map_err(|error| bad(error.to_string()))?;
+            Ok(Some(Arc::new(keys)))
+        }
+        #[cfg(feature = "pkcs11")]
+        Whereabouts::Pkcs11(module) => {
+            use crate::keys::pkcs11::{Token, TokenKeys};
+            let file = options.pin_file.as_ref().ok_or_else(|| bad(String::from("give the PIN with --pin-file")))?;
+            let pin = std::fs::read_to_string(file).map_err(io_error("cannot read the PIN"))?;
+            let pin = fleetward_base::Secret::new(pin.trim_end_matches(['\r', '\n']).to_owned());
+            let token = Token { module: module.clone(), label: options.token_label.clone(), pin };
+            let keys = TokenKeys::open(&token).map_err(|error| bad(error.to_string()))?;
+            Ok(Some(Arc::new(keys)))
+        }
+        #[cfg(not(feature = "pkcs11"))]
+        Whereabouts::Pkcs11(_) => Err(bad(String::from("this agent was built without the feature pkcs11"))),
     }
 }
 

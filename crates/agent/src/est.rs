@@ -45,6 +45,16 @@ pub struct Service {
 }
 
 impl Service {
+    /// Fetches the authorities' certificates (RFC 7030 §4.1), for the `Date` of the answer: the clock learns from that.
+    ///
+    /// # Errors
+    /// What the network says.
+    pub async fn ask_time(&self) -> Result<(), HttpError> {
+        let label = self.label.as_ref().map(|label| format!("/{label}")).unwrap_or_default();
+        let request = Request::get(format!("/.well-known/est{label}/cacerts")).body(Full::default())?;
+        http::send(&self.server, (self.server.host.as_str(), self.port), None, request).await.map(drop)
+    }
+
     /// Sends a certificate request (PKCS#10 in DER) and gives the certificate (DER).
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::clock::parse_date;
 use crate::identity::Credential;
 use crate::tls::Server;
 
@@ -99,6 +100,7 @@ pub async fn send(
     request.headers_mut().insert(hyper::header::HOST, value);
     let connect = server.connect(host, port, b"http/1.1", credential);
     let stream = timeout(PATIENCE, connect).await.map_err(|_slow| HttpError::Slow)?.map_err(HttpError::Connect)?;
+    let proven = server.proven(&stream);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -107,6 +109,10 @@ pub async fn send(
         }
     });
     let response = timeout(PATIENCE, sender.send_request(request)).await.map_err(|_slow| HttpError::Slow)??;
+    let said = response.headers().get(hyper::header::DATE).and_then(|date| parse_date(date.to_str().ok()?));
+    if let (Some(said), Some(proven)) = (said, proven) {
+        server.learn(said, &proven);
+    }
     Ok(Answer { response, _connection: tasks })
 }
 

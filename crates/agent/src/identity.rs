@@ -1,7 +1,7 @@
 //! The device's key and certificate: two places and a pointer, so that a renewal can never lose what works.
 //!
-//! `identity/a` and `identity/b` each hold a key and, once it was issued, its certificate; `identity/current` names the one in
-//! use. Every step is durable before the next begins, and [`KeyStore::next_step`] finds from the files alone where a power cut
+//! `identity/a` and `identity/b` each hold a key (in a file, or in hardware: [`crate::keys`]) and, once it was issued, its
+//! certificate; `identity/current` names the one in use. Every step is durable before the next begins, and [`KeyStore::next_step`] finds from the files alone where a power cut
 //! interrupted it: a key is on the disk before anyone is asked to certify it (so that asking again with the one-time token is
 //! the same request), and the pointer moves only after the server has accepted the new certificate.
 
@@ -9,20 +9,23 @@ use std::io;
 use std::time::Duration;
 
 use der::pem::{LineEnding, decode_vec, encode_string};
-use fleetward_base::{Secret, Timestamp};
+use fleetward_base::Timestamp;
 use fleetward_pki::certificate::Certificate;
-use fleetward_pki::key::{Signer, SoftKey};
 use fleetward_pki::{csr, name};
 
 use crate::disk::{self, Disk};
+use crate::keys::{DeviceKey, FileKeys, KeyError, Keys};
 use crate::record::Slot;
 
 const POINTER: &str = "identity/current";
+/// The serial number of the certificate that the current one took the place of: it lies in the other place, and is none that
+/// waits to be proven.
+const REPLACED: &str = "identity/replaced";
 
 /// A key and its certificate.
 pub struct Credential {
     pub place: Slot,
-    pub pkcs8: Secret<Vec<u8>>,
+    pub key: DeviceKey,
     pub certificate: Certificate,
 }
 
@@ -52,8 +55,10 @@ pub enum Step {
 pub enum IdentityError {
     #[error("cannot read or write the key store: {0}")]
     Disk(#[from] io::Error),
-    #[error("the private key cannot be used")]
-    Key,
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("the key does not sign: {0}")]
+    Sign(#[from] fleetward_pki::key::SignError),
     #[error("the certificate is not one for this device's key: {0}")]
     Certificate(String),
 }
@@ -63,10 +68,8 @@ pub enum IdentityError {
 pub struct KeyStore<'a> {
     disk: &'a dyn Disk,
     device: &'a str,
-}
-
-fn key_path(place: Slot) -> String {
-    format!("identity/{place}/key.pem")
+    /// None: files.
+    keys: Option<&'a dyn Keys>,
 }
 
 fn certificate_path(place: Slot) -> String {
@@ -75,7 +78,13 @@ fn certificate_path(place: Slot) -> String {
 
 impl<'a> KeyStore<'a> {
     pub fn new(disk: &'a dyn Disk, device: &'a str) -> Self {
-        Self { disk, device }
+        Self { disk, device, keys: None }
+    }
+
+    /// With keys that are not in files.
+    #[must_use]
+    pub fn with_keys(self, keys: Option<&'a dyn Keys>) -> Self {
+        Self { keys, ..self }
     }
 
     /// The credential in use.
@@ -98,25 +107,40 @@ impl<'a> KeyStore<'a> {
     /// # Errors
     /// Where the store cannot be read.
     pub fn next_step(&self, now: Timestamp, chance: f64) -> Result<Step, IdentityError> {
+        self.step(now, chance, false)
+    }
+
+    /// As [`Self::next_step`]; `asked`: the current certificate is renewed now, whatever its age.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn step(&self, now: Timestamp, chance: f64, asked: bool) -> Result<Step, IdentityError> {
         let current = self.current()?;
-        if let Some(current) = &current {
-            let until = renewal_time(&current.certificate, chance);
-            if now < until {
-                return Ok(Step::Rest { until });
-            }
-        }
         let place = current.as_ref().map_or(Slot::A, |current| current.place.other());
-        if let Ok(Some(candidate)) = self.credential(place) {
+        // One that waits to be proven is proven at once, also where the current one would hold for long: the server may have
+        // seen it in use before a power cut, and ends the current one then.
+        if let Ok(Some(candidate)) = self.credential(place)
+            && !self.was_replaced(&candidate)?
+        {
             return Ok(Step::Prove(Box::new(candidate)));
         }
+        if let Some(current) = &current {
+            let until = renewal_time(&current.certificate, chance);
+            if now < until && !asked {
+                return Ok(Step::Rest { until });
+            }
+            if self.disk.read(&certificate_path(place))?.is_some() {
+                // What the current one took the place of makes room.
+                return Ok(Step::MakeKey(place));
+            }
+        }
         let Some(key) = self.key(place)? else { return Ok(Step::MakeKey(place)) };
-        let key = SoftKey::from_pkcs8(key.expose()).map_err(|_bad| IdentityError::Key)?;
         // A renewal repeats the subject byte by byte (RFC 7030 §4.2.2).
         let subject = match &current {
             Some(current) => current.certificate.subject.clone(),
             None => name::write(None, self.device),
         };
-        let request = csr::write(&subject, &[], &key).map_err(|_failed| IdentityError::Key)?;
+        let request = csr::write(&subject, &[], key.as_ref())?;
         Ok(if current.is_some() { Step::Renew { place, request } } else { Step::Enroll { place, request } })
     }
 
@@ -126,12 +150,11 @@ impl<'a> KeyStore<'a> {
     /// Where it cannot be written.
     pub fn make_key(&self, place: Slot) -> Result<(), IdentityError> {
         self.discard(place)?;
-        let (_key, pkcs8) = SoftKey::generate();
-        let pem = Secret::new(
-            encode_string("PRIVATE KEY", LineEnding::LF, pkcs8.expose()).map_err(|_too_long| IdentityError::Key)?,
-        );
         self.disk.make_folder(&format!("identity/{place}"))?;
-        disk::replace(self.disk, &key_path(place), pem.expose().as_bytes())?;
+        match self.keys {
+            None => FileKeys(self.disk).make(place)?,
+            Some(keys) => keys.make(place)?,
+        }
         Ok(())
     }
 
@@ -141,7 +164,8 @@ impl<'a> KeyStore<'a> {
     /// Where it is for another key or device, or over already.
     pub fn keep_certificate(&self, place: Slot, der: &[u8], now: Timestamp) -> Result<(), IdentityError> {
         let certificate = Certificate::parse(der).map_err(|bad| IdentityError::Certificate(bad.to_string()))?;
-        self.check(place, &certificate)?;
+        let key = self.key(place)?.ok_or(KeyError::Unusable)?;
+        self.check(&key, &certificate)?;
         if certificate.not_after <= now {
             return Err(IdentityError::Certificate(String::from("it has ended already; is the clock right?")));
         }
@@ -155,22 +179,28 @@ impl<'a> KeyStore<'a> {
     /// # Errors
     /// Where the pointer cannot be written; the old one is still there then.
     pub fn adopt(&self, place: Slot) -> Result<(), IdentityError> {
+        // Before the pointer: until that moves, the name of the current one says nothing about the other.
+        if let Some(current) = self.current()?.filter(|current| current.place != place) {
+            disk::replace(self.disk, REPLACED, current.certificate.serial.to_string().as_bytes())?;
+        }
         Ok(disk::replace(self.disk, POINTER, place.as_str().as_bytes())?)
     }
 
     /// Removes what is in a place: certificate first, so that no certificate is ever without its key.
     ///
     /// # Errors
-    /// What the disk says.
+    /// What the disk or the holder of the keys says.
     pub fn discard(&self, place: Slot) -> Result<(), IdentityError> {
         let folder = format!("identity/{place}");
-        if self.disk.list(&folder)?.is_empty() {
-            return Ok(());
+        if !self.disk.list(&folder)?.is_empty() {
+            self.disk.remove(&certificate_path(place))?;
+            self.disk.sync_folder(&folder)?;
         }
-        self.disk.remove(&certificate_path(place))?;
-        self.disk.sync_folder(&folder)?;
-        self.disk.remove(&key_path(place))?;
-        Ok(self.disk.sync_folder(&folder)?)
+        match self.keys {
+            None => FileKeys(self.disk).remove(place)?,
+            Some(keys) => keys.remove(place)?,
+        }
+        Ok(())
     }
 
     /// Forgets which credential is in use, for a device that enrols anew with a new token. The other place is used for it.
@@ -184,29 +214,31 @@ impl<'a> KeyStore<'a> {
         self.discard(Slot::B)
     }
 
-    fn key(&self, place: Slot) -> Result<Option<Secret<Vec<u8>>>, IdentityError> {
-        let Some(pem) = self.disk.read(&key_path(place))?.map(Secret::new) else { return Ok(None) };
-        let (label, pkcs8) = decode_vec(pem.expose()).map_err(|_bad| IdentityError::Key)?;
-        let pkcs8 = Secret::new(pkcs8);
-        if label == "PRIVATE KEY" { Ok(Some(pkcs8)) } else { Err(IdentityError::Key) }
+    fn was_replaced(&self, candidate: &Credential) -> Result<bool, IdentityError> {
+        let replaced = self.disk.read(REPLACED)?;
+        Ok(replaced.is_some_and(|serial| serial == candidate.certificate.serial.to_string().into_bytes()))
+    }
+
+    fn key(&self, place: Slot) -> Result<Option<DeviceKey>, IdentityError> {
+        Ok(match self.keys {
+            None => FileKeys(self.disk).open(place)?,
+            Some(keys) => keys.open(place)?,
+        })
     }
 
     fn credential(&self, place: Slot) -> Result<Option<Credential>, IdentityError> {
-        let (Some(pkcs8), Some(pem)) = (self.key(place)?, self.disk.read(&certificate_path(place))?) else {
-            return Ok(None);
-        };
+        let Some(pem) = self.disk.read(&certificate_path(place))? else { return Ok(None) };
+        let Some(key) = self.key(place)? else { return Ok(None) };
         let bad = |text: String| IdentityError::Certificate(text);
         let (_label, der) = decode_vec(&pem).map_err(|error| bad(error.to_string()))?;
         let certificate = Certificate::parse(&der).map_err(|error| bad(error.to_string()))?;
-        self.check(place, &certificate)?;
-        Ok(Some(Credential { place, pkcs8, certificate }))
+        self.check(&key, &certificate)?;
+        Ok(Some(Credential { place, key, certificate }))
     }
 
     /// The certificate must be for the key in this place, and for this device.
-    fn check(&self, place: Slot, certificate: &Certificate) -> Result<(), IdentityError> {
+    fn check(&self, key: &DeviceKey, certificate: &Certificate) -> Result<(), IdentityError> {
         let bad = |text: &str| IdentityError::Certificate(text.to_owned());
-        let pkcs8 = self.key(place)?.ok_or(IdentityError::Key)?;
-        let key = SoftKey::from_pkcs8(pkcs8.expose()).map_err(|_bad| IdentityError::Key)?;
         if certificate.spki != key.public_spki() {
             return Err(bad("it has another public key"));
         }
@@ -225,5 +257,7 @@ pub fn renewal_time(certificate: &Certificate, chance: f64) -> Timestamp {
     certificate.not_before.plus(Duration::from_secs_f64(life.as_secs_f64() * share))
 }
 
+#[cfg(test)]
+mod power_cut;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod attester;
+pub mod clock;
 pub mod disk;
 pub mod download;
 pub mod est;
@@ -14,6 +15,7 @@ pub mod handlers;
 pub mod http;
 pub mod identity;
 pub mod jobs;
+pub mod keys;
 pub mod machine;
 pub mod mqtt;
 pub mod options;

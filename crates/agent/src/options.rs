@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::keys::Whereabouts;
+
 /// The device agent: makes its key, enrols, connects, applies configuration and installs signed updates.
 #[derive(Debug, Parser)]
 #[command(name = "fleetward-agent", version, about, max_term_width = 100)]
@@ -52,6 +54,16 @@ pub struct RunOptions {
     /// File with the one-time enrolment token; read when it is needed.
     #[arg(long, env = "FLEETWARD_ENROLL_TOKEN_FILE", value_name = "FILE", conflicts_with = "token")]
     pub token_file: Option<PathBuf>,
+    /// Where the device's private keys live: `file`, `tpm:/dev/tpmrm0` (or `tpm:tcp:HOST:PORT`, `tpm:unix:PATH`), or
+    /// `pkcs11:/path/of/module.so` where the agent was built for it. Fixed when the device first enrols.
+    #[arg(long, env = "FLEETWARD_KEYS", value_name = "WHERE", default_value = "file")]
+    pub keys: Whereabouts,
+    /// Label of the PKCS#11 token; otherwise the first with a PIN.
+    #[arg(long, env = "FLEETWARD_TOKEN_LABEL", value_name = "LABEL")]
+    pub token_label: Option<String>,
+    /// File with the PIN of the PKCS#11 token.
+    #[arg(long, env = "FLEETWARD_PIN_FILE", value_name = "FILE")]
+    pub pin_file: Option<PathBuf>,
     #[command(flatten)]
     pub data: StatusOptions,
     /// Directory of handlers: the executable file KEY applies the shadow key KEY, `self-test` tests a new image. Files and

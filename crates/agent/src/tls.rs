@@ -1,17 +1,28 @@
 //! TLS to the server: its certificate must come from the pinned authority; ours is the device's identity.
 //!
-//! Nothing but the file given as `--ca` is an anchor; what the machine trusts otherwise does not count.
+//! Nothing but the file given as `--ca` is an anchor; what the machine trusts otherwise does not count. The time that the
+//! server's certificate is held to is the agent's ([`crate::clock`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use fleetward_base::{SystemClock, Timestamp};
+use fleetward_pki::certificate::Certificate;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureAlgorithm, SignatureScheme,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::clock::FloorClock;
 use crate::identity::Credential;
+use crate::keys::DeviceKey;
 
 /// What is wrong with the anchors or the credential.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +35,12 @@ pub enum TlsError {
     Other(#[from] rustls::Error),
 }
 
-/// The authorities whose server certificates are accepted.
+/// The authorities whose server certificates are accepted, and the clock by which.
 #[derive(Clone, Debug)]
-pub struct Anchors(Arc<RootCertStore>);
+pub struct Anchors {
+    roots: Arc<RootCertStore>,
+    clock: Arc<FloorClock>,
+}
 
 impl Anchors {
     /// Reads a PEM file of one or more certificates.
@@ -39,7 +53,16 @@ impl Anchors {
             let certificate = certificate.map_err(|error| TlsError::Anchors(error.to_string()))?;
             store.add(certificate).map_err(|error| TlsError::Anchors(error.to_string()))?;
         }
-        if store.is_empty() { Err(TlsError::Anchors(String::from("it is empty"))) } else { Ok(Self(Arc::new(store))) }
+        if store.is_empty() {
+            return Err(TlsError::Anchors(String::from("it is empty")));
+        }
+        Ok(Self { roots: Arc::new(store), clock: Arc::new(FloorClock::new(Arc::new(SystemClock::new()))) })
+    }
+
+    /// With this clock, which learns from servers that prove themselves.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<FloorClock>) -> Self {
+        Self { clock, ..self }
     }
 }
 
@@ -70,21 +93,123 @@ impl Server {
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
+    /// The certificate with which the server at the other end proved itself.
+    pub fn proven(&self, stream: &TlsStream<TcpStream>) -> Option<Certificate> {
+        let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first)?;
+        Certificate::parse(leaf).ok()
+    }
+
+    /// What a server with this certificate said of the time counts where its certificate holds then.
+    pub fn learn(&self, said: Timestamp, proven: &Certificate) {
+        if (proven.not_before..=proven.not_after).contains(&said) {
+            self.anchors.clock.learn(said);
+        }
+    }
+
     fn config(&self, alpn: &[u8], credential: Option<&Credential>) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
+        let (roots, clock) = (Arc::clone(&self.anchors.roots), Arc::clone(&self.anchors.clock));
+        let chain = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+        let chain = chain.map_err(|error| TlsError::Anchors(error.to_string()))?;
+        let builder = ClientConfig::builder_with_details(provider, clock.clone())
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(Arc::clone(&self.anchors.0));
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Pinned { chain, clock }));
         let mut config = match credential {
             None => builder.with_no_client_auth(),
             Some(credential) => {
-                let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(credential.pkcs8.expose().clone()));
                 let leaf = CertificateDer::from(credential.certificate.der.clone());
-                builder.with_client_auth_cert(vec![leaf], key)?
+                let key = CertifiedKey::new(vec![leaf], Arc::new(TlsKey(Arc::clone(&credential.key))));
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key)))
             }
         };
         config.alpn_protocols = vec![alpn.to_vec()];
         Ok(config)
+    }
+}
+
+/// The device's key as TLS asks for it: ECDSA with P-256 and SHA-256, wherever the key is.
+struct TlsKey(DeviceKey);
+
+impl std::fmt::Debug for TlsKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsKey")
+    }
+}
+
+impl SigningKey for TlsKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn rustls::sign::Signer>> {
+        let mine = SignatureScheme::ECDSA_NISTP256_SHA256;
+        offered.contains(&mine).then(|| Box::new(Self(Arc::clone(&self.0))) as Box<dyn rustls::sign::Signer>)
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::ECDSA
+    }
+}
+
+impl rustls::sign::Signer for TlsKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        self.0.sign(message).map_err(|error| rustls::Error::General(error.to_string()))
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SignatureScheme::ECDSA_NISTP256_SHA256
+    }
+}
+
+/// The chain to the pinned authority, always. Where the machine's clock is known to be wrong and the certificate is not valid
+/// yet by what the agent knows, the certificate's own beginning is the time: the authority signed that it has come.
+#[derive(Debug)]
+struct Pinned {
+    chain: Arc<WebPkiServerVerifier>,
+    clock: Arc<FloorClock>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verify = |at| self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, at);
+        match verify(now) {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+            )) if self.clock.is_behind() => {
+                let leaf = Certificate::parse(end_entity).map_err(|_| CertificateError::BadEncoding)?;
+                let began = u64::try_from(leaf.not_before.secs()).map_err(|_| CertificateError::BadEncoding)?;
+                let verified = verify(UnixTime::since_unix_epoch(Duration::from_secs(began)))?;
+                self.clock.learn(leaf.not_before);
+                Ok(verified)
+            }
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! [`enroll_device`] takes a one-time token, [`reenroll_device`] the certificate in use; [`admit_device`] is asked by every
 //! door that a device with a certificate comes through. Each looks at the registry, not only at the certificate. A
-//! certificate is issued, then proven by its first use, and only then are older ones superseded: a device whose new
-//! certificate got lost on the way goes on with the old one.
+//! certificate is issued, then proven by its first use, and only then are older ones superseded and, after a grace, retired
+//! ([`ladder`]): a device whose new certificate got lost on the way goes on with the old one.
 //!
 //! A request that comes again gets the same certificate. What is refused is journaled with its cause, within limits, and
 //! costs its address a part of its allowance; what succeeds costs nothing, since a factory sits behind one address.
@@ -12,6 +12,7 @@ mod admission;
 mod first;
 mod gate;
 mod issue;
+pub(crate) mod ladder;
 pub(crate) mod newcomer;
 mod refusal;
 mod renewal;
@@ -19,6 +20,7 @@ mod renewal;
 use std::net::IpAddr;
 
 use fleetward_base::{DeviceId, RequestId, Secret, TenantId, Timestamp};
+use fleetward_core::rotation::Standing;
 use fleetward_store::CertificateRow;
 
 pub use admission::{Admitted, admit_device, still_admitted};
@@ -58,16 +60,7 @@ impl Enrolled {
     }
 }
 
-/// Where a certificate stands, as the store has it.
-mod standing {
-    /// Not seen in use yet.
-    pub(super) const ISSUED: &str = "issued";
-    /// Proven by its first use.
-    pub(super) const ACTIVE: &str = "active";
-    pub(super) const REVOKED: &str = "revoked";
-}
-
 /// Whether a certificate still counts.
 fn usable(row: &CertificateRow, now: Timestamp) -> bool {
-    matches!(row.status.as_str(), standing::ISSUED | standing::ACTIVE) && now <= row.not_after
+    row.status.parse().is_ok_and(Standing::is_accepted) && now <= row.not_after
 }

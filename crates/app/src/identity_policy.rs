@@ -151,9 +151,11 @@ fn merge(target: &mut Value, patch: Value) {
     }
 }
 
-/// Names of the sections that differ.
+/// Names of the sections that differ. One that was not written down before had its defaults.
 fn changed(before: Option<&Value>, after: &Value) -> Vec<String> {
+    let silent = serde_json::to_value(IdentityPolicy::default()).unwrap_or_default();
     let sections = after.as_object().into_iter().flatten();
-    let differs = |name: &str, section: &Value| before.and_then(|before| before.get(name)) != Some(section);
+    let was = |name: &str| before.and_then(|before| before.get(name)).or_else(|| silent.get(name)).cloned();
+    let differs = |name: &str, section: &Value| was(name).as_ref() != Some(section);
     sections.filter(|(name, section)| differs(name, section)).map(|(name, _)| name.clone()).collect()
 }

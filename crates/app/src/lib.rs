@@ -23,6 +23,7 @@ pub mod reconcile;
 pub mod registry;
 pub mod releases;
 pub mod rollouts;
+pub mod rotation;
 pub mod setup;
 pub mod shadow;
 pub mod tenants;
@@ -80,6 +81,7 @@ struct Inner {
     authorities: authority::Authorities,
     gate: enroll::Gate,
     policies: identity_policy::Policies,
+    traffic: rotation::traffic::Traffic,
 }
 
 impl App {
@@ -106,6 +108,7 @@ impl App {
             authorities: authority::Authorities::default(),
             gate: enroll::Gate::default(),
             policies: identity_policy::Policies::default(),
+            traffic: rotation::traffic::Traffic::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -168,6 +171,15 @@ impl App {
 
     pub(crate) fn gate(&self) -> &enroll::Gate {
         &self.inner.gate
+    }
+
+    pub(crate) fn traffic(&self) -> &rotation::traffic::Traffic {
+        &self.inner.traffic
+    }
+
+    /// What the metrics page shows of certificates.
+    pub fn certificate_figures(&self) -> rotation::Figures {
+        self.inner.traffic.figures()
     }
 
     pub(crate) fn policies(&self) -> &identity_policy::Policies {

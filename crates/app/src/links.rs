@@ -21,6 +21,9 @@ pub trait DeviceLinks: Send + Sync + 'static {
     /// Ends every live session of the device now.
     fn end_sessions(&self, tenant: &TenantId, device: &DeviceId, reason: EndReason);
 
+    /// Ends the live session of the device that was opened with this certificate, if there is one: it is no longer accepted.
+    fn end_certificate(&self, tenant: &TenantId, device: &DeviceId, serial: &str);
+
     /// Publishes to whoever in the tenant subscribes, QoS 1.
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes);
 

@@ -1,8 +1,10 @@
 //! What the server does by itself: each reconciler wakes on a signal or a timer, takes no input, does a bounded piece of
 //! work on what it finds, and says what it did. What fails is found again at the next turn, so nothing is retried inside.
 
+pub mod campaigns;
 pub mod expiry;
 pub mod rollouts;
+pub mod rotation;
 pub mod seals;
 
 use std::future::Future;
@@ -23,6 +25,8 @@ const LAST_SEEN_EVERY: Duration = Duration::from_secs(30);
 const HEARTBEATS_EVERY: Duration = Duration::from_secs(10);
 /// At least this lies between two turns.
 const GAP: Duration = Duration::from_millis(100);
+const CAMPAIGNS_EVERY: Duration = Duration::from_secs(1);
+const ROTATION_EVERY: Duration = Duration::from_secs(10);
 const EXPIRY_EVERY: Duration = Duration::from_secs(60);
 /// Keys that are disabled must be dropped everywhere within a second.
 const VAULT_EVERY: Duration = Duration::from_millis(250);
@@ -78,6 +82,13 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
         every(&tracker, &stop, &app, "rewrap", REWRAP_EVERY, false, |app| async move {
             let status = vault::rewrap(&app).await?;
             Ok((status != vault::RewrapStatus::default()).then(|| format!("{status:?}")))
+        });
+        every(&tracker, &stop, &app, "campaigns", CAMPAIGNS_EVERY, false, |app| async move {
+            campaigns::tick(&app).await.map(|status| status.is_worth_a_line().then(|| format!("{status:?}")))
+        });
+        every(&tracker, &stop, &app, "rotation", ROTATION_EVERY, false, |app| async move {
+            let status = rotation::tick(&app).await?;
+            Ok((status != rotation::RotationTickStatus::default()).then(|| format!("{status:?}")))
         });
         every(&tracker, &stop, &app, "expiry", EXPIRY_EVERY, false, |app| async move {
             expiry::expire(&app).await.map(|_| None)

@@ -87,6 +87,14 @@ pub const RENEWALS_PER_DEVICE_AND_HOUR: u32 = 30;
 /// A certificate that ended at most this long ago is still known in a hand-shake; what comes of it is the door's to decide,
 /// and no door but that of enrolment takes it.
 pub const EXPIRED_ACCEPTED: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Renewals that are served a second, and the burst that may be ahead of that: of the installation, and of one tenant. Who
+/// comes in excess is told when its turn is.
+pub const RENEWALS_PER_SECOND: u32 = 500;
+pub const RENEWALS_BURST: u32 = 10_000;
+pub const RENEWALS_PER_TENANT_AND_SECOND: u32 = 250;
+pub const RENEWALS_PER_TENANT_BURST: u32 = 5_000;
+/// Devices and certificates whose time has come that are read at once.
+pub const ROTATIONS_PER_PAGE: u32 = 500;
 /// Refusals of devices that one tenant's journal takes (burst, then a minute); the rest are counted in the next one.
 pub const REFUSALS_JOURNALED_BURST: u32 = 30;
 pub const REFUSALS_JOURNALED_PER_MINUTE: u32 = 6;

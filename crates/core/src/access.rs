@@ -51,6 +51,10 @@ text_enum! {
         RolloutCreate => "rollout:create",
         /// Pause, resume, cancel, roll back.
         RolloutControl => "rollout:control",
+        RotationRead => "rotation:read",
+        RotationCreate => "rotation:create",
+        /// Pause, resume, cancel.
+        RotationControl => "rotation:control",
         EventRead => "event:read",
         VaultRead => "vault:read",
         VaultRotate => "vault:rotate",
@@ -102,6 +106,9 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::RolloutRead
                 | P::RolloutCreate
                 | P::RolloutControl
+                | P::RotationRead
+                | P::RotationCreate
+                | P::RotationControl
                 | P::EventRead
         ),
         Role::Viewer => matches!(
@@ -113,6 +120,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::SignerRead
                 | P::ReleaseRead
                 | P::RolloutRead
+                | P::RotationRead
                 | P::EventRead
         ),
     }

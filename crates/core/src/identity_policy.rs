@@ -7,16 +7,19 @@
 //! To add a section: a struct in a file of its own with `Default` and `check`, a field here, a line in `check`.
 
 mod certificates;
+mod renewal;
 
 use serde::{Deserialize, Serialize};
 
 pub use certificates::CertificatesPolicy;
+pub use renewal::{KeyReuse, RenewalPolicy};
 
 /// The policy of a tenant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IdentityPolicy {
     pub certificates: CertificatesPolicy,
+    pub renewal: RenewalPolicy,
 }
 
 /// A field that holds what it may not.
@@ -32,7 +35,8 @@ impl IdentityPolicy {
     /// # Errors
     /// [`Invalid`] names the first field that holds what it may not.
     pub fn check(&self) -> Result<(), Invalid> {
-        self.certificates.check()
+        self.certificates.check()?;
+        self.renewal.check()
     }
 }
 

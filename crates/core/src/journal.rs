@@ -80,8 +80,26 @@ text_enum! {
         CertificateRenewed => "certificate.renewed",
         /// Its first use on a connection.
         CertificateProven => "certificate.proven",
+        /// Another was proven; it still counts for its grace.
         CertificateSuperseded => "certificate.superseded",
+        /// The one before it counts no longer.
+        CertificateConfirmed => "certificate.confirmed",
+        CertificateRetired => "certificate.retired",
+        CertificateExpiring => "certificate.expiring",
+        CertificateExpired => "certificate.expired",
         CertificateRevoked => "certificate.revoked",
+        /// A device was asked to renew.
+        RenewalAsked => "renewal.asked",
+        RenewalFailuresRising => "renewal.failures_rising",
+        RenewalFailuresFallen => "renewal.failures_fallen",
+        RotationCreated => "rotation.created",
+        RotationPhaseStarted => "rotation.phase_started",
+        RotationPaused => "rotation.paused",
+        RotationResumed => "rotation.resumed",
+        RotationCanceled => "rotation.canceled",
+        RotationFinished => "rotation.finished",
+        /// A device of a rotation did not renew in time.
+        RotationDeviceFailed => "rotation.device_failed",
         ShadowUpdated => "shadow.updated",
         ShadowDeleted => "shadow.deleted",
         MessagePublished => "message.published",

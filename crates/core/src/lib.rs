@@ -17,6 +17,7 @@ pub mod presence;
 pub mod registry;
 pub mod release;
 pub mod rollout;
+pub mod rotation;
 pub mod selector;
 pub mod shadow;
 pub mod text;

@@ -58,12 +58,13 @@ impl State {
     }
 }
 
-/// One rollout.
+/// One rollout, of a release where nothing else is said ([`crate::rotation::campaign`] is one of renewals).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rollout {
+pub struct Rollout<Of = ReleaseId> {
     pub id: RolloutId,
     pub name: String,
-    pub release: ReleaseId,
+    /// What it brings.
+    pub release: Of,
     pub selector: Selector,
     pub policy: Policy,
     pub state: State,

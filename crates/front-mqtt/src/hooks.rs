@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use fleetward_app::Error;
 use fleetward_app::enroll::{Attempt, admit_device};
 use fleetward_app::presence::Arrival;
+use fleetward_app::rotation;
 use fleetward_app::shadow::{self, ShadowKey};
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::{
@@ -15,6 +16,7 @@ use fleetward_core::shadow::Refused;
 use fleetward_wire::aws::client_token;
 use fleetward_wire::aws::jobs::RejectCode;
 use fleetward_wire::aws::topic::{self, JobsPart, PREFIX, ShadowPart, Topic, What};
+use fleetward_wire::renew;
 use rustls_pki_types::CertificateDer;
 
 use crate::jobs::Reject;
@@ -114,8 +116,17 @@ impl Hooks for MqttHooks {
     }
 
     /// A device that asks for deltas gets the one that stands now, so that it need not report before it knows
-    /// (requirement S4).
+    /// (requirement S4); one that asks for requests to renew gets the one that stands.
     fn subscribed(&self, principal: &Arc<Principal>, filters: &[Arc<str>]) {
+        let renew = renew::topic(principal.device.as_str());
+        if filters.iter().any(|filter| policy::matches(filter, &renew)) {
+            let (app, principal) = (self.app.clone(), Arc::clone(principal));
+            self.tasks.spawn(async move {
+                if let Err(error) = rotation::tell_again(&app, &principal.tenant, &principal.device).await {
+                    tracing::warn!(device = %principal.device, %error, "a request to renew could not be told again");
+                }
+            });
+        }
         for key in delta_keys(&principal.device, filters) {
             let (app, tenant) = (self.app.clone(), principal.tenant.clone());
             self.tasks.spawn(async move {

@@ -26,6 +26,13 @@ impl DeviceLinks for MqttHooks {
         }
     }
 
+    fn end_certificate(&self, tenant: &TenantId, device: &DeviceId, serial: &str) {
+        self.note_end();
+        if let Some(broker) = self.broker.get() {
+            broker.kick_serial(tenant, device, serial, Reason::NotAuthorized);
+        }
+    }
+
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes) {
         MqttHooks::publish(self, tenant, &topic, &payload);
     }

@@ -199,6 +199,8 @@ impl TrustIndex {
         for (turn, entry) in self.candidates(&certificate, intermediates, at).into_iter().enumerate() {
             // What comes with a leaf has a part only below a factory.
             let below = if entry.kind == Kind::Factory { intermediates } else { &[] };
+            // What we issued has begun: where it has not, it is this machine's clock that went back.
+            let at = if entry.kind == Kind::Issuing { at.max(certificate.not_before) } else { at };
             match check_chain(leaf, below, &certificate, entry, at) {
                 Ok(()) => return presented(certificate, entry),
                 Err(error) if turn == 0 => refused = error,

@@ -75,7 +75,7 @@ CREATE TABLE certificate (
 
 CREATE INDEX certificate_device ON public.certificate USING btree (tenant_id, device, issued_at);
 
-CREATE INDEX certificate_expiry ON public.certificate USING btree (tenant_id, not_after) WHERE (status = 'active'::text);
+CREATE INDEX certificate_expiry ON public.certificate USING btree (tenant_id, not_after) WHERE (status = ANY (ARRAY['proven'::text, 'active'::text]));
 
 ALTER TABLE certificate ENABLE ROW LEVEL SECURITY;
 
@@ -330,6 +330,23 @@ ALTER TABLE release FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON release USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
+CREATE TABLE renewal_request (
+    tenant_id text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    reason text NOT NULL,
+    at_once bigint NOT NULL,
+    asked_by text NOT NULL,
+    asked_at bigint NOT NULL,
+    CONSTRAINT renewal_request_pkey PRIMARY KEY (tenant_id, device)
+);
+
+ALTER TABLE renewal_request ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE renewal_request FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON renewal_request USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE rollout (
     tenant_id text COLLATE "C" NOT NULL,
     id text COLLATE "C" NOT NULL,
@@ -357,6 +374,78 @@ ALTER TABLE rollout ENABLE ROW LEVEL SECURITY;
 ALTER TABLE rollout FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON rollout USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE rotation (
+    tenant_id text COLLATE "C" NOT NULL,
+    serial text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    deadline bigint,
+    sessions bigint NOT NULL,
+    session_at bigint,
+    told bigint,
+    alert_at bigint,
+    CONSTRAINT rotation_pkey PRIMARY KEY (tenant_id, serial)
+);
+
+CREATE INDEX rotation_alert ON public.rotation USING btree (tenant_id, alert_at) WHERE (alert_at IS NOT NULL);
+
+CREATE INDEX rotation_due ON public.rotation USING btree (tenant_id, deadline) WHERE (deadline IS NOT NULL);
+
+ALTER TABLE rotation ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE rotation FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON rotation USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE rotation_campaign (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    name text NOT NULL,
+    renewal text NOT NULL,
+    selector text NOT NULL,
+    policy text NOT NULL,
+    state text NOT NULL,
+    phase bigint NOT NULL,
+    phase_started_at bigint,
+    gate_met_at bigint,
+    pause_reason text,
+    target_count bigint NOT NULL,
+    created_by text NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    revision bigint NOT NULL,
+    CONSTRAINT rotation_campaign_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE INDEX rotation_campaign_due ON public.rotation_campaign USING btree (tenant_id, id) WHERE (state = 'running'::text);
+
+ALTER TABLE rotation_campaign ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE rotation_campaign FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON rotation_campaign USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE rotation_member (
+    tenant_id text COLLATE "C" NOT NULL,
+    campaign text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    phase bigint NOT NULL,
+    hardware text NOT NULL,
+    status text NOT NULL,
+    queued_at bigint NOT NULL,
+    asked_at bigint,
+    finished_at bigint,
+    CONSTRAINT rotation_member_pkey PRIMARY KEY (tenant_id, campaign, device)
+);
+
+CREATE INDEX rotation_member_open ON public.rotation_member USING btree (tenant_id, campaign, status);
+
+ALTER TABLE rotation_member ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE rotation_member FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON rotation_member USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE sealed_key (
     tenant_id text COLLATE "C" NOT NULL,

@@ -53,7 +53,7 @@ CREATE TABLE certificate (
 
 CREATE INDEX certificate_device ON certificate (tenant_id, device, issued_at);
 
-CREATE INDEX certificate_expiry ON certificate (tenant_id, not_after) WHERE status = 'active';
+CREATE INDEX certificate_expiry ON certificate (tenant_id, not_after) WHERE status IN ('proven', 'active');
 
 CREATE TABLE deployment (
     tenant_id TEXT NOT NULL,
@@ -230,6 +230,17 @@ CREATE TABLE release (
     UNIQUE (tenant_id, name, version)
 ) STRICT;
 
+CREATE TABLE renewal_request (
+    tenant_id TEXT NOT NULL,
+    device TEXT NOT NULL,
+    id TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at_once INTEGER NOT NULL,
+    asked_by TEXT NOT NULL,
+    asked_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, device)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE rollout (
     tenant_id TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -251,6 +262,60 @@ CREATE TABLE rollout (
 ) STRICT;
 
 CREATE INDEX rollout_due ON rollout (tenant_id, id) WHERE state IN ('running', 'rolling_back');
+
+CREATE TABLE rotation (
+    tenant_id TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    device TEXT NOT NULL,
+    id TEXT NOT NULL,
+    deadline INTEGER,
+    sessions INTEGER NOT NULL,
+    session_at INTEGER,
+    told INTEGER,
+    alert_at INTEGER,
+    PRIMARY KEY (tenant_id, serial)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX rotation_alert ON rotation (tenant_id, alert_at) WHERE alert_at IS NOT NULL;
+
+CREATE INDEX rotation_due ON rotation (tenant_id, deadline) WHERE deadline IS NOT NULL;
+
+CREATE TABLE rotation_campaign (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    renewal TEXT NOT NULL,
+    selector TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    state TEXT NOT NULL,
+    phase INTEGER NOT NULL,
+    phase_started_at INTEGER,
+    gate_met_at INTEGER,
+    pause_reason TEXT,
+    target_count INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
+CREATE INDEX rotation_campaign_due ON rotation_campaign (tenant_id, id) WHERE state = 'running';
+
+CREATE TABLE rotation_member (
+    tenant_id TEXT NOT NULL,
+    campaign TEXT NOT NULL,
+    device TEXT NOT NULL,
+    phase INTEGER NOT NULL,
+    hardware TEXT NOT NULL,
+    status TEXT NOT NULL,
+    queued_at INTEGER NOT NULL,
+    asked_at INTEGER,
+    finished_at INTEGER,
+    PRIMARY KEY (tenant_id, campaign, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX rotation_member_open ON rotation_member (tenant_id, campaign, status);
 
 CREATE TABLE sealed_key (
     tenant_id TEXT NOT NULL,

@@ -16,6 +16,8 @@ mod mqtt;
 mod presence;
 mod releases;
 mod rollouts;
+mod rotation_campaigns;
+mod rotations;
 mod selector;
 mod shadows;
 mod signers;
@@ -37,6 +39,8 @@ pub use mqtt::{QueueRow, QueueSize, QueueTotal, RetainedRow, SessionRow, Subscri
 pub use presence::{PresenceRow, SeenRow};
 pub use releases::ReleaseRow;
 pub use rollouts::RolloutRow;
+pub use rotation_campaigns::{CampaignRow, MemberRow};
+pub use rotations::{ExpiringRow, LadderRow, RenewalRequestRow, RotationRow};
 pub use selector::DeviceSelector;
 pub use shadows::ShadowRow;
 pub use signers::SignerRow;

@@ -5,3 +5,4 @@
 //! To add a protocol: a module with its messages, a property test that formatting and parsing are inverse, a fuzz target.
 
 pub mod aws;
+pub mod renew;

@@ -6,14 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleetward_base::{Rng, Secret};
+use fleetward_base::{Clock as _, Rng, Secret};
 use fleetward_supply::Sha256;
+use fleetward_wire::renew::{self, RenewRequest};
 
 use super::{Agent, Done, Link, chance};
+use crate::clock::Steps;
 use crate::disk;
 use crate::est::{EstError, Proof};
 use crate::identity::{Credential, IdentityError, KeyStore, Step};
-use crate::mqtt::{End, Session};
+use crate::mqtt::{End, Message, Session};
 use crate::record::Slot;
 
 /// Where the hash of the token lies that the current certificate was got with.
@@ -21,6 +23,8 @@ const TOKEN_USED: &str = "identity/token";
 /// Waits between attempts that the server refused.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
+/// A server that says when to come back is believed, up to this.
+const LONGEST_TURN: Duration = Duration::from_secs(3600);
 /// Looks at the certificate's time at least this often, because the clock may be set.
 const CHECK: Duration = Duration::from_secs(30);
 
@@ -35,8 +39,14 @@ pub(super) struct Certificates {
     /// Nothing is done before this moment of the monotonic clock.
     not_before: Duration,
     failures: u32,
-    /// Where in its window the renewal lies.
+    /// Where in its window the renewal lies, for a device that has no certificate yet.
     chance: f64,
+    /// The server asked to renew the certificate with this serial number. Not kept on the disk: it asks again whenever the
+    /// device subscribes, until it has renewed.
+    asked: Option<String>,
+    steps: Steps,
+    /// The server is not asked for the time before this moment of the monotonic clock.
+    ask_time_at: Duration,
     /// The server does not want the current certificate.
     unwanted: bool,
     /// It was said that a token is missing.
@@ -52,6 +62,9 @@ impl Certificates {
             not_before: Duration::ZERO,
             failures: 0,
             chance: chance(rng),
+            asked: None,
+            ask_time_at: Duration::ZERO,
+            steps: Steps::default(),
             unwanted: false,
             missed_token: false,
         }
@@ -70,6 +83,20 @@ impl Certificates {
             self.unwanted = true;
             self.not_before = now;
         }
+    }
+
+    /// The same for a certificate whenever it is asked: a device that starts often does not draw again each time.
+    fn place_in_window(&self) -> f64 {
+        let Some(current) = &self.current else { return self.chance };
+        let digest = Sha256::of(current.certificate.serial.to_string().as_bytes());
+        let drawn = digest.as_bytes().iter().take(2).fold(0_u16, |sum, byte| (sum << 8) | u16::from(*byte));
+        f64::from(drawn) / f64::from(u16::MAX)
+    }
+
+    fn is_asked(&self) -> bool {
+        self.current
+            .as_ref()
+            .is_some_and(|current| self.asked.as_ref() == Some(&current.certificate.serial.to_string()))
     }
 
     /// The candidate, where it is this credential.
@@ -92,6 +119,11 @@ impl Agent {
     /// Takes the next step towards a certificate that lasts, where it is time for one.
     pub(super) fn look_after_certificate(&mut self) {
         let now = self.clock.monotonic();
+        if self.certificates.steps.look(self.clock.as_ref()) && self.certificates.failures == 0 {
+            tracing::info!(time = %self.clock.now(), "the clock was set");
+            self.certificates.not_before = self.certificates.not_before.min(now);
+        }
+        self.ask_time(now);
         if self.certificates.asking || self.certificates.candidate.is_some() || now < self.certificates.not_before {
             return;
         }
@@ -101,9 +133,29 @@ impl Agent {
         }
     }
 
+    /// A machine whose clock is known to be wrong asks the server, again and again: whoever answers proves itself first.
+    fn ask_time(&mut self, now: Duration) {
+        if !self.clock.is_behind() || now < self.certificates.ask_time_at {
+            return;
+        }
+        self.certificates.ask_time_at = now + LONGEST_WAIT;
+        let (service, clock) = (self.service.clone(), Arc::clone(&self.clock));
+        self.work.spawn(async move {
+            match service.ask_time().await {
+                Ok(()) => {
+                    tracing::info!(time = %clock.now(), "the machine's clock is behind; the server said the time")
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the machine's clock is behind, and the server did not say the time")
+                }
+            }
+            Done::Left
+        });
+    }
+
     fn next_step(&mut self) -> Result<(), IdentityError> {
-        let (disk, device) = (Arc::clone(&self.disk), self.options.device.clone());
-        let store = KeyStore::new(disk.as_ref(), &device);
+        let (disk, device, keys) = (Arc::clone(&self.disk), self.options.device.clone(), self.keys.clone());
+        let store = KeyStore::new(disk.as_ref(), &device).with_keys(keys.as_deref());
         if self.certificates.unwanted && self.has_new_token() {
             tracing::warn!("the server refuses this device, and there is a new token: enrolling anew");
             store.forget()?;
@@ -112,7 +164,8 @@ impl Agent {
         if self.certificates.current.is_none() {
             self.certificates.current = store.current()?.map(Arc::new);
         }
-        match store.next_step(self.clock.now(), self.certificates.chance)? {
+        let (place, asked) = (self.certificates.place_in_window(), self.certificates.is_asked());
+        match store.step(self.clock.now(), place, asked)? {
             Step::MakeKey(place) => {
                 tracing::info!(%place, "making a key");
                 store.make_key(place)?;
@@ -182,13 +235,13 @@ impl Agent {
     /// An answer to a request came.
     pub(super) fn issued(&mut self, place: Slot, result: Result<Vec<u8>, EstError>) {
         self.certificates.asking = false;
-        let (disk, device) = (Arc::clone(&self.disk), self.options.device.clone());
-        let store = KeyStore::new(disk.as_ref(), &device);
+        let (disk, device, keys) = (Arc::clone(&self.disk), self.options.device.clone(), self.keys.clone());
+        let store = KeyStore::new(disk.as_ref(), &device).with_keys(keys.as_deref());
         let kept = match result {
             Ok(der) => store.keep_certificate(place, &der, self.clock.now()).map_err(|error| error.to_string()),
             Err(error) => {
                 if let EstError::Later { after: Some(after) } = &error {
-                    self.certificates.not_before = self.clock.monotonic() + (*after).min(LONGEST_WAIT);
+                    self.certificates.not_before = self.clock.monotonic() + (*after).min(LONGEST_TURN);
                     tracing::warn!(%error, "no certificate yet");
                     return;
                 }
@@ -218,7 +271,7 @@ impl Agent {
         let Some(candidate) = self.certificates.take_candidate(credential) else {
             return self.certificates.candidate.is_none();
         };
-        match KeyStore::new(self.disk.as_ref(), &self.options.device).adopt(candidate.place) {
+        match self.key_store().adopt(candidate.place) {
             Ok(()) => {
                 tracing::info!(serial = %candidate.certificate.serial, "the new certificate is in use");
                 self.certificates.current = Some(candidate);
@@ -242,10 +295,34 @@ impl Agent {
         self.certificates.failed(now);
         if end.is_about_identity() {
             tracing::warn!(reason = %end, "the server does not accept the new certificate");
-            if let Err(error) = KeyStore::new(self.disk.as_ref(), &self.options.device).discard(candidate.place) {
+            if let Err(error) = self.key_store().discard(candidate.place) {
                 tracing::error!(%error, "cannot discard it");
             }
         }
+    }
+
+    fn key_store(&self) -> KeyStore<'_> {
+        KeyStore::new(self.disk.as_ref(), &self.options.device).with_keys(self.keys.as_deref())
+    }
+
+    /// The server may have asked to renew now: somewhere within the seconds that it gives, so that a fleet that is asked at
+    /// once does not come at once.
+    pub(super) fn hear_renew(&mut self, message: &Message) {
+        if message.topic != renew::topic(&self.options.device) {
+            return;
+        }
+        let Some(request) = RenewRequest::parse(&message.payload) else {
+            return tracing::warn!("a request to renew cannot be read");
+        };
+        let Some(current) = self.certificates.current.as_ref() else { return };
+        let serial = current.certificate.serial.to_string();
+        if self.certificates.asked.as_ref() == Some(&serial) {
+            return;
+        }
+        let wait = Duration::from_secs(request.spread_s.into()).mul_f64(chance(self.rng.as_ref()));
+        tracing::info!(reason = %request.reason, seconds = wait.as_secs_f64(), "the server asks to renew the certificate");
+        self.certificates.asked = Some(serial);
+        self.certificates.not_before = self.clock.monotonic() + wait;
     }
 
     fn token(&self) -> Option<Secret<String>> {

@@ -52,7 +52,7 @@ fn identities() -> (Vec<u8>, Vec<u8>, Vec<u8>, Credential) {
     // The server of these tests asks for no certificate; any will do.
     let credential = Credential {
         place: Slot::A,
-        pkcs8: fleetward_base::Secret::new(pkcs8.expose().clone()),
+        key: Arc::new(SoftKey::from_pkcs8(pkcs8.expose()).expect("its own key")),
         certificate: Certificate::parse(&leaf.der).expect("a certificate"),
     };
     let chain = [leaf.der, infra.der].concat();

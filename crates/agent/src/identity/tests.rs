@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use fleetward_base::{SeededRng, TenantId};
 use fleetward_pki::issue::Issuer;
+use fleetward_pki::key::SoftKey;
 use fleetward_pki::{Csr, Serial, Validity, ca, leaf};
 
 use super::*;

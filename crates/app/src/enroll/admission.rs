@@ -1,16 +1,20 @@
 //! Admission: a certificate was shown at a door; whose is it, and may that device come in?
 
+use std::time::Duration;
+
 use fleetward_base::{DeviceId, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
 use fleetward_core::journal::Action;
 use fleetward_core::lifecycle;
+use fleetward_core::rotation::Standing;
 use fleetward_pki::Verified;
 use fleetward_store::{CertificateRow, TenantTx};
 use rustls_pki_types::CertificateDer;
 
 use super::refusal::{Fault, Refusal, Whose, settle};
-use super::{Attempt, issue, renewal, standing, usable};
-use crate::error::Result;
+use super::{Attempt, ladder, renewal, usable};
+use crate::error::{Error, Result};
+use crate::identity_policy::identity_policy;
 use crate::{App, Principal, authority};
 
 /// A device that may come in.
@@ -82,23 +86,36 @@ pub async fn still_admitted(
 
 async fn admit(app: &App, attempt: &Attempt, verified: Verified) -> Result<Admitted, Fault> {
     let (now, tenant, asked) = (app.now(), verified.tenant.clone(), verified.clone());
-    let (row, rights) = app
+    let terms = identity_policy(app, &tenant).await?.renewal.terms();
+    let (rights, steps) = app
         .store()
         .read(&tenant, "admit device", move |tx: &mut TenantTx| {
-            Box::pin(async move { standing_of(tx, &asked, now).await })
+            Box::pin(async move {
+                let (row, rights) = standing_of(tx, &asked, now).await?;
+                // Nearly always it is the one that the device uses, alone, and there is nothing to write.
+                let settled = row.status == Standing::Active.as_str();
+                let steps = !settled && ladder::would_step(tx, &row, &terms, now).await?;
+                Ok::<_, Fault>((rights, steps))
+            })
         })
         .await?;
-    if row.status == standing::ISSUED {
+    if steps {
         let (asked, request_id) = (verified.clone(), attempt.request_id);
-        app.store()
-            .write(&tenant, "prove certificate", move |tx: &mut TenantTx| {
+        let used = app
+            .store()
+            .write(&tenant, "certificate in use", move |tx: &mut TenantTx| {
                 Box::pin(async move {
                     // Between the two it may have been revoked.
                     let (row, _) = standing_of(tx, &asked, now).await?;
-                    issue::prove(tx, &row, request_id, now).await
+                    Ok::<_, Fault>(ladder::used(tx, &row, &terms, request_id, now).await?)
                 })
             })
-            .await?;
+            .await;
+        match used {
+            // Another connection of the device was quicker with the same step.
+            Err(Fault::Failed(Error::Conflict { .. })) | Ok(()) => {}
+            Err(fault) => return Err(fault),
+        }
     }
     Ok(Admitted { tenant, device: verified.device, serial: verified.serial, not_after: verified.not_after, rights })
 }
@@ -108,7 +125,7 @@ async fn standing_of(
     verified: &Verified,
     now: Timestamp,
 ) -> Result<(CertificateRow, DeviceRights), Fault> {
-    let row = renewal::presented_row(tx, verified, now).await?;
+    let row = renewal::presented_row(tx, verified, now, Duration::ZERO).await?;
     let device = tx.device(&verified.device).await?;
     let status = device.as_ref().and_then(|device| device.status.parse().ok());
     match status.and_then(lifecycle::rights) {

@@ -8,13 +8,14 @@ use fleetward_core::enrolment::Way;
 use fleetward_core::journal::{Action, Actor, Entry};
 use fleetward_core::lifecycle::{Status, Transition, decide};
 use fleetward_core::registry::{CertificateRef, Device};
+use fleetward_core::rotation::{Standing, Terms};
 use fleetward_pki::leaf::{self, LeafError};
 use fleetward_pki::{Csr, Serial, Validity};
 use fleetward_store::{CertificateRow, TenantTx};
 use serde_json::json;
 
+use super::ladder;
 use super::refusal::{Fault, Refusal};
-use super::standing;
 use crate::error::Error;
 use crate::identity_policy::identity_policy;
 use crate::journal::record;
@@ -52,6 +53,7 @@ pub(super) async fn sign(
         Err(LeafError::Request(error)) => return Err(error.into()),
         Err(LeafError::Issue(error)) => return Err(Error::internal(error).into()),
     };
+    app.traffic().issued();
     Ok(CertificateRow {
         serial: issued.serial.to_string(),
         device: device.clone(),
@@ -61,7 +63,7 @@ pub(super) async fn sign(
         not_before: issued.validity.not_before,
         not_after: issued.validity.not_after,
         der: issued.der,
-        status: standing::ISSUED.to_owned(),
+        status: Standing::Issued.to_string(),
         issued_at: now,
         proven_at: None,
         revoked_at: None,
@@ -88,12 +90,14 @@ pub(super) async fn device_for_enrolment(
     Ok(device)
 }
 
-/// Keeps a certificate that was signed: its row, the device's record, and the journal.
+/// Keeps a certificate that was signed: its row with its place on the ladder, the device's record, and the journal.
 pub(super) async fn keep(
     tx: &mut TenantTx,
     before: &Device,
     row: &CertificateRow,
     mut entry: Entry,
+    terms: &Terms,
+    request_id: RequestId,
 ) -> Result<(), Fault> {
     let status = decide(before.status, Transition::Enroll).map_err(|refused| {
         Fault::Refused(Refusal { cause: "device-status", error: Error::conflict("life-cycle", refused.to_string()) })
@@ -114,34 +118,15 @@ pub(super) async fn keep(
     if let Some(detail) = entry.detail.as_object_mut() {
         detail.insert("serial".to_owned(), json!(row.serial));
         detail.insert("not_after".to_owned(), json!(row.not_after.to_string()));
+        detail.insert("rotation".to_owned(), json!(request_id.to_string()));
         if status != before.status {
             detail.insert("from".to_owned(), json!(before.status.as_str()));
             detail.insert("to".to_owned(), json!(status.as_str()));
         }
     }
+    let renews = entry.action == Action::CertificateRenewed;
     record(tx, &entry.device(&before.id)).await?;
-    Ok(())
-}
-
-/// The device was seen with this certificate: those issued before it have served their time.
-pub(super) async fn prove(
-    tx: &mut TenantTx,
-    row: &CertificateRow,
-    request_id: RequestId,
-    now: Timestamp,
-) -> Result<(), Fault> {
-    if !tx.prove_certificate(&row.serial, now).await? {
-        return Ok(());
-    }
-    let entry = |action, serial: &str| {
-        let actor = Actor::device(&row.device);
-        Entry::done(now, actor, action).device(&row.device).subject(serial).request(Some(request_id))
-    };
-    record(tx, &entry(Action::CertificateProven, &row.serial)).await?;
-    for serial in tx.supersede_certificates(&row.device, &row.serial, row.issued_at).await? {
-        let detail = json!({ "by": row.serial });
-        record(tx, &entry(Action::CertificateSuperseded, &serial).detail(detail)).await?;
-    }
+    ladder::issued(tx, row, renews, terms, request_id).await?;
     Ok(())
 }
 

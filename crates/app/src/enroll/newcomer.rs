@@ -20,6 +20,7 @@ use super::refusal::{Fault, Refusal};
 use super::{Attempt, usable};
 use crate::App;
 use crate::error::Error;
+use crate::identity_policy::identity_policy;
 use crate::registry::row_of;
 
 /// Somebody who is to get its first certificate, known by what it showed.
@@ -65,6 +66,7 @@ pub(crate) async fn enter(
     csr.check_identity(&tenant, &device)?;
     let request_id = attempt.request_id;
     let origin = Origin { way, source };
+    let terms = identity_policy(app, &tenant).await?.renewal.terms();
     // Signed before the transaction; one that the transaction then does not keep was never seen by anybody.
     let signed = issue::sign(app, &tenant, &device, &csr, origin).await?;
     app.store()
@@ -86,7 +88,7 @@ pub(crate) async fn enter(
                     .subject(&signed.serial)
                     .detail(origin_of(&signed))
                     .request(Some(request_id));
-                issue::keep(tx, &known, &signed, entry).await?;
+                issue::keep(tx, &known, &signed, entry, &terms, request_id).await?;
                 Ok(signed)
             })
         })

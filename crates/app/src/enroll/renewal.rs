@@ -4,24 +4,31 @@ use std::time::Duration;
 
 use fleetward_base::{DeviceId, TenantId, Timestamp, limits};
 use fleetward_core::enrolment::Way;
+use fleetward_core::identity_policy::{KeyReuse, RenewalPolicy};
 use fleetward_core::journal::{Action, Actor, Entry};
-use fleetward_pki::{Certificate, Verified, csr};
+use fleetward_core::lifecycle::Status;
+use fleetward_core::rotation::Standing;
+use fleetward_pki::trust::{Presented, TrustError};
+use fleetward_pki::{Certificate, Csr, Verified, csr};
 use fleetward_store::{CertificateRow, TenantTx};
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
 
 use super::refusal::{Fault, Refusal, Whose, settle};
-use super::{Attempt, Enrolled, issue, standing, usable};
+use super::{Attempt, Enrolled, issue, ladder};
 use crate::error::{Error, Result};
-use crate::journal::record;
+use crate::identity_policy::identity_policy;
 use crate::registry::device_of;
 use crate::{App, authority};
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// Earlier certificates of a device whose keys a new request is held against.
+const EARLIER: u32 = 16;
 
 /// Issues another certificate to the device that proved to hold `presented` in its TLS hand-shake. The request has the
 /// same subject, byte by byte; a missing alternative name is derived again (RFC 7030 §4.2.2). The old certificate counts
-/// until the new one is first used. The same request gets the same new certificate for as long as the old one is shown.
+/// until the new one is first used, and for its grace after that. The same request gets the same new certificate for as
+/// long as the old one is shown. A certificate that has ended is renewed with only as far as the tenant's policy says.
 ///
 /// # Errors
 /// `Unauthenticated` for a certificate that is not of this installation, expired, revoked, superseded, or of another
@@ -35,10 +42,11 @@ pub async fn reenroll_device(
     csr_der: &[u8],
 ) -> Result<Enrolled> {
     app.gate().check(attempt.address, app.clock().monotonic())?;
-    let verified = match authority::trust(app).load().verify(presented, &[], app.now()) {
+    let verified = match identify(app, presented) {
         Ok(verified) => verified,
         Err(error) => {
             let fault = Refusal::credential(error.code(), "the certificate is not accepted");
+            app.traffic().renewal_ended(None, app.clock().monotonic(), Some(error.code()));
             return Err(settle(app, attempt, Action::EnrollmentRefused, Whose::default(), fault).await);
         }
     };
@@ -48,9 +56,27 @@ pub async fn reenroll_device(
         token: None,
         serial: Some(verified.serial.clone()),
     };
-    match renew(app, attempt, label, verified, presented, csr_der).await {
+    let renewed = renew(app, attempt, label, verified, presented, csr_der).await;
+    let cause = match &renewed {
+        Ok(_) => None,
+        Err(Fault::Refused(refusal)) => Some(refusal.cause),
+        Err(Fault::Failed(Error::TooMany { .. })) => Some("pace"),
+        Err(Fault::Failed(_)) => Some("failed"),
+    };
+    // Whoever is told to come back has not failed.
+    let counted = whose.tenant.as_ref().filter(|_| cause != Some("pace"));
+    app.traffic().renewal_ended(counted, app.clock().monotonic(), cause);
+    match renewed {
         Ok(enrolled) => Ok(enrolled),
         Err(fault) => Err(settle(app, attempt, Action::EnrollmentRefused, whose, fault).await),
+    }
+}
+
+/// Whose certificate it is. One that has ended is known too; what comes of that is decided by the tenant's policy.
+fn identify(app: &App, presented: &CertificateDer<'_>) -> Result<Verified, TrustError> {
+    match authority::trust(app).load().identify(presented, &[], app.now(), limits::EXPIRED_ACCEPTED)? {
+        Presented::Device(verified) => Ok(verified),
+        Presented::Claim(_) | Presented::Factory(_) => Err(TrustError::Foreign),
     }
 }
 
@@ -65,6 +91,9 @@ async fn renew(
     if label.is_some_and(|label| *label != verified.tenant) {
         return Err(Refusal::credential("foreign-certificate", "the certificate is of another tenant"));
     }
+    let policy = identity_policy(app, &verified.tenant).await?.renewal.clone();
+    check_time(&policy, &verified, app.now())?;
+    app.traffic().admit(&verified.tenant, app.clock().monotonic(), app.rng().as_ref())?;
     let csr = csr::parse(csr_der)?;
     csr.check_identity(&verified.tenant, &verified.device)?;
     csr.check_renews(&Certificate::parse(presented).map_err(Error::internal)?)?;
@@ -75,25 +104,29 @@ async fn renew(
         .store()
         .write(&tenant, "reenroll device", move |tx: &mut TenantTx| {
             Box::pin(async move {
-                let old = presented_row(tx, &verified, now).await?;
+                let old = presented_row(tx, &verified, now, policy.expired()).await?;
+                if old.status == Standing::Superseded.as_str() {
+                    return Err(superseded());
+                }
                 let device = tx.device_for_update(&verified.device).await?.map(device_of).transpose()?;
-                let device = device.filter(|device| issue::may_renew(device.status)).ok_or_else(|| {
-                    let error = Error::conflict("life-cycle", "the device may not renew its certificate now");
-                    Fault::Refused(Refusal { cause: "device-status", error })
+                let ended = now > old.not_after;
+                let may = |status| issue::may_renew(status) && (!ended || status == Status::Active);
+                let device = device.filter(|device| may(device.status)).ok_or_else(|| {
+                    refused("device-status", "life-cycle", "the device may not renew its certificate now")
                 })?;
-                issue::prove(tx, &old, request_id, now).await?;
+                let terms = policy.terms();
+                ladder::used(tx, &old, &terms, request_id, now).await?;
                 if let Some(same) = issued_for(tx, &old, &signed.request, now).await? {
                     return Ok(same);
                 }
                 check_pace(tx, &device.id, now).await?;
-                let entry = |action| Entry::done(now, Actor::device(&device.id), action).request(Some(request_id));
-                // Of those that were never used only the newest counts, or they would pile up.
-                for serial in tx.supersede_unproven(&device.id, &old.serial).await? {
-                    let entry = entry(Action::CertificateSuperseded).device(&device.id).subject(&serial);
-                    record(tx, &entry.detail(json!({ "by": signed.serial }))).await?;
-                }
-                let entry = entry(Action::CertificateRenewed).subject(&signed.serial);
-                issue::keep(tx, &device, &signed, entry.detail(json!({ "renews": old.serial }))).await?;
+                check_window(tx, &policy, &old, now).await?;
+                check_key(tx, &policy, &device.id, &csr).await?;
+                let entry = Entry::done(now, Actor::device(&device.id), Action::CertificateRenewed)
+                    .subject(&signed.serial)
+                    .detail(json!({ "renews": old.serial }))
+                    .request(Some(request_id));
+                issue::keep(tx, &device, &signed, entry, &terms, request_id).await?;
                 Ok::<_, Fault>(signed)
             })
         })
@@ -101,21 +134,69 @@ async fn renew(
     Ok(Enrolled::of(&tenant, row))
 }
 
-/// The row of the certificate that was shown, if it still counts.
+fn refused(cause: &'static str, code: &'static str, why: &'static str) -> Fault {
+    Fault::Refused(Refusal { cause, error: Error::conflict(code, why) })
+}
+
+fn superseded() -> Fault {
+    Refusal::credential("superseded-certificate", "the certificate was superseded by another")
+}
+
+/// A certificate that has ended may be renewed with for as long after that as the policy says.
+fn check_time(policy: &RenewalPolicy, verified: &Verified, now: Timestamp) -> Result<(), Fault> {
+    if now.since(verified.not_after) > policy.expired() {
+        return Err(Refusal::credential(TrustError::Expired.code(), "the certificate is not accepted"));
+    }
+    Ok(())
+}
+
+/// Not before the window of the policy, where there is one; a device that was asked may at any time.
+async fn check_window(
+    tx: &mut TenantTx,
+    policy: &RenewalPolicy,
+    old: &CertificateRow,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let early = policy.is_early(now.since(old.not_before), old.not_after.since(old.not_before));
+    if early && tx.renewal_request(&old.device).await?.is_none() {
+        return Err(refused("too-early", "too-early", "it is too early to renew this certificate"));
+    }
+    Ok(())
+}
+
+/// A new key for each certificate, where the policy says so.
+async fn check_key(tx: &mut TenantTx, policy: &RenewalPolicy, device: &DeviceId, csr: &Csr) -> Result<(), Fault> {
+    if policy.key_reuse == KeyReuse::Allow {
+        return Ok(());
+    }
+    for earlier in tx.certificates(device, EARLIER).await? {
+        if Certificate::parse(&earlier.der).is_ok_and(|earlier| earlier.spki == csr.spki()) {
+            let why = "the key was certified before; make a new one";
+            return Err(Fault::Refused(Refusal { cause: "key-reuse", error: Error::invalid("request", why) }));
+        }
+    }
+    Ok(())
+}
+
+/// The row of the certificate that was shown, if it still counts; one that ended does for `lenient` after that.
 pub(super) async fn presented_row(
     tx: &mut TenantTx,
     verified: &Verified,
     now: Timestamp,
+    lenient: Duration,
 ) -> Result<CertificateRow, Fault> {
     let row = tx.certificate(&verified.serial).await?;
     let row = row.filter(|row| row.fingerprint == verified.fingerprint && row.device == verified.device);
-    match row {
-        Some(row) if usable(&row, now) => Ok(row),
-        Some(row) if row.status == standing::REVOKED => {
-            Err(Refusal::credential("revoked-certificate", "the certificate was revoked"))
+    let Some(row) = row else {
+        return Err(Refusal::credential("unknown-certificate", "the certificate is not registered"));
+    };
+    match row.status.parse::<Standing>().map_err(Error::internal)? {
+        Standing::Revoked => Err(Refusal::credential("revoked-certificate", "the certificate was revoked")),
+        Standing::Pending | Standing::Retired => Err(superseded()),
+        _ if now.since(row.not_after) > lenient => {
+            Err(Refusal::credential(TrustError::Expired.code(), "the certificate is not accepted"))
         }
-        Some(_) => Err(Refusal::credential("superseded-certificate", "the certificate was superseded by another")),
-        None => Err(Refusal::credential("unknown-certificate", "the certificate is not registered")),
+        Standing::Issued | Standing::Proven | Standing::Active | Standing::Superseded => Ok(row),
     }
 }
 
@@ -140,5 +221,5 @@ async fn issued_for(
     now: Timestamp,
 ) -> Result<Option<CertificateRow>, Fault> {
     let row = tx.certificate_by_request(&old.device, request).await?;
-    Ok(row.filter(|row| row.serial != old.serial && row.issued_at >= old.issued_at && usable(row, now)))
+    Ok(row.filter(|row| row.serial != old.serial && row.issued_at >= old.issued_at && super::usable(row, now)))
 }

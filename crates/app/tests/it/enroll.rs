@@ -7,7 +7,7 @@ use fleetward_app::enroll::{
     Attempt, Credentials, Enrolled, admit_device, enroll_device, reenroll_device, still_admitted,
 };
 use fleetward_app::journal::{self, Event, JournalFilter};
-use fleetward_app::{Ctx, Error, enroll_tokens, registry};
+use fleetward_app::{Ctx, Error, enroll_tokens, reconcile, registry};
 use fleetward_base::{Secret, TenantId, limits};
 use fleetward_core::access::DeviceRights;
 use fleetward_core::journal::{Action, Outcome};
@@ -325,11 +325,15 @@ async fn a_renewal_overlaps_until_the_new_one_is_used() {
     assert_eq!(renew(&fixture, &first, &next).await.expect("again"), second);
     admit(&fixture, &first).await.expect("the old one still counts");
     admit(&fixture, &second).await.expect("the new one counts");
-    assert_eq!(refused(admit(&fixture, &first).await), "the certificate was superseded by another");
+    admit(&fixture, &first).await.expect("the old one has its grace");
     assert_eq!(
         refused(renew(&fixture, &first, &Device::new("gw-1")).await),
         "the certificate was superseded by another"
     );
+    fixture.clock.advance(DAY * 7);
+    reconcile::rotation::tick(&fixture.app).await.expect("a tick");
+    assert_eq!(refused(admit(&fixture, &first).await), "the certificate was superseded by another");
+    admit(&fixture, &second).await.expect("the new one counts");
     assert_eq!(
         story(&fixture, "acme", "gw-1").await[3..],
         [
@@ -337,8 +341,10 @@ async fn a_renewal_overlaps_until_the_new_one_is_used() {
             Action::CertificateRenewed,
             Action::CertificateProven,
             Action::CertificateSuperseded,
-            Action::DeviceConnectionRefused,
             Action::EnrollmentRefused,
+            Action::CertificateRetired,
+            Action::CertificateConfirmed,
+            Action::DeviceConnectionRefused,
         ]
     );
     let view = registry::device(&fixture.app, &fixture.admin, &tenant("acme"), &device("gw-1")).await.expect("there");
@@ -352,6 +358,7 @@ async fn a_renewal_with_the_same_key_is_another_certificate() {
     let mut current = enrolled(&fixture, "acme", &field).await;
     for _ in 0..3 {
         fixture.clock.advance(DAY * 60);
+        reconcile::rotation::tick(&fixture.app).await.expect("a tick");
         let next = renew(&fixture, &current, &field).await.expect("renewed");
         assert_ne!(next.serial, current.serial);
         assert_eq!(renew(&fixture, &current, &field).await.expect("again"), next);
@@ -359,7 +366,7 @@ async fn a_renewal_with_the_same_key_is_another_certificate() {
         current = next;
     }
     let standings: Vec<_> = serials(&fixture, "acme", "gw-1").await.into_iter().map(|(_, status)| status).collect();
-    assert_eq!(standings, ["active", "superseded", "superseded", "superseded"]);
+    assert_eq!(standings, ["proven", "superseded", "retired", "retired"]);
 }
 
 #[tokio::test]
@@ -372,7 +379,7 @@ async fn unused_renewals_do_not_pile_up() {
     }
     let serials = serials(&fixture, "acme", "gw-1").await;
     let count = |wanted: &str| serials.iter().filter(|(_, status)| status == wanted).count();
-    assert_eq!((count("active"), count("issued"), count("superseded")), (1, 1, 4));
+    assert_eq!((count("active"), count("issued"), count("retired")), (1, 1, 4));
     admit(&fixture, &first).await.expect("the one in use still counts");
 }
 

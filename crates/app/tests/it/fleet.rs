@@ -49,6 +49,8 @@ impl Told {
 impl DeviceLinks for Told {
     fn end_sessions(&self, _: &TenantId, _: &DeviceId, _: EndReason) {}
 
+    fn end_certificate(&self, _: &TenantId, _: &DeviceId, _: &str) {}
+
     async fn publish(&self, _: &TenantId, topic: String, payload: Bytes) {
         let body = serde_json::from_slice(&payload).expect("bodies are JSON");
         self.messages.lock().push((topic, body));

@@ -8,6 +8,7 @@ mod presence;
 mod registry;
 mod releases;
 mod rollouts;
+mod rotation;
 mod shadow;
 mod simulation;
 mod tokens;

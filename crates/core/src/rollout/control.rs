@@ -16,7 +16,7 @@ pub struct Refused {
     pub verb: &'static str,
 }
 
-type Decision = Result<Option<Rollout>, Refused>;
+type Decision<Of> = Result<Option<Rollout<Of>>, Refused>;
 
 /// Whether `note` can stand in the record.
 pub fn check_note(note: Option<&str>) -> Result<(), Invalid> {
@@ -29,7 +29,7 @@ pub fn check_note(note: Option<&str>) -> Result<(), Invalid> {
 }
 
 /// Stops assigning and handing out. Devices that began go on.
-pub fn pause(now: Timestamp, rollout: &Rollout, by: &str, note: Option<&str>) -> Decision {
+pub fn pause<Of: Clone>(now: Timestamp, rollout: &Rollout<Of>, by: &str, note: Option<&str>) -> Decision<Of> {
     match rollout.state {
         State::Running => {
             let reason = PauseReason::Operator { by: by.to_owned(), note: note.map(str::to_owned) };
@@ -42,7 +42,7 @@ pub fn pause(now: Timestamp, rollout: &Rollout, by: &str, note: Option<&str>) ->
 }
 
 /// Goes on in the phase where it stopped. What had gone wrong by now is excused: the gates judge what comes after.
-pub fn resume(now: Timestamp, rollout: &Rollout, observed: &Observed) -> Decision {
+pub fn resume<Of: Clone>(now: Timestamp, rollout: &Rollout<Of>, observed: &Observed) -> Decision<Of> {
     match rollout.state {
         State::Paused => {
             let excused = match &rollout.halt.reason {
@@ -59,7 +59,7 @@ pub fn resume(now: Timestamp, rollout: &Rollout, observed: &Observed) -> Decisio
 }
 
 /// Ends it: what is queued is canceled, devices that began finish, nothing is taken back.
-pub fn cancel(now: Timestamp, rollout: &Rollout) -> Decision {
+pub fn cancel<Of: Clone>(now: Timestamp, rollout: &Rollout<Of>) -> Decision<Of> {
     match rollout.state {
         State::Running | State::Paused | State::RollingBack => Ok(Some(changed(now, rollout, State::Canceled))),
         State::Canceled => Ok(None),
@@ -68,7 +68,7 @@ pub fn cancel(now: Timestamp, rollout: &Rollout) -> Decision {
 }
 
 /// Takes back the devices that succeeded and cancels what is queued.
-pub fn roll_back(now: Timestamp, rollout: &Rollout) -> Decision {
+pub fn roll_back<Of: Clone>(now: Timestamp, rollout: &Rollout<Of>) -> Decision<Of> {
     match rollout.state {
         State::Running | State::Paused | State::Finished | State::Canceled => {
             Ok(Some(Rollout { gate_met_at: None, ..changed(now, rollout, State::RollingBack) }))
@@ -77,7 +77,7 @@ pub fn roll_back(now: Timestamp, rollout: &Rollout) -> Decision {
     }
 }
 
-fn changed(now: Timestamp, rollout: &Rollout, state: State) -> Rollout {
+fn changed<Of: Clone>(now: Timestamp, rollout: &Rollout<Of>, state: State) -> Rollout<Of> {
     Rollout { state, updated_at: now, revision: rollout.revision.saturating_add(1), ..rollout.clone() }
 }
 

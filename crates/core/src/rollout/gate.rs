@@ -32,7 +32,7 @@ pub enum Standing {
 }
 
 /// Looks at the gate behind the current phase. `full`: nothing more can be assigned in it; `last`: nothing comes after it.
-pub(super) fn look(rollout: &Rollout, observed: &Observed, full: bool, last: bool) -> GateView {
+pub(super) fn look<Of>(rollout: &Rollout<Of>, observed: &Observed, full: bool, last: bool) -> GateView {
     if let Some(reason) = broken(rollout, observed) {
         return GateView { standing: Standing::Broken(reason), waiting: 0 };
     }
@@ -54,7 +54,7 @@ pub(super) fn look(rollout: &Rollout, observed: &Observed, full: bool, last: boo
 }
 
 /// The limit that is exceeded, if one is: failures before silence.
-fn broken(rollout: &Rollout, observed: &Observed) -> Option<PauseReason> {
+fn broken<Of>(rollout: &Rollout<Of>, observed: &Observed) -> Option<PauseReason> {
     let gates = rollout.policy.gates;
     let phase = rollout.phase;
     let whole = weigh(rollout, observed, |p, _| p == phase);
@@ -87,7 +87,7 @@ fn broken(rollout: &Rollout, observed: &Observed) -> Option<PauseReason> {
 }
 
 /// What is weighed of each hardware revision, over all phases.
-fn cohorts(rollout: &Rollout, observed: &Observed) -> Vec<(String, Weighed)> {
+fn cohorts<Of>(rollout: &Rollout<Of>, observed: &Observed) -> Vec<(String, Weighed)> {
     let mut names: Vec<&String> = observed.updates.keys().map(|(_, hardware)| hardware).collect();
     names.sort_unstable();
     names.dedup();
@@ -133,7 +133,7 @@ fn named(
 }
 
 /// The counts of all phases and cohorts that `which` takes, less what was excused there.
-fn weigh(rollout: &Rollout, observed: &Observed, which: impl Fn(u32, &str) -> bool) -> Weighed {
+fn weigh<Of>(rollout: &Rollout<Of>, observed: &Observed, which: impl Fn(u32, &str) -> bool) -> Weighed {
     let mut sum = Weighed::default();
     for ((phase, hardware), tally) in observed.updates.iter().filter(|((p, h), _)| which(*p, h)) {
         let one = excuse(rollout, *phase, hardware, tally);
@@ -146,7 +146,7 @@ fn weigh(rollout: &Rollout, observed: &Observed, which: impl Fn(u32, &str) -> bo
     sum
 }
 
-fn excuse(rollout: &Rollout, phase: u32, hardware: &str, tally: &Tally) -> Weighed {
+fn excuse<Of>(rollout: &Rollout<Of>, phase: u32, hardware: &str, tally: &Tally) -> Weighed {
     let mut weighed = Weighed {
         started: tally.started(),
         finished: tally.finished(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use fleetward_base::{DeviceId, Timestamp};
+use fleetward_base::{DeviceId, ReleaseId, Timestamp};
 use sha2::{Digest, Sha256};
 
 use super::gate::{self, GateView, Standing};
@@ -21,7 +21,7 @@ pub struct Assignment {
 
 /// What to do, and how the rollout stands afterwards. Empty means: nothing, until something changes or time passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct Plan<Of = ReleaseId> {
     /// Deployments to queue, in order.
     pub assign: Vec<Assignment>,
     /// Deployments in progress to be ended as timed out.
@@ -41,10 +41,10 @@ pub struct Plan {
     /// When to look again although nothing was reported: the end of a soak.
     pub look_again_at: Option<Timestamp>,
     /// The rollout as it is after this plan.
-    pub after: Rollout,
+    pub after: Rollout<Of>,
 }
 
-impl Plan {
+impl<Of> Plan<Of> {
     pub fn is_empty(&self) -> bool {
         self.assign.is_empty()
             && self.time_out.is_empty()
@@ -58,7 +58,12 @@ impl Plan {
 
 /// What `rollout` does at `now`. `candidates` is a page of the devices that could be assigned, in any order;
 /// [`Observed::more_candidates`] says whether there are others. Total: every input gives a plan.
-pub fn plan(now: Timestamp, rollout: &Rollout, observed: &Observed, candidates: &[Candidate]) -> Plan {
+pub fn plan<Of: Clone>(
+    now: Timestamp,
+    rollout: &Rollout<Of>,
+    observed: &Observed,
+    candidates: &[Candidate],
+) -> Plan<Of> {
     let mut planner = Planner::new(now, rollout, observed, candidates);
     match rollout.state {
         State::Running => planner.run(),
@@ -73,15 +78,15 @@ pub fn plan(now: Timestamp, rollout: &Rollout, observed: &Observed, candidates: 
     planner.finish()
 }
 
-struct Planner {
+struct Planner<Of> {
     now: Timestamp,
     observed: Observed,
     waiting: VecDeque<Candidate>,
-    plan: Plan,
+    plan: Plan<Of>,
 }
 
-impl Planner {
-    fn new(now: Timestamp, rollout: &Rollout, observed: &Observed, candidates: &[Candidate]) -> Self {
+impl<Of: Clone> Planner<Of> {
+    fn new(now: Timestamp, rollout: &Rollout<Of>, observed: &Observed, candidates: &[Candidate]) -> Self {
         let gate = GateView { standing: Standing::Waiting, waiting: 0 };
         Self {
             now,
@@ -224,7 +229,7 @@ impl Planner {
         }
     }
 
-    fn finish(mut self) -> Plan {
+    fn finish(mut self) -> Plan<Of> {
         if !self.plan.is_empty() {
             self.plan.after.updated_at = self.now;
             self.plan.after.revision = self.plan.after.revision.saturating_add(1);
@@ -239,7 +244,7 @@ type Ranked<'a> = ([u8; 32], &'a Candidate);
 /// The order in which devices take their turn: those that are there first; then one of each hardware revision in turn, so
 /// that a canary meets every cohort; then by a hash of rollout and device, so that it is not always the same devices that
 /// go first.
-fn in_turn(rollout: &Rollout, candidates: &[Candidate]) -> VecDeque<Candidate> {
+fn in_turn<Of>(rollout: &Rollout<Of>, candidates: &[Candidate]) -> VecDeque<Candidate> {
     let seed = rollout.id.to_string();
     let mut cohorts: BTreeMap<(bool, &str), Vec<Ranked>> = BTreeMap::new();
     for candidate in candidates {

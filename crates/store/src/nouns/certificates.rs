@@ -20,7 +20,7 @@ pub struct CertificateRow {
     pub not_before: Timestamp,
     pub not_after: Timestamp,
     pub der: Vec<u8>,
-    /// `issued`, `active` once the device used it, `superseded`, `revoked`.
+    /// One of `core::rotation::Standing`.
     pub status: String,
     pub issued_at: Timestamp,
     pub proven_at: Option<Timestamp>,
@@ -133,36 +133,6 @@ impl TenantTx {
         self.conn.query(SQL, params![self.scope.key(), device, limit]).await
     }
 
-    /// The device was seen with it: `issued` becomes `active`. `false` where it was not `issued`.
-    pub async fn prove_certificate(&mut self, serial: &str, at: Timestamp) -> Result<bool, StoreError> {
-        const SQL: &str = "UPDATE certificate SET status = 'active', proven_at = $3 \
-             WHERE tenant_id = $1 AND serial = $2 AND status = 'issued'";
-        self.conn.execute(SQL, params![self.scope.key(), serial, at]).await.map(hit)
-    }
-
-    /// Those of the device other than `but` that are in use or might come into it, and were issued up to `until`, become
-    /// `superseded`; their serial numbers.
-    pub async fn supersede_certificates(
-        &mut self,
-        device: &DeviceId,
-        but: &str,
-        until: Timestamp,
-    ) -> Result<Vec<String>, StoreError> {
-        const SQL: &str = "UPDATE certificate SET status = 'superseded' \
-             WHERE tenant_id = $1 AND device = $2 AND serial <> $3 AND issued_at <= $4 \
-             AND status IN ('issued', 'active') RETURNING serial";
-        let serials: Vec<Serial> = self.conn.query(SQL, params![self.scope.key(), device, but, until]).await?;
-        Ok(serials.into_iter().map(|serial| serial.0).collect())
-    }
-
-    /// Those of the device other than `but` that it was never seen with become `superseded`; their serial numbers.
-    pub async fn supersede_unproven(&mut self, device: &DeviceId, but: &str) -> Result<Vec<String>, StoreError> {
-        const SQL: &str = "UPDATE certificate SET status = 'superseded' \
-             WHERE tenant_id = $1 AND device = $2 AND serial <> $3 AND status = 'issued' RETURNING serial";
-        let serials: Vec<Serial> = self.conn.query(SQL, params![self.scope.key(), device, but]).await?;
-        Ok(serials.into_iter().map(|serial| serial.0).collect())
-    }
-
     /// `false` where there is no such certificate, or it was revoked before.
     pub async fn revoke_certificate(&mut self, serial: &str, reason: &str, at: Timestamp) -> Result<bool, StoreError> {
         const SQL: &str = "UPDATE certificate SET status = 'revoked', revoked_at = $3, reason = $4 \
@@ -181,22 +151,5 @@ impl TenantTx {
              WHERE tenant_id = $1 AND device = $2 AND status <> 'revoked' RETURNING serial";
         let serials: Vec<Serial> = self.conn.query(SQL, params![self.scope.key(), device, at, reason]).await?;
         Ok(serials.into_iter().map(|serial| serial.0).collect())
-    }
-
-    /// Active ones that end before `before`, the soonest first; `after` is the end and serial of the last one seen.
-    pub async fn expiring_certificates(
-        &mut self,
-        before: Timestamp,
-        after: Option<(Timestamp, &str)>,
-        limit: u32,
-    ) -> Result<Vec<CertificateRow>, StoreError> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM certificate WHERE tenant_id = $1 AND status = 'active' AND not_after < $2 \
-             AND (not_after, serial) > ($3, $4) ORDER BY not_after, serial LIMIT $5"
-        );
-        let (ended, serial) = after.unwrap_or((Timestamp::from_millis(i64::MIN), ""));
-        self.conn.query(SQL, params![self.scope.key(), before, ended, serial, limit]).await
     }
 }

@@ -6,6 +6,7 @@ mod identity;
 mod journal;
 mod mqtt;
 mod releases;
+mod rotations;
 mod shadows;
 mod standing;
 mod tenants;
@@ -37,6 +38,8 @@ contract! {
     journal: the_journal_is_appended_and_paged, the_journal_is_followed, the_journal_is_sealed, commits_wake_followers;
     mqtt: sessions_outlive_connections, queues_are_appended_read_and_consumed, retained_messages;
     releases: releases_and_their_signers, rollouts_are_written_and_due, idempotent_answers;
+    rotations: ladders_are_climbed, ends_are_told, devices_are_asked_to_renew, campaigns_are_written_and_due,
+        members_renew_or_fail;
     shadows: shadow_versions_decide;
     standing: deployments_stand_beside_presence, updates_are_taken_back_once;
     tenants: tenants_are_written_and_listed, tallies;

@@ -53,6 +53,8 @@ struct Fuse {
 impl DeviceLinks for Fuse {
     fn end_sessions(&self, _: &TenantId, _: &DeviceId, _: EndReason) {}
 
+    fn end_certificate(&self, _: &TenantId, _: &DeviceId, _: &str) {}
+
     async fn publish(&self, _: &TenantId, _: String, _: Bytes) {}
 
     async fn deployments_changed(&self, _: &TenantId, _: &DeviceId) {
