@@ -1,5 +1,6 @@
 """curl and openssl: enrolment with its refusals, and artifacts with ranges and conditions."""
 
+import base64
 import hashlib
 import re
 
@@ -51,6 +52,42 @@ def renews(server):
     holds(renewed.serial() != device.serial(), "a new serial number")
     status, _ = server.est("simplereenroll", request, *("--cert", renewed.cert, "--key", renewed.key))
     expect(status, 200, "without a label, by the certificate")
+
+
+@story.check
+def attributes(server):
+    """csrattrs is read by openssl, and asks for channel binding where the tenant does"""
+    expect(server.est("csrattrs")[0], 204, "without a tenant")
+    for policy, expected in (("bound", False), ("required", True)):
+        server.ctl("tenant", "policy", "set", f"est.challenge_password={policy}", tenant="globex")
+        status, body = server.est("globex/csrattrs")
+        expect(status, 200)
+        said = run(["openssl", "asn1parse", "-inform", "DER"], stdin=base64.b64decode(body)).stdout.decode()
+        holds("id-ecPublicKey" in said and "prime256v1" in said and "ecdsa-with-SHA256" in said, said)
+        expect("challengePassword" in said, expected, said)
+    server.ctl("tenant", "policy", "set", "est.challenge_password=null", tenant="globex")
+
+
+@story.check
+def server_keys(server):
+    """serverkeygen gives a key and its certificate where the tenant allows it, and openssl finds that they fit"""
+    token = server.enrol_token("globex", "curl-keyless")
+    _, request = server.key_and_request("curl-keyless")
+    login = ("-u", f"curl-keyless:{token}")
+    expect(server.est("globex/serverkeygen", request, *login)[0], 403, "not allowed by default")
+    server.ctl("tenant", "policy", "set", "est.server_keys=true", tenant="globex")
+    status, body = server.est("globex/serverkeygen", request, *login)
+    expect(status, 200, body)
+    boundary = body.split(b"\r\n", 1)[0]
+    parts = [part.split(b"\r\n\r\n", 1)[1].split(b"\r\n")[0] for part in body.split(boundary + b"\r\n")[1:]]
+    expect(len(parts), 2)
+    key = server.devices / "curl-keyless-made.key"
+    key.write_bytes(run(["openssl", "pkey", "-inform", "DER"], stdin=base64.b64decode(parts[0])).stdout)
+    cert = server.keep_certificate("curl-keyless", parts[1])
+    public = run(["openssl", "x509", "-in", cert, "-noout", "-pubkey"]).stdout
+    expect(run(["openssl", "pkey", "-in", key, "-pubout"]).stdout, public, "key and certificate fit")
+    status, _ = server.est("globex/simplereenroll", request, "--cert", cert, "--key", key)
+    expect(status, 200, "it is a certificate like any other")
 
 
 @story.check

@@ -9,6 +9,9 @@
 //! costs its address a part of its allowance; what succeeds costs nothing, since a factory sits behind one address.
 
 mod admission;
+mod certificate;
+mod channel;
+mod factory;
 mod first;
 mod gate;
 mod issue;
@@ -16,6 +19,7 @@ pub(crate) mod ladder;
 pub(crate) mod newcomer;
 mod refusal;
 mod renewal;
+mod server_key;
 
 use std::net::IpAddr;
 
@@ -24,9 +28,12 @@ use fleetward_core::rotation::Standing;
 use fleetward_store::CertificateRow;
 
 pub use admission::{Admitted, admit_device, still_admitted};
-pub use first::enroll_device;
+pub use certificate::enroll_with_certificate;
+pub use channel::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, Request};
+pub use first::{enroll_by_password, enroll_device};
 pub(crate) use gate::Gate;
 pub use renewal::reenroll_device;
+pub use server_key::{Proof, enroll_with_server_key};
 
 /// From where and under which id somebody tries.
 #[derive(Clone, Copy, Debug)]

@@ -7,11 +7,13 @@
 //! To add a section: a struct in a file of its own with `Default` and `check`, a field here, a line in `check`.
 
 mod certificates;
+mod est;
 mod renewal;
 
 use serde::{Deserialize, Serialize};
 
 pub use certificates::CertificatesPolicy;
+pub use est::{ChallengePassword, EstPolicy, Layout};
 pub use renewal::{KeyReuse, RenewalPolicy};
 
 /// The policy of a tenant.
@@ -20,6 +22,7 @@ pub use renewal::{KeyReuse, RenewalPolicy};
 pub struct IdentityPolicy {
     pub certificates: CertificatesPolicy,
     pub renewal: RenewalPolicy,
+    pub est: EstPolicy,
 }
 
 /// A field that holds what it may not.
@@ -36,7 +39,8 @@ impl IdentityPolicy {
     /// [`Invalid`] names the first field that holds what it may not.
     pub fn check(&self) -> Result<(), Invalid> {
         self.certificates.check()?;
-        self.renewal.check()
+        self.renewal.check()?;
+        self.est.check()
     }
 }
 

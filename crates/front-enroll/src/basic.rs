@@ -4,12 +4,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fleetward_app::enroll::Credentials;
 use fleetward_base::Secret;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
+
+use crate::refusal::Refusal;
 
 /// The credentials of a request. `None` where it has none; `Some(None)` where they are not Basic credentials (RFC 7617).
 pub(crate) fn credentials(headers: &HeaderMap) -> Option<Option<Credentials>> {
     headers.get(AUTHORIZATION).map(|value| value.to_str().ok().and_then(parse))
+}
+
+/// What a client is told that sent something else.
+pub(crate) fn not_basic() -> Refusal {
+    Refusal::new(StatusCode::UNAUTHORIZED, "the credentials are not HTTP Basic credentials")
 }
 
 fn parse(value: &str) -> Option<Credentials> {

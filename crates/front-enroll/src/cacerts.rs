@@ -2,18 +2,24 @@
 
 use axum::response::Response;
 use fleetward_app::{App, authority};
+use fleetward_base::TenantId;
 
 use crate::refusal::Refusal;
 use crate::{Asked, answer};
 
 pub(crate) async fn handle(app: &App, asked: &Asked<'_>) -> Result<Response, Refusal> {
+    let tenant = tenant_of(app, asked)?;
+    let chain = authority::authority_chain(app, tenant.as_ref()).await?;
+    let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+    Ok(answer::certificates(app, asked.headers, tenant.as_ref(), &chain).await)
+}
+
+/// The tenant that somebody who need not say who it is asks about: that of the label, of its certificate, or the default.
+pub(crate) fn tenant_of(app: &App, asked: &Asked<'_>) -> Result<Option<TenantId>, Refusal> {
     let own = || {
         let verified = authority::trust(app).load().verify(asked.peer.leaf()?, &[], app.now());
         verified.ok().map(|verified| verified.tenant)
     };
     let default = app.settings()?.default_tenant.clone();
-    let tenant = asked.target.label.clone().or_else(own).or(default);
-    let chain = authority::authority_chain(app, tenant.as_ref()).await?;
-    let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
-    Ok(answer::certificates(asked.headers, &chain))
+    Ok(asked.target.label.clone().or_else(own).or(default))
 }

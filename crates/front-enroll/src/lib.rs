@@ -6,8 +6,7 @@
 //! The label is the tenant. Without one it is the tenant of the token or of the certificate, and the default tenant for
 //! `cacerts`. The door reads the request, calls one use case and writes the answer the way the client at the other end
 //! can read it ([`answer`]); what is decided is decided in `fleetward_app::enroll`. It refuses bodies above
-//! `limits::EST_BODY_BYTES` before it keeps them, and it makes no keys: `serverkeygen` would have the server know a
-//! device's private key.
+//! `limits::EST_BODY_BYTES` before it keeps them.
 //!
 //! Another operation is a variant of [`target::Operation`] and a file beside `simpleenroll.rs`.
 
@@ -15,7 +14,9 @@ mod answer;
 mod basic;
 mod body;
 mod cacerts;
+mod csrattrs;
 mod refusal;
+mod serverkeygen;
 mod simpleenroll;
 mod simplereenroll;
 mod target;
@@ -24,8 +25,9 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use fleetward_app::enroll::{Attempt, Channel};
 use fleetward_app::{App, Peer};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 
 use crate::refusal::Refusal;
 use crate::target::{Operation, Target};
@@ -39,9 +41,16 @@ struct Asked<'a> {
     peer: &'a Peer,
     headers: &'a HeaderMap,
     body: &'a [u8],
+    channel: Channel,
 }
 
-/// The routes. Requests carry the [`Peer`] of their connection as an extension.
+impl Asked<'_> {
+    fn attempt(&self, app: &App) -> Attempt {
+        Attempt { address: self.peer.address.ip(), request_id: app.new_request_id() }
+    }
+}
+
+/// The routes. Requests carry the [`Peer`] of their connection as an extension, and the [`Channel`] where it is known.
 pub fn router(app: App) -> Router {
     let mut router = Router::new();
     for prefix in PREFIX_SEGMENTS {
@@ -73,14 +82,14 @@ async fn dispatch(app: &App, request: Request) -> Result<Response, Refusal> {
         return Err(Refusal::method(allowed));
     }
     let peer = head.extensions.get::<Peer>().ok_or_else(Refusal::without_peer)?;
-    let asked = Asked { target: &target, peer, headers: &head.headers, body: &body };
+    let channel = head.extensions.get::<Channel>().copied().unwrap_or_default();
+    let asked = Asked { target: &target, peer, headers: &head.headers, body: &body, channel };
     match target.operation {
         Operation::CaCerts => cacerts::handle(app, &asked).await,
         Operation::SimpleEnroll => simpleenroll::handle(app, &asked).await,
         Operation::SimpleReenroll => simplereenroll::handle(app, &asked).await,
-        // Nothing in particular is asked of a request (RFC 7030 §4.5.2).
-        Operation::CsrAttrs => Ok(StatusCode::NO_CONTENT.into_response()),
-        Operation::ServerKeyGen => Err(Refusal::not_implemented("keys are made by the device that uses them")),
+        Operation::CsrAttrs => csrattrs::handle(app, &asked).await,
+        Operation::ServerKeyGen => serverkeygen::handle(app, &asked).await,
         Operation::FullCmc => Err(Refusal::not_implemented("full CMC is not offered; use simpleenroll")),
     }
 }

@@ -25,6 +25,10 @@ impl Refusal {
         Self { status, text: text.into(), header: None }
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "there is no such EST service")
     }

@@ -27,6 +27,11 @@ use crate::name::{self, Names};
 const EXTENSION_REQUEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
 /// The same, as older Microsoft clients name it.
 const EXTENSION_REQUEST_MS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.2.1.14");
+/// Asks that a key made by the server be encrypted to another key (RFC 7030 §4.4.1.1, §4.4.1.2).
+const DECRYPT_KEY_IDS: [ObjectIdentifier; 2] = [
+    ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.37"),
+    ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.54"),
+];
 const CHALLENGE_PASSWORD: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.7");
 
 /// Why a request is refused. The texts go back to who sent it.
@@ -89,6 +94,7 @@ pub struct Csr {
 struct Wishes {
     alt_names: Vec<AltName>,
     challenge_password: Option<Vec<u8>>,
+    encrypted_key: bool,
     seen: Vec<ObjectIdentifier>,
 }
 
@@ -120,6 +126,14 @@ impl Csr {
         !self.names.empty
     }
 
+    /// The one common name of the subject; `None` where there is none, or several.
+    pub fn common_name(&self) -> Option<&str> {
+        match self.names.common_names.as_slice() {
+            [name] => Some(name),
+            _ => None,
+        }
+    }
+
     /// The public key as a SubjectPublicKeyInfo in DER.
     pub fn spki(&self) -> &[u8] {
         &self.spki
@@ -132,6 +146,18 @@ impl Csr {
     /// The challengePassword, which some clients bind to the channel (RFC 7030 §3.5).
     pub fn challenge_password(&self) -> Option<&[u8]> {
         self.wishes.challenge_password.as_deref()
+    }
+
+    /// Whether a key that the server makes must not come in the clear.
+    pub fn wants_encrypted_key(&self) -> bool {
+        self.wishes.encrypted_key
+    }
+
+    /// The same wishes for another key: that of a request whose sender has none of its own (RFC 7030 §4.4.1).
+    #[must_use]
+    pub fn with_key(self, key: &dyn Signer) -> Self {
+        let kind = key::judge(key.public_spki()).unwrap_or(self.key);
+        Self { spki: key.public_spki().to_vec(), key: kind, ..self }
     }
 
     /// Holds the request to the device that it is certified for. An empty subject is in order: the server fills it in.
@@ -184,10 +210,29 @@ impl Csr {
 /// # Errors
 /// [`SignError`] where the key does not sign.
 pub fn write(subject: &[u8], extensions: &[&[u8]], signer: &dyn Signer) -> Result<Vec<u8>, SignError> {
-    let wish =
-        asn1::sequence(&[&asn1::oid(EXTENSION_REQUEST), &asn1::element(asn1::SET, &[&asn1::sequence(extensions)])]);
-    let attributes: &[&[u8]] = if extensions.is_empty() { &[] } else { &[&wish] };
-    let info = asn1::sequence(&[&asn1::unsigned(&[]), subject, signer.public_spki(), &asn1::element(0xa0, attributes)]);
+    write_with_password(subject, extensions, None, signer)
+}
+
+/// As [`write()`], with a challengePassword: what binds the request to a connection, or a secret.
+///
+/// # Errors
+/// [`SignError`] where the key does not sign.
+pub fn write_with_password(
+    subject: &[u8],
+    extensions: &[&[u8]],
+    password: Option<&[u8]>,
+    signer: &dyn Signer,
+) -> Result<Vec<u8>, SignError> {
+    let attribute = |id, value: &[u8]| asn1::sequence(&[&asn1::oid(id), &asn1::element(asn1::SET, &[value])]);
+    let mut attributes = Vec::new();
+    if !extensions.is_empty() {
+        attributes.push(attribute(EXTENSION_REQUEST, &asn1::sequence(extensions)));
+    }
+    // PrintableString holds neither `_` nor `@`, which tokens have.
+    attributes.extend(password.map(|text| attribute(CHALLENGE_PASSWORD, &asn1::element(asn1::UTF8_STRING, &[text]))));
+    let attributes: Vec<&[u8]> = attributes.iter().map(Vec::as_slice).collect();
+    let attributes = asn1::element(0xa0, &attributes);
+    let info = asn1::sequence(&[&asn1::unsigned(&[]), subject, signer.public_spki(), &attributes]);
     let signature = signer.sign(&info)?;
     Ok(asn1::sequence(&[&info, &signer.algorithm().identifier(), &asn1::bits(&signature)]))
 }
@@ -251,6 +296,7 @@ fn wishes(attributes: &[Attribute]) -> Result<Wishes, CsrError> {
             CHALLENGE_PASSWORD => {
                 wishes.challenge_password = attribute.values.iter().next().map(|value| value.value().to_vec());
             }
+            id if DECRYPT_KEY_IDS.contains(&id) => wishes.encrypted_key = true,
             _ => {}
         }
     }

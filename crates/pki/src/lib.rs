@@ -15,6 +15,7 @@ pub mod ca;
 pub mod certificate;
 pub mod cms;
 pub mod csr;
+pub mod csrattrs;
 pub mod est;
 pub mod identity;
 pub mod issue;

@@ -7,10 +7,12 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use fleetward_app::Peer;
+use fleetward_app::enroll::{Channel, EXPORTER_BYTES, EXPORTER_LABEL};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustls::ProtocolVersion;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -22,7 +24,7 @@ const HEADER_DEADLINE: Duration = Duration::from_secs(60);
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 const H2_STREAMS: u32 = 64;
 
-/// A router behind a listener. Every request carries the [`Peer`] of its connection as an extension.
+/// A router behind a listener. Every request carries the [`Peer`] and the [`Channel`] of its connection as extensions.
 #[derive(Clone)]
 pub(crate) struct HttpDoor {
     router: Router,
@@ -39,8 +41,10 @@ impl Door for HttpDoor {
     async fn serve(&self, stream: Stream, peer: Peer) {
         let router = self.router.clone();
         let address = peer.address;
+        let channel = channel(&stream);
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
+            request.extensions_mut().insert(channel);
             answer(router.clone(), request)
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -72,6 +76,22 @@ impl Door for HttpDoor {
     }
 }
 
+/// What a request over this connection can be bound to.
+fn channel(stream: &Stream) -> Channel {
+    let connection = stream.get_ref().1;
+    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Channel::Tls12;
+    }
+    // RFC 9266 §2: no context, which for TLS 1.3 is the empty one (RFC 8446 §7.5).
+    match connection.export_keying_material([0; EXPORTER_BYTES], EXPORTER_LABEL, None) {
+        Ok(value) => Channel::Tls13(value),
+        Err(error) => {
+            tracing::warn!(%error, "no keying material of a connection");
+            Channel::Tls12
+        }
+    }
+}
+
 async fn answer(router: Router, request: http::Request<Incoming>) -> Result<Response, Infallible> {
     if request.version() != http::Version::HTTP_2 || request.body().is_end_stream() {
         return router.oneshot(request.map(Body::new)).await;
@@ -82,3 +102,6 @@ async fn answer(router: Router, request: http::Request<Incoming>) -> Result<Resp
     unread.drain().await;
     answered
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,21 @@
 //! First enrolment: a one-time token against a certificate.
 
 use async_trait::async_trait;
-use fleetward_base::{TenantId, Timestamp, TokenId, limits};
+use fleetward_base::{Secret, TenantId, Timestamp, TokenId, limits};
 use fleetward_core::enrolment::Way;
+use fleetward_core::identity_policy::{ChallengePassword, IdentityPolicy};
 use fleetward_core::journal::Action;
 use fleetward_core::registry::DeviceFields;
-use fleetward_pki::{Csr, csr};
+use fleetward_pki::csr;
 use fleetward_store::{EnrollTokenRow, SystemTx, TenantTx};
 
+use super::channel::Request;
 use super::newcomer::{self, Consume, Newcomer, Use};
 use super::refusal::{Fault, Refusal, Whose, settle};
 use super::{Attempt, Credentials, Enrolled};
 use crate::App;
 use crate::error::Result;
+use crate::identity_policy::identity_policy;
 use crate::token::{TokenKind, hash};
 
 /// Issues the first certificate of the device that the token names, and registers the device where it is not known yet.
@@ -24,12 +27,48 @@ use crate::token::{TokenKind, hash};
 /// # Errors
 /// `Unauthenticated` for a token that is malformed, unknown, of another tenant or device, expired, revoked, used or
 /// blocked; `Invalid` for a request that breaks a rule; `Conflict` for a device that may not enrol; `TooMany`.
-pub async fn enroll_device(
+pub async fn enroll_device<'a>(
     app: &App,
     attempt: &Attempt,
     label: Option<&TenantId>,
     credentials: &Credentials,
-    csr_der: &[u8],
+    request: impl Into<Request<'a>>,
+) -> Result<Enrolled> {
+    redeem(app, attempt, label, credentials, request.into(), false).await
+}
+
+/// As [`enroll_device`], for a request whose challengePassword is the token and whose common name is the device. Only where
+/// the tenant's policy takes it for that.
+///
+/// # Errors
+/// As [`enroll_device`]; `Unauthenticated` where the request has no password.
+pub async fn enroll_by_password(
+    app: &App,
+    attempt: &Attempt,
+    label: Option<&TenantId>,
+    request: Request<'_>,
+) -> Result<Enrolled> {
+    let told = csr::parse(request.der).map_err(Fault::from).and_then(|csr| {
+        let password = csr.challenge_password().and_then(|password| String::from_utf8(password.to_vec()).ok());
+        let device = csr.common_name().map(str::to_owned);
+        device.zip(password).ok_or_else(|| Refusal::credential("no-credential", "the request has no credential"))
+    });
+    match told {
+        Ok((device, token)) => {
+            let credentials = Credentials { device, token: Secret::new(token) };
+            redeem(app, attempt, label, &credentials, request, true).await
+        }
+        Err(fault) => Err(settle(app, attempt, Action::EnrollmentRefused, Whose::default(), fault).await),
+    }
+}
+
+async fn redeem(
+    app: &App,
+    attempt: &Attempt,
+    label: Option<&TenantId>,
+    credentials: &Credentials,
+    request: Request<'_>,
+    by_password: bool,
 ) -> Result<Enrolled> {
     app.gate().check(attempt.address, app.clock().monotonic())?;
     let (tenant, token) = match find(app, label, credentials).await {
@@ -40,7 +79,13 @@ pub async fn enroll_device(
     };
     let whose =
         Whose { tenant: Some(tenant.clone()), device: Some(token.device.clone()), token: Some(token.id), serial: None };
-    match enroll(app, attempt, tenant, token, credentials, csr_der).await {
+    let policy = identity_policy(app, &tenant).await?;
+    let outcome = if by_password && policy.est.challenge_password != ChallengePassword::Token {
+        Err(Refusal::credential("password-is-no-token", "there is no such enrolment token"))
+    } else {
+        enroll(app, attempt, tenant, token, credentials, request, &policy).await
+    };
+    match outcome {
         Ok(enrolled) => Ok(enrolled),
         Err(fault) => Err(settle(app, attempt, Action::EnrollmentRefused, whose, fault).await),
     }
@@ -75,13 +120,14 @@ async fn enroll(
     tenant: TenantId,
     token: EnrollTokenRow,
     credentials: &Credentials,
-    csr_der: &[u8],
+    request: Request<'_>,
+    policy: &IdentityPolicy,
 ) -> Result<Enrolled, Fault> {
     if credentials.device != token.device.as_str() {
         return Err(Refusal::credential("foreign-device", "the enrolment token is of another device"));
     }
     check_standing(&token)?;
-    let csr: Csr = csr::parse(csr_der)?;
+    let csr = request.read(&policy.est)?;
     csr.check_identity(&tenant, &token.device)?;
     check_use(&token, &csr.request_hash(&tenant), app.now())?;
     let newcomer = Newcomer {

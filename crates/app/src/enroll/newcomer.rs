@@ -7,7 +7,7 @@
 
 use async_trait::async_trait;
 use fleetward_base::{DeviceId, TenantId, Timestamp};
-use fleetward_core::enrolment::Way;
+use fleetward_core::enrolment::{Way, permits};
 use fleetward_core::journal::{Action, Actor, Entry};
 use fleetward_core::lifecycle;
 use fleetward_core::registry::DeviceFields;
@@ -77,6 +77,11 @@ pub(crate) async fn enter(
                     return issued_before(tx, &device, &signed.request, now).await;
                 }
                 let before = issue::device_for_enrolment(tx, &device, request_id, now).await?;
+                if !permits(before.status, way) {
+                    let reason = "the device was suspended; give it a new enrolment token to let it back in";
+                    let error = Error::conflict("life-cycle", reason);
+                    return Err(Fault::Refused(Refusal { cause: "device-status", error }));
+                }
                 let known = before.amend(facts, now).map_err(|invalid| {
                     let error = Error::invalid(invalid.field, invalid.why);
                     Fault::Refused(Refusal { cause: "device-facts", error })

@@ -9,11 +9,12 @@ use fleetward_core::journal::{Action, Actor, Entry};
 use fleetward_core::lifecycle::Status;
 use fleetward_core::rotation::Standing;
 use fleetward_pki::trust::{Presented, TrustError};
-use fleetward_pki::{Certificate, Csr, Verified, csr};
+use fleetward_pki::{Certificate, Csr, Verified};
 use fleetward_store::{CertificateRow, TenantTx};
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
 
+use super::channel::Request;
 use super::refusal::{Fault, Refusal, Whose, settle};
 use super::{Attempt, Enrolled, issue, ladder};
 use crate::error::{Error, Result};
@@ -34,12 +35,12 @@ const EARLIER: u32 = 16;
 /// `Unauthenticated` for a certificate that is not of this installation, expired, revoked, superseded, or of another
 /// tenant than `label`; `Invalid` for a request that breaks a rule; `Conflict` for a device that may not renew;
 /// `TooMany`.
-pub async fn reenroll_device(
+pub async fn reenroll_device<'a>(
     app: &App,
     attempt: &Attempt,
     label: Option<&TenantId>,
     presented: &CertificateDer<'_>,
-    csr_der: &[u8],
+    request: impl Into<Request<'a>>,
 ) -> Result<Enrolled> {
     app.gate().check(attempt.address, app.clock().monotonic())?;
     let verified = match identify(app, presented) {
@@ -56,7 +57,7 @@ pub async fn reenroll_device(
         token: None,
         serial: Some(verified.serial.clone()),
     };
-    let renewed = renew(app, attempt, label, verified, presented, csr_der).await;
+    let renewed = renew(app, attempt, label, verified, presented, request.into()).await;
     let cause = match &renewed {
         Ok(_) => None,
         Err(Fault::Refused(refusal)) => Some(refusal.cause),
@@ -86,15 +87,16 @@ async fn renew(
     label: Option<&TenantId>,
     verified: Verified,
     presented: &CertificateDer<'_>,
-    csr_der: &[u8],
+    request: Request<'_>,
 ) -> Result<Enrolled, Fault> {
     if label.is_some_and(|label| *label != verified.tenant) {
         return Err(Refusal::credential("foreign-certificate", "the certificate is of another tenant"));
     }
-    let policy = identity_policy(app, &verified.tenant).await?.renewal.clone();
+    let policies = identity_policy(app, &verified.tenant).await?;
+    let policy = policies.renewal.clone();
     check_time(&policy, &verified, app.now())?;
     app.traffic().admit(&verified.tenant, app.clock().monotonic(), app.rng().as_ref())?;
-    let csr = csr::parse(csr_der)?;
+    let csr = request.read(&policies.est)?;
     csr.check_identity(&verified.tenant, &verified.device)?;
     csr.check_renews(&Certificate::parse(presented).map_err(Error::internal)?)?;
     let origin = issue::Origin { way: Way::Renewal, source: Some(verified.serial.clone()) };
@@ -201,7 +203,7 @@ pub(super) async fn presented_row(
 }
 
 /// A device that renews in a circle must not fill the store.
-async fn check_pace(tx: &mut TenantTx, device: &DeviceId, now: Timestamp) -> Result<(), Fault> {
+pub(super) async fn check_pace(tx: &mut TenantTx, device: &DeviceId, now: Timestamp) -> Result<(), Fault> {
     let newest = tx.certificates(device, limits::RENEWALS_PER_DEVICE_AND_HOUR).await?;
     let full = newest.len() >= usize::try_from(limits::RENEWALS_PER_DEVICE_AND_HOUR).unwrap_or(usize::MAX);
     let oldest = newest.last().map_or(Timestamp::EPOCH, |row| row.issued_at);

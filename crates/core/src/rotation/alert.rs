@@ -92,7 +92,10 @@ mod tests {
                 told = Some(alert.days);
                 looks += 1;
             }
-            assert_eq!((told, looks), (Some(0), [1, 2, 3, 4, 4][[1, 20, 40, 90, 400].iter().position(|l| *l == life).expect("one")]));
+            assert_eq!(
+                (told, looks),
+                (Some(0), [1, 2, 3, 4, 4][[1, 20, 40, 90, 400].iter().position(|l| *l == life).expect("one")])
+            );
         }
     }
 

@@ -7,11 +7,12 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use fleetward_app::{App, Ctx, Peer, Settings, authority, enroll_tokens, tenants};
+use fleetward_app::identity_policy::{amend_policy, show_policy};
+use fleetward_app::{App, Ctx, Peer, Settings, authority, enroll_tokens, registry, tenants};
 use fleetward_base::{Clock, ManualClock, Rng, SeededRng, Timestamp};
 use fleetward_core::registry::DeviceFields;
-use fleetward_pki::{SoftKey, cms, csr, est, name};
-use fleetward_store::Store;
+use fleetward_pki::{Signer, SoftKey, cms, csr, est, name};
+use fleetward_store::{AuthorityRow, Store};
 use fleetward_vault::{MasterKey, Vault};
 use http::{HeaderMap, Method, Request, StatusCode};
 use object_store::memory::InMemory;
@@ -49,8 +50,18 @@ impl Device {
         Self { name, key: SoftKey::generate().0 }
     }
 
+    pub(crate) fn spki(&self) -> &[u8] {
+        self.key.public_spki()
+    }
+
     pub(crate) fn request(&self) -> Vec<u8> {
         csr::write(&name::write(None, self.name), &[], &self.key).expect("signs")
+    }
+
+    /// A request with a challengePassword.
+    pub(crate) fn request_with(&self, password: &str) -> String {
+        let subject = name::write(None, self.name);
+        STANDARD.encode(csr::write_with_password(&subject, &[], Some(password.as_bytes()), &self.key).expect("signs"))
     }
 
     pub(crate) fn body(&self) -> String {
@@ -102,6 +113,41 @@ impl House {
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         let der = est::decode(answer.body.as_bytes()).expect("base64");
         Enrolled { certificate: cms::certificates(&der).expect("certs-only").remove(0) }
+    }
+
+    /// Changes the policy of a tenant.
+    pub(crate) async fn policy(&self, tenant: &str, change: serde_json::Value) {
+        let tenant = tenant.parse().expect("a name");
+        let at = show_policy(&self.app, &self.system, &tenant).await.expect("a policy").revision;
+        let change = change.as_object().expect("an object").clone();
+        amend_policy(&self.app, &self.system, &tenant, at, change).await.expect("amended");
+    }
+
+    /// Registers the authority of a factory with a tenant.
+    pub(crate) async fn factory(&self, tenant: &str, der: &[u8]) {
+        let row = AuthorityRow {
+            fingerprint: fleetward_pki::certificate::fingerprint(der),
+            kind: "factory".to_owned(),
+            der: der.to_vec(),
+            key_purpose: String::new(),
+            not_after: Timestamp::from_secs(4_000_000_000),
+            created_at: Timestamp::from_secs(1),
+        };
+        let tenant = tenant.parse().expect("a name");
+        let put = self
+            .app
+            .write(&tenant, "register factory", move |tx| Box::pin(async move { Ok(tx.put_authority(&row).await?) }));
+        assert!(put.await.expect("kept"));
+        authority::refresh_trust(&self.app).await.expect("known");
+    }
+
+    pub(crate) async fn revoke(&self, tenant: &str, name: &str) {
+        let (tenant, id) = (tenant.parse().expect("a name"), name.parse().expect("a name"));
+        registry::revoke_device(&self.app, &self.system, &tenant, &id, "stolen").await.expect("revoked");
+    }
+
+    pub(crate) fn as_chain(&self, chain: &[Vec<u8>]) -> Peer {
+        self.peer(chain.iter().map(|der| CertificateDer::from(der.clone())).collect())
     }
 
     pub(crate) fn anyone(&self) -> Peer {
