@@ -145,6 +145,25 @@ ALTER TABLE device FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON device USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
+CREATE TABLE device_did (
+    tenant_id text COLLATE "C" NOT NULL,
+    did text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    key_id text COLLATE "C" NOT NULL,
+    public_key bytea NOT NULL,
+    added_by text COLLATE "C" NOT NULL,
+    added_at bigint NOT NULL,
+    CONSTRAINT device_did_pkey PRIMARY KEY (tenant_id, did)
+);
+
+CREATE INDEX device_did_device ON public.device_did USING btree (tenant_id, device, did);
+
+ALTER TABLE device_did ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE device_did FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON device_did USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE device_presence (
     tenant_id text COLLATE "C" NOT NULL,
     device text COLLATE "C" NOT NULL,
@@ -162,6 +181,27 @@ ALTER TABLE device_presence ENABLE ROW LEVEL SECURITY;
 ALTER TABLE device_presence FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON device_presence USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE dps_registration (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    operation text COLLATE "C" NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    enrollment text COLLATE "C",
+    serial text COLLATE "C",
+    request bytea,
+    payload text COLLATE "C",
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    revision bigint NOT NULL,
+    CONSTRAINT dps_registration_pkey PRIMARY KEY (tenant_id, id)
+);
+
+ALTER TABLE dps_registration ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dps_registration FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON dps_registration USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE enroll_token (
     tenant_id text COLLATE "C" NOT NULL,
@@ -187,6 +227,78 @@ ALTER TABLE enroll_token FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON enroll_token USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
+CREATE TABLE enrollment (
+    tenant_id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    primary_key bytea NOT NULL,
+    secondary_key bytea NOT NULL,
+    class text COLLATE "C",
+    hardware text COLLATE "C",
+    payload text COLLATE "C",
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    rotated_at bigint,
+    revoked_at bigint,
+    revision bigint NOT NULL,
+    CONSTRAINT enrollment_pkey PRIMARY KEY (tenant_id, kind, name)
+);
+
+ALTER TABLE enrollment ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE enrollment FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON enrollment USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE enrollment_request (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    user_code text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    way text COLLATE "C" NOT NULL,
+    key_fingerprint text COLLATE "C",
+    facts text COLLATE "C" NOT NULL,
+    address text COLLATE "C",
+    state text COLLATE "C" NOT NULL,
+    device_code bytea,
+    polled_at bigint,
+    interval_s bigint NOT NULL,
+    created_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    decided_by text COLLATE "C",
+    decided_at bigint,
+    note text COLLATE "C",
+    token text COLLATE "C",
+    CONSTRAINT enrollment_request_pkey PRIMARY KEY (tenant_id, id),
+    CONSTRAINT enrollment_request_device_code_key UNIQUE (device_code)
+);
+
+CREATE INDEX enrollment_request_age ON public.enrollment_request USING btree (tenant_id, created_at, id);
+
+CREATE UNIQUE INDEX enrollment_request_code ON public.enrollment_request USING btree (tenant_id, user_code);
+
+CREATE INDEX enrollment_request_device ON public.enrollment_request USING btree (tenant_id, device);
+
+ALTER TABLE enrollment_request ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE enrollment_request FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON enrollment_request USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE id_scope (
+    tenant_id text COLLATE "C" NOT NULL,
+    scope text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    CONSTRAINT id_scope_pkey PRIMARY KEY (tenant_id),
+    CONSTRAINT id_scope_scope_key UNIQUE (scope)
+);
+
+ALTER TABLE id_scope ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE id_scope FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON id_scope USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE idempotency (
     tenant_id text COLLATE "C" NOT NULL,
     principal text COLLATE "C" NOT NULL,
@@ -210,6 +322,33 @@ CREATE TABLE installation (
     value bytea NOT NULL,
     CONSTRAINT installation_pkey PRIMARY KEY (key)
 );
+
+CREATE TABLE inventory (
+    tenant_id text COLLATE "C" NOT NULL,
+    serial text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    class text COLLATE "C",
+    hardware text COLLATE "C",
+    ek_hash text COLLATE "C",
+    batch text COLLATE "C",
+    maker text COLLATE "C",
+    root_of_trust text COLLATE "C",
+    attestation text COLLATE "C",
+    attested_by text COLLATE "C",
+    imported_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    CONSTRAINT inventory_pkey PRIMARY KEY (tenant_id, serial)
+);
+
+CREATE INDEX inventory_batch ON public.inventory USING btree (tenant_id, batch, serial) WHERE (batch IS NOT NULL);
+
+CREATE UNIQUE INDEX inventory_device ON public.inventory USING btree (tenant_id, device);
+
+ALTER TABLE inventory ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE inventory FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON inventory USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE journal (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
@@ -245,6 +384,22 @@ ALTER TABLE journal ENABLE ROW LEVEL SECURITY;
 ALTER TABLE journal FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON journal USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE maker (
+    tenant_id text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    key_id text COLLATE "C" NOT NULL,
+    public_key bytea NOT NULL,
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    CONSTRAINT maker_pkey PRIMARY KEY (tenant_id, name)
+);
+
+ALTER TABLE maker ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE maker FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON maker USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE mqtt_queue (
     tenant_id text COLLATE "C" NOT NULL,

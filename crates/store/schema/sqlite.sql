@@ -105,6 +105,19 @@ CREATE TABLE device (
     PRIMARY KEY (tenant_id, id)
 ) STRICT;
 
+CREATE TABLE device_did (
+    tenant_id TEXT NOT NULL,
+    did TEXT NOT NULL,
+    device TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    public_key BLOB NOT NULL,
+    added_by TEXT NOT NULL,
+    added_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, did)
+) STRICT;
+
+CREATE INDEX device_did_device ON device_did (tenant_id, device, did);
+
 CREATE TABLE device_presence (
     tenant_id TEXT NOT NULL,
     device TEXT NOT NULL,
@@ -116,6 +129,21 @@ CREATE TABLE device_presence (
     address TEXT,
     PRIMARY KEY (tenant_id, device)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE dps_registration (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    status TEXT NOT NULL,
+    enrollment TEXT,
+    serial TEXT,
+    request BLOB,
+    payload TEXT,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
 
 CREATE TABLE enroll_token (
     tenant_id TEXT NOT NULL,
@@ -134,6 +162,58 @@ CREATE TABLE enroll_token (
 
 CREATE INDEX enroll_token_device ON enroll_token (tenant_id, device);
 
+CREATE TABLE enrollment (
+    tenant_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    primary_key BLOB NOT NULL,
+    secondary_key BLOB NOT NULL,
+    class TEXT,
+    hardware TEXT,
+    payload TEXT,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    rotated_at INTEGER,
+    revoked_at INTEGER,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, kind, name)
+) STRICT;
+
+CREATE TABLE enrollment_request (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    user_code TEXT NOT NULL,
+    device TEXT NOT NULL,
+    way TEXT NOT NULL,
+    key_fingerprint TEXT,
+    facts TEXT NOT NULL,
+    address TEXT,
+    state TEXT NOT NULL,
+    device_code BLOB UNIQUE,
+    polled_at INTEGER,
+    interval_s INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    decided_by TEXT,
+    decided_at INTEGER,
+    note TEXT,
+    token TEXT,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
+CREATE INDEX enrollment_request_age ON enrollment_request (tenant_id, created_at, id);
+
+CREATE UNIQUE INDEX enrollment_request_code ON enrollment_request (tenant_id, user_code);
+
+CREATE INDEX enrollment_request_device ON enrollment_request (tenant_id, device);
+
+CREATE TABLE id_scope (
+    tenant_id TEXT NOT NULL,
+    scope TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id)
+) STRICT;
+
 CREATE TABLE idempotency (
     tenant_id TEXT NOT NULL,
     principal TEXT NOT NULL,
@@ -150,6 +230,27 @@ CREATE TABLE installation (
     key TEXT PRIMARY KEY,
     value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE inventory (
+    tenant_id TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    device TEXT NOT NULL,
+    class TEXT,
+    hardware TEXT,
+    ek_hash TEXT,
+    batch TEXT,
+    maker TEXT,
+    root_of_trust TEXT,
+    attestation TEXT,
+    attested_by TEXT,
+    imported_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, serial)
+) STRICT;
+
+CREATE INDEX inventory_batch ON inventory (tenant_id, batch, serial) WHERE batch IS NOT NULL;
+
+CREATE UNIQUE INDEX inventory_device ON inventory (tenant_id, device);
 
 CREATE TABLE journal (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -175,6 +276,16 @@ CREATE UNIQUE INDEX journal_sealed ON journal (tenant_id, seq) WHERE seq IS NOT 
 CREATE INDEX journal_tenant ON journal (tenant_id, id);
 
 CREATE INDEX journal_unsealed ON journal (tenant_id, id) WHERE seq IS NULL;
+
+CREATE TABLE maker (
+    tenant_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    public_key BLOB NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+) STRICT;
 
 CREATE TABLE mqtt_queue (
     tenant_id TEXT NOT NULL,
