@@ -82,6 +82,45 @@ pub const ENROLL_PER_ADDRESS_PER_SECOND: u32 = 5;
 pub const ENROLL_PER_TOKEN_ATTEMPTS: u32 = 20;
 /// Addresses whose refused attempts are counted each for itself; those beyond are counted together.
 pub const ENROLL_ADDRESSES: usize = 65_536;
+/// The manufacturing database of one tenant, and one import of it.
+pub const INVENTORY_ROWS: u64 = 2_000_000;
+pub const INVENTORY_IMPORT_BYTES: u64 = 512 * 1024 * 1024;
+/// A row of an import with all its fields, and the maker's statement in it.
+pub const INVENTORY_ROW_BYTES: usize = 16 * 1024;
+pub const INVENTORY_ATTESTATION_BYTES: usize = 8 * 1024;
+/// Rows of an import that are written in one transaction.
+pub const INVENTORY_ROWS_PER_UNIT: usize = 200;
+/// Faults of an import that are told one by one; the rest are counted.
+pub const INVENTORY_FAULTS_TOLD: usize = 1000;
+/// Makers whose keys a tenant knows.
+pub const MAKERS: u32 = 1000;
+/// Enrolment groups of a tenant; each is tried for a device that does not say which one it is of.
+pub const ENROLLMENT_GROUPS: u32 = 100;
+/// Enrolments of single devices by a key of their own, in one tenant.
+pub const ENROLLMENTS_INDIVIDUAL: u64 = 100_000;
+/// JSON that devices of an enrolment are given when they register.
+pub const ENROLLMENT_PAYLOAD_BYTES: usize = 4 * 1024;
+/// How far ahead a shared access signature may end, and how long it is still taken after its end.
+pub const SAS_LIFE: Duration = Duration::from_secs(366 * 24 * 3600);
+pub const SAS_CLOCK_SKEW: Duration = Duration::from_secs(300);
+/// Devices of one tenant that wait for a person, and requests of one device.
+pub const ENROLLMENT_REQUESTS: u64 = 10_000;
+pub const ENROLLMENT_REQUESTS_PER_DEVICE: u64 = 5;
+/// How long such a request is kept after its end.
+pub const ENROLLMENT_REQUEST_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// What a person is given to decide on a request of the device flow.
+pub const DEVICE_FLOW_LIFE: Duration = Duration::from_secs(1800);
+/// Decentralised identifiers of one device, and the text of one.
+pub const DEVICE_DIDS: u32 = 16;
+pub const DID_BYTES: usize = 512;
+/// A DID document, how long it may take to come, and how long it is believed.
+pub const DID_DOCUMENT_BYTES: usize = 64 * 1024;
+pub const DID_DOCUMENT_DEADLINE: Duration = Duration::from_secs(5);
+pub const DID_DOCUMENT_KEPT: Duration = Duration::from_secs(300);
+/// DID documents in memory.
+pub const DID_DOCUMENTS: usize = 1000;
+/// How long a challenge to prove a key holds.
+pub const DID_CHALLENGE_LIFE: Duration = Duration::from_secs(300);
 /// Certificates that one device gets in an hour for the one that it holds.
 pub const RENEWALS_PER_DEVICE_AND_HOUR: u32 = 30;
 /// A certificate that ended at most this long ago is still known in a hand-shake; what comes of it is the door's to decide,

@@ -7,10 +7,12 @@
 //! come from [`text`]'s macro so that each has one spelling; predicates that must hold everywhere go to [`invariants`].
 
 pub mod access;
+pub mod approval;
 pub mod deployment;
 pub mod enrolment;
 pub mod identity_policy;
 pub mod invariants;
+pub mod inventory;
 pub mod journal;
 pub mod lifecycle;
 pub mod presence;

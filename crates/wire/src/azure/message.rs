@@ -34,10 +34,12 @@ impl RegisterRequest {
         if body.len() > BODY_BYTES {
             return None;
         }
-        if body.trim_ascii().is_empty() {
-            return Some(Self::default());
+        match body.trim_ascii().first() {
+            None => Some(Self::default()),
+            // A list would be read as the fields in their order.
+            Some(b'{') => serde_json::from_slice(body).ok(),
+            Some(_) => None,
         }
-        serde_json::from_slice(body).ok()
     }
 }
 
