@@ -9,6 +9,7 @@
 //! costs its address a part of its allowance; what succeeds costs nothing, since a factory sits behind one address.
 
 mod admission;
+pub(crate) mod approval;
 mod certificate;
 mod channel;
 mod factory;
@@ -17,6 +18,7 @@ mod gate;
 mod issue;
 pub(crate) mod ladder;
 pub(crate) mod newcomer;
+pub(crate) mod provenance;
 mod refusal;
 mod renewal;
 mod server_key;

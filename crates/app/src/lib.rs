@@ -11,6 +11,7 @@ pub mod context;
 pub mod deployments;
 pub mod enroll;
 pub mod enroll_tokens;
+pub mod enrollment_requests;
 pub mod error;
 pub mod idempotency;
 pub mod identity_policy;

@@ -37,6 +37,17 @@ text_enum! {
         EnrollTokenRead => "enroll-token:read",
         EnrollTokenCreate => "enroll-token:create",
         EnrollTokenRevoke => "enroll-token:revoke",
+        /// The inbox of devices that wait.
+        EnrollmentRead => "enrollment:read",
+        EnrollmentDecide => "enrollment:decide",
+        EnrollmentKeyRead => "enrollment-key:read",
+        EnrollmentKeyCreate => "enrollment-key:create",
+        EnrollmentKeyRevoke => "enrollment-key:revoke",
+        InventoryRead => "inventory:read",
+        InventoryImport => "inventory:import",
+        InventoryRemove => "inventory:remove",
+        /// Whose statements in the inventory are believed.
+        MakerManage => "maker:manage",
         ShadowRead => "shadow:read",
         ShadowUpdate => "shadow:update",
         ShadowDelete => "shadow:delete",
@@ -95,6 +106,11 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::EnrollTokenRead
                 | P::EnrollTokenCreate
                 | P::EnrollTokenRevoke
+                | P::EnrollmentRead
+                | P::EnrollmentDecide
+                | P::EnrollmentKeyRead
+                | P::InventoryRead
+                | P::InventoryImport
                 | P::ShadowRead
                 | P::ShadowUpdate
                 | P::ShadowDelete
@@ -116,6 +132,9 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
             P::TenantRead
                 | P::DeviceRead
                 | P::EnrollTokenRead
+                | P::EnrollmentRead
+                | P::EnrollmentKeyRead
+                | P::InventoryRead
                 | P::ShadowRead
                 | P::SignerRead
                 | P::ReleaseRead

@@ -7,12 +7,14 @@
 //! To add a section: a struct in a file of its own with `Default` and `check`, a field here, a line in `check`.
 
 mod certificates;
+pub mod enrolment;
 mod est;
 mod renewal;
 
 use serde::{Deserialize, Serialize};
 
 pub use certificates::CertificatesPolicy;
+pub use enrolment::EnrolmentPolicy;
 pub use est::{ChallengePassword, EstPolicy, Layout};
 pub use renewal::{KeyReuse, RenewalPolicy};
 
@@ -21,6 +23,7 @@ pub use renewal::{KeyReuse, RenewalPolicy};
 #[serde(default, deny_unknown_fields)]
 pub struct IdentityPolicy {
     pub certificates: CertificatesPolicy,
+    pub enrolment: EnrolmentPolicy,
     pub renewal: RenewalPolicy,
     pub est: EstPolicy,
 }
@@ -39,6 +42,7 @@ impl IdentityPolicy {
     /// [`Invalid`] names the first field that holds what it may not.
     pub fn check(&self) -> Result<(), Invalid> {
         self.certificates.check()?;
+        self.enrolment.check()?;
         self.renewal.check()?;
         self.est.check()
     }

@@ -76,6 +76,21 @@ text_enum! {
         EnrollTokenCreated => "enroll_token.created",
         EnrollTokenRevoked => "enroll_token.revoked",
         EnrollmentRefused => "enrollment.refused",
+        /// A device waits for a person.
+        EnrollmentAsked => "enrollment.asked",
+        EnrollmentApproved => "enrollment.approved",
+        EnrollmentDenied => "enrollment.denied",
+        EnrollmentKeyCreated => "enrollment_key.created",
+        EnrollmentKeyRotated => "enrollment_key.rotated",
+        EnrollmentKeyRevoked => "enrollment_key.revoked",
+        InventoryImported => "inventory.imported",
+        InventoryRemoved => "inventory.removed",
+        MakerRegistered => "maker.registered",
+        MakerRemoved => "maker.removed",
+        /// By Azure's provisioning messages.
+        DeviceRegistered => "device.registered",
+        DeviceDidAdded => "device.did_added",
+        DeviceDidRemoved => "device.did_removed",
         CertificateIssued => "certificate.issued",
         CertificateRenewed => "certificate.renewed",
         /// Its first use on a connection.

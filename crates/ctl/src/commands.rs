@@ -4,6 +4,7 @@ mod api_token;
 mod completion;
 mod device;
 mod enroll_token;
+mod enrollment;
 mod event;
 mod key;
 mod release;
@@ -29,6 +30,9 @@ pub(crate) enum Command {
     /// One-time tokens with which devices enrol
     #[command(subcommand)]
     EnrollToken(enroll_token::EnrollToken),
+    /// Devices that wait until a person lets them in
+    #[command(subcommand)]
+    Enrollment(enrollment::Enrollment),
     /// Devices
     #[command(subcommand)]
     Device(device::Device),
@@ -62,6 +66,7 @@ impl Command {
             Self::Setup(setup) => setup.run(session).await,
             Self::Tenant(verb) => verb.run(session).await,
             Self::EnrollToken(verb) => verb.run(session).await,
+            Self::Enrollment(verb) => verb.run(session).await,
             Self::Device(verb) => verb.run(session).await,
             Self::Shadow(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,

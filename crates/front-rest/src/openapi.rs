@@ -17,8 +17,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::problem::Document;
 
-/// Posts that keep no answer: a shadow has its version, a plan changes nothing, and the setup token is its own key.
-const KEEP_NOTHING: [&str; 3] = ["update_shadow", "plan_rollout", "setup"];
+/// Posts that keep no answer: a shadow has its version, a decision is the same twice, a plan changes nothing, and the setup token is its own key.
+const KEEP_NOTHING: [&str; 4] = ["update_shadow", "plan_rollout", "setup", "decide_enrollment_request"];
 const BEARER: &str = "bearer";
 
 /// The document.

@@ -45,6 +45,40 @@ impl Segment for Sha256 {
     const WHAT: &'static str = "artifact";
 }
 
+/// Names that people chose, which nothing but their length holds back here: whether there is such a thing the use case says.
+macro_rules! free_text {
+    ($($(#[$doc:meta])* $name:ident: $param:literal, $what:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name(pub String);
+
+        impl FromStr for $name {
+            type Err = ();
+            fn from_str(text: &str) -> Result<Self, ()> {
+                if (1..=FREE_TEXT_BYTES).contains(&text.len()) { Ok(Self(text.to_owned())) } else { Err(()) }
+            }
+        }
+        impl Segment for $name {
+            const PARAM: &'static str = $param;
+            const WHAT: &'static str = $what;
+        }
+    )*};
+}
+
+/// The longest is a DID.
+const FREE_TEXT_BYTES: usize = 512;
+
+free_text! {
+    /// A request's id, or the code that people type.
+    RequestHandle: "request", "enrolment request";
+    /// The serial number of a row of the inventory.
+    Serial: "serial", "row of the inventory";
+    MakerName: "maker", "maker";
+    /// An enrolment group, or the device of an individual enrolment.
+    EnrollmentName: "name", "enrolment";
+    DidText: "did", "identifier of the device";
+}
+
 /// The segment of this type.
 #[derive(Debug)]
 pub struct At<T>(pub T);

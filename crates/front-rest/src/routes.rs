@@ -7,6 +7,7 @@ mod api_tokens;
 mod artifacts;
 mod devices;
 mod enroll_tokens;
+mod enrollment_requests;
 mod events;
 mod identity_policy;
 mod installation_tokens;
@@ -33,6 +34,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(installation_tokens::router())
         .merge(api_tokens::router())
         .merge(enroll_tokens::router())
+        .merge(enrollment_requests::router())
         .merge(devices::router())
         .merge(shadow::router())
         .merge(signers::router())

@@ -261,8 +261,6 @@ CREATE TABLE enrollment_request (
     address text COLLATE "C",
     state text COLLATE "C" NOT NULL,
     device_code bytea,
-    polled_at bigint,
-    interval_s bigint NOT NULL,
     created_at bigint NOT NULL,
     expires_at bigint NOT NULL,
     decided_by text COLLATE "C",

@@ -190,8 +190,6 @@ CREATE TABLE enrollment_request (
     address TEXT,
     state TEXT NOT NULL,
     device_code BLOB UNIQUE,
-    polled_at INTEGER,
-    interval_s INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     decided_by TEXT,

@@ -5,5 +5,5 @@
 //! To add a protocol: a module with its messages, a property test that formatting and parsing are inverse, a fuzz target.
 
 pub mod aws;
-pub mod renew;
 pub mod azure;
+pub mod renew;

@@ -2,12 +2,16 @@
 //!
 //! A way in (a token, a factory's certificate, a claim ...) finds out who asks and what vouches for it, and comes here with a
 //! [`Newcomer`]. What is decided here is the same for all ways: the request must name the device and nobody else, the
+//! manufacturing database ([`provenance`]) and a person ([`approval`]) must let it in where policy asks for that, the
 //! device must be where it may enrol, and certificate, device, journal and whatever the credential has to remember
 //! ([`Consume`]) are one transaction. The same request again gets the same certificate.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use fleetward_base::{DeviceId, TenantId, Timestamp};
 use fleetward_core::enrolment::{Way, permits};
+use fleetward_core::identity_policy::IdentityPolicy;
 use fleetward_core::journal::{Action, Actor, Entry};
 use fleetward_core::lifecycle;
 use fleetward_core::registry::DeviceFields;
@@ -17,7 +21,7 @@ use serde_json::{Value, json};
 
 use super::issue::{self, Origin};
 use super::refusal::{Fault, Refusal};
-use super::{Attempt, usable};
+use super::{Attempt, approval, provenance, usable};
 use crate::App;
 use crate::error::Error;
 use crate::identity_policy::identity_policy;
@@ -55,15 +59,19 @@ pub(crate) trait Consume: Send + 'static {
 /// Gives the newcomer its certificate.
 ///
 /// # Errors
-/// A refusal where a rule says no: the request names another, the device may not enrol, the credential does not count.
+/// `Pending` while a person is to look at it; a refusal where a rule says no: the request names another, the device may not enrol, the credential does not count.
 pub(crate) async fn enter(
     app: &App,
     attempt: &Attempt,
     newcomer: Newcomer,
     credential: impl Consume,
 ) -> Result<CertificateRow, Fault> {
+    newcomer.csr.check_identity(&newcomer.tenant, &newcomer.device)?;
+    let policy = identity_policy(app, &newcomer.tenant).await?;
+    // Nobody is asked about a device that the manufacturing database does not let in anyway.
+    check_provenance(app, &newcomer, &policy).await?;
+    let leave = approval::leave(app, attempt, &newcomer, &policy.enrolment).await?;
     let Newcomer { tenant, device, way, source, facts, csr } = newcomer;
-    csr.check_identity(&tenant, &device)?;
     let request_id = attempt.request_id;
     let origin = Origin { way, source };
     let terms = identity_policy(app, &tenant).await?.renewal.terms();
@@ -76,12 +84,15 @@ pub(crate) async fn enter(
                 if credential.consume(tx, &signed.request, now).await? == Use::Again {
                     return issued_before(tx, &device, &signed.request, now).await;
                 }
+                approval::take(tx, &leave, now).await?;
+                let made = provenance::admit(tx, &policy.enrolment, &device, &facts).await?;
                 let before = issue::device_for_enrolment(tx, &device, request_id, now).await?;
                 if !permits(before.status, way) {
                     let reason = "the device was suspended; give it a new enrolment token to let it back in";
                     let error = Error::conflict("life-cycle", reason);
                     return Err(Fault::Refused(Refusal { cause: "device-status", error }));
                 }
+                let facts = provenance::facts(&before, made.as_ref(), facts);
                 let known = before.amend(facts, now).map_err(|invalid| {
                     let error = Error::invalid(invalid.field, invalid.why);
                     Fault::Refused(Refusal { cause: "device-facts", error })
@@ -96,6 +107,15 @@ pub(crate) async fn enter(
                 issue::keep(tx, &known, &signed, entry, &terms, request_id).await?;
                 Ok(signed)
             })
+        })
+        .await
+}
+
+async fn check_provenance(app: &App, newcomer: &Newcomer, policy: &Arc<IdentityPolicy>) -> Result<(), Fault> {
+    let (policy, device, facts) = (Arc::clone(policy), newcomer.device.clone(), newcomer.facts.clone());
+    app.store()
+        .read(&newcomer.tenant, "provenance", move |tx: &mut TenantTx| {
+            Box::pin(async move { provenance::admit(tx, &policy.enrolment, &device, &facts).await.map(drop) })
         })
         .await
 }

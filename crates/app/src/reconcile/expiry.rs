@@ -5,10 +5,12 @@ use fleetward_base::{TenantId, limits};
 use crate::App;
 use crate::error::{Error, Result};
 
-/// Forgets answers under an `Idempotency-Key` and enrolment tokens that were kept for long enough; how many.
+/// Forgets answers under an `Idempotency-Key`, enrolment tokens and requests for approval that were kept for long enough;
+/// how many.
 pub async fn expire(app: &App) -> Result<u64> {
     let before = app.now().minus(limits::IDEMPOTENCY_TTL);
     let tokens_before = app.now().minus(limits::ENROLL_TOKEN_KEPT);
+    let requests_before = app.now().minus(limits::ENROLLMENT_REQUEST_KEPT);
     let mut forgotten = app
         .store()
         .system_write("expire answers", move |tx| {
@@ -30,7 +32,8 @@ pub async fn expire(app: &App) -> Result<u64> {
             let expire = app.write(&tenant.id, "expire", move |tx| {
                 Box::pin(async move {
                     let answers = tx.expire_idempotent_answers(before).await?;
-                    Ok(answers + tx.forget_enroll_tokens(tokens_before).await?)
+                    let requests = tx.forget_enrollment_requests(requests_before).await?;
+                    Ok(answers + requests + tx.forget_enroll_tokens(tokens_before).await?)
                 })
             });
             forgotten += expire.await?;

@@ -32,12 +32,12 @@ impl Device {
         Self { name, key: SoftKey::generate().0 }
     }
 
-    fn request(&self) -> Vec<u8> {
+    pub(crate) fn request(&self) -> Vec<u8> {
         csr::write(&name::write(None, self.name), &[], &self.key).expect("signs")
     }
 }
 
-fn attempt(fixture: &Fixture) -> Attempt {
+pub(crate) fn attempt(fixture: &Fixture) -> Attempt {
     from(fixture, [192, 0, 2, 1])
 }
 
@@ -45,7 +45,7 @@ fn from(fixture: &Fixture, address: [u8; 4]) -> Attempt {
     Attempt { address: IpAddr::V4(Ipv4Addr::from(address)), request_id: fixture.app.new_request_id() }
 }
 
-async fn token(fixture: &Fixture, home: &str, name: &str) -> String {
+pub(crate) async fn token(fixture: &Fixture, home: &str, name: &str) -> String {
     let (app, admin, fields) = (&fixture.app, &fixture.admin, DeviceFields::default());
     let made = enroll_tokens::create_enroll_token(app, admin, &tenant(home), device(name), fields, Some(HOUR)).await;
     made.expect("a token").token
@@ -55,7 +55,7 @@ fn credentials(name: &str, token: &str) -> Credentials {
     Credentials { device: name.to_owned(), token: Secret::new(token.to_owned()) }
 }
 
-async fn enroll(fixture: &Fixture, field: &Device, token: &str) -> Result<Enrolled, Error> {
+pub(crate) async fn enroll(fixture: &Fixture, field: &Device, token: &str) -> Result<Enrolled, Error> {
     let credentials = credentials(field.name, token);
     enroll_device(&fixture.app, &attempt(fixture), None, &credentials, &field.request()).await
 }
@@ -75,7 +75,7 @@ async fn admit(fixture: &Fixture, presented: &Enrolled) -> Result<(), Error> {
     admit_device(&fixture.app, &attempt(fixture), &der).await.map(drop)
 }
 
-fn refused<T>(outcome: Result<T, Error>) -> &'static str {
+pub(crate) fn refused<T>(outcome: Result<T, Error>) -> &'static str {
     match outcome {
         Err(Error::Unauthenticated { reason }) => reason,
         Err(Error::Conflict { code, .. }) => code,
@@ -91,13 +91,13 @@ async fn events(fixture: &Fixture, home: &str, ctx: &Ctx) -> Vec<Event> {
     page
 }
 
-async fn story(fixture: &Fixture, home: &str, name: &str) -> Vec<Action> {
+pub(crate) async fn story(fixture: &Fixture, home: &str, name: &str) -> Vec<Action> {
     let events = events(fixture, home, &fixture.admin).await;
     let of_device = |event: &&Event| event.entry.device.as_ref().is_some_and(|device| device.as_str() == name);
     events.iter().filter(of_device).map(|event| event.entry.action).collect()
 }
 
-async fn causes(fixture: &Fixture, home: &str) -> Vec<String> {
+pub(crate) async fn causes(fixture: &Fixture, home: &str) -> Vec<String> {
     let events = events(fixture, home, &fixture.admin).await;
     let refused = events.iter().filter(|event| event.entry.outcome == Outcome::Refused);
     refused.filter_map(|event| event.entry.detail.get("cause")?.as_str().map(str::to_owned)).collect()

@@ -1,5 +1,6 @@
 //! Use cases against a real store, with a clock that the test moves.
 
+mod approval;
 mod enroll;
 mod fixture;
 mod fleet;

@@ -1,5 +1,6 @@
 //! Tenants, tokens, and who one is.
 
+use fleetward_app::enrollment_requests::EnrollmentRequest;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -100,4 +101,54 @@ pub struct NewEnrollTokenView {
     /// The device sends it as the password of HTTP Basic, with its name as user (EST, RFC 7030 §3.2.3).
     pub token: String,
     pub expires_at: Time,
+}
+
+/// A device that waits until a person lets it in, or waited.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EnrollmentRequest)]
+pub struct EnrollmentRequestView {
+    /// Of tenant, public key and subject: the same request has the same id.
+    pub id: String,
+    /// What people type.
+    pub user_code: String,
+    pub device: String,
+    /// The way in that it asked by.
+    pub way: String,
+    /// SHA-256 of its public key, to be compared with what the device shows; none where it has sent none yet.
+    pub key_fingerprint: Option<String>,
+    /// What is known of it besides.
+    #[schema(value_type = Object)]
+    pub facts: serde_json::Map<String, serde_json::Value>,
+    /// From where it asked.
+    pub address: Option<String>,
+    /// pending, approved, denied, used or expired.
+    pub state: &'static str,
+    pub created_at: Time,
+    pub expires_at: Time,
+    pub decided_by: Option<String>,
+    pub decided_at: Option<Time>,
+    pub note: Option<String>,
+    /// The enrolment token that it was given.
+    pub token: Option<String>,
+}
+
+impl EnrollmentRequestView {
+    pub fn new(request: EnrollmentRequest) -> Self {
+        Self {
+            id: request.id,
+            user_code: request.user_code,
+            device: request.device.to_string(),
+            way: request.way,
+            key_fingerprint: request.key_fingerprint,
+            facts: request.facts,
+            address: request.address,
+            state: request.state,
+            created_at: Time(request.created_at),
+            expires_at: Time(request.expires_at),
+            decided_by: request.decided_by,
+            decided_at: request.decided_at.map(Time),
+            note: request.note,
+            token: request.token.map(|id| id.to_string()),
+        }
+    }
 }

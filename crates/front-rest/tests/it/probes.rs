@@ -44,6 +44,11 @@ impl Route {
             .replace("{signer}", id)
             .replace("{release}", id)
             .replace("{rollout}", id)
+            .replace("{request}", "WDJB-MJHT")
+            .replace("{serial}", "SN-1")
+            .replace("{maker}", "maker-1")
+            .replace("{name}", "line-4")
+            .replace("{did}", "did:web:example.com")
     }
 
     async fn ask(&self, house: &House, tenant: &str, token: &str) -> Answer {

@@ -59,7 +59,7 @@ CREATE TABLE id_scope (
     PRIMARY KEY (tenant_id)
 );
 
--- status as DPS has it: assigning, assigned, failed, disabled.
+-- status: assigning, assigned. request is the PKCS#10 that the device sent with it.
 CREATE TABLE dps_registration (
     tenant_id TEXT COLLATE "C" NOT NULL,
     id TEXT COLLATE "C" NOT NULL,
@@ -88,8 +88,6 @@ CREATE TABLE enrollment_request (
     address TEXT COLLATE "C",
     state TEXT COLLATE "C" NOT NULL,
     device_code BYTEA UNIQUE,
-    polled_at BIGINT,
-    interval_s BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     decided_by TEXT COLLATE "C",

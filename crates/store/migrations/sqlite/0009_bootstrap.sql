@@ -59,7 +59,7 @@ CREATE TABLE id_scope (
     PRIMARY KEY (tenant_id)
 ) STRICT;
 
--- status as DPS has it: assigning, assigned, failed, disabled.
+-- status: assigning, assigned. request is the PKCS#10 that the device sent with it.
 CREATE TABLE dps_registration (
     tenant_id TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -88,8 +88,6 @@ CREATE TABLE enrollment_request (
     address TEXT,
     state TEXT NOT NULL,
     device_code BLOB UNIQUE,
-    polled_at INTEGER,
-    interval_s INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     decided_by TEXT,

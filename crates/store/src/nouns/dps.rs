@@ -11,13 +11,13 @@ pub struct DpsRegistrationRow {
     pub id: DeviceId,
     /// Of the latest request to register.
     pub operation: String,
-    /// assigning, assigned, failed or disabled.
+    /// assigning or assigned.
     pub status: String,
     /// The enrolment that let it in; none for one by certificate.
     pub enrollment: Option<String>,
     /// The certificate that was issued with it.
     pub serial: Option<String>,
-    /// The hash of the request for that certificate.
+    /// The request for that certificate, PKCS#10 in DER.
     pub request: Option<Vec<u8>>,
     /// JSON that the device is given.
     pub payload: Option<String>,

@@ -24,9 +24,6 @@ pub struct EnrollmentRequestRow {
     pub state: String,
     /// SHA-256 of the code that the device polls with.
     pub device_code: Option<Vec<u8>>,
-    pub polled_at: Option<Timestamp>,
-    /// How long the device is to wait between polls.
-    pub interval_s: u32,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub decided_by: Option<String>,
@@ -46,8 +43,6 @@ from_row!(EnrollmentRequestRow {
     address: opt_text,
     state: text,
     device_code: opt_bytes,
-    polled_at: opt_time,
-    interval_s: small,
     created_at: time,
     expires_at: time,
     decided_by: opt_text,
@@ -58,8 +53,8 @@ from_row!(EnrollmentRequestRow {
 
 macro_rules! columns {
     () => {
-        "id, user_code, device, way, key_fingerprint, facts, address, state, device_code, polled_at, interval_s, \
-         created_at, expires_at, decided_by, decided_at, note, token"
+        "id, user_code, device, way, key_fingerprint, facts, address, state, device_code, created_at, \
+         expires_at, decided_by, decided_at, note, token"
     };
 }
 
@@ -69,7 +64,7 @@ impl TenantTx {
         const SQL: &str = concat!(
             "INSERT INTO enrollment_request (tenant_id, ",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
         );
         let params = params![
             self.scope.key(),
@@ -82,8 +77,6 @@ impl TenantTx {
             &row.address,
             &row.state,
             &row.device_code,
-            row.polled_at,
-            row.interval_s,
             row.created_at,
             row.expires_at,
             &row.decided_by,
@@ -94,7 +87,12 @@ impl TenantTx {
         self.conn.execute(SQL, params).await.map(drop)
     }
 
-    /// Nobody else changes it until the unit ends.
+    pub async fn enrollment_request(&mut self, id: &str) -> Result<Option<EnrollmentRequestRow>, StoreError> {
+        const SQL: &str = concat!("SELECT ", columns!(), " FROM enrollment_request WHERE tenant_id = $1 AND id = $2");
+        self.conn.query_opt(SQL, params![self.scope.key(), id]).await
+    }
+
+    /// As [`enrollment_request`](Self::enrollment_request), and nobody else changes it until the unit ends.
     pub async fn enrollment_request_for_update(
         &mut self,
         id: &str,
@@ -145,26 +143,28 @@ impl TenantTx {
         Ok([all.unwrap_or(0), own.unwrap_or(0)])
     }
 
-    /// Writes what changes: state, times, decision, token.
+    /// Writes every field but the id.
     pub async fn update_enrollment_request(&mut self, row: &EnrollmentRequestRow) -> Result<bool, StoreError> {
-        const SQL: &str = "UPDATE enrollment_request SET state = $3, polled_at = $4, interval_s = $5, \
-             created_at = $6, expires_at = $7, decided_by = $8, decided_at = $9, note = $10, token = $11, \
-             address = $12, facts = $13, way = $14 WHERE tenant_id = $1 AND id = $2";
+        const SQL: &str = "UPDATE enrollment_request SET user_code = $3, device = $4, way = $5, key_fingerprint = $6, \
+             facts = $7, address = $8, state = $9, device_code = $10, created_at = $11, expires_at = $12, \
+             decided_by = $13, decided_at = $14, note = $15, token = $16 WHERE tenant_id = $1 AND id = $2";
         let params = params![
             self.scope.key(),
             &row.id,
+            &row.user_code,
+            &row.device,
+            &row.way,
+            &row.key_fingerprint,
+            &row.facts,
+            &row.address,
             &row.state,
-            row.polled_at,
-            row.interval_s,
+            &row.device_code,
             row.created_at,
             row.expires_at,
             &row.decided_by,
             row.decided_at,
             &row.note,
-            row.token,
-            &row.address,
-            &row.facts,
-            &row.way
+            row.token
         ];
         self.conn.execute(SQL, params).await.map(hit)
     }

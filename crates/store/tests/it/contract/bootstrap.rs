@@ -140,8 +140,6 @@ fn request(id: &str, code: &str, secs: i64) -> EnrollmentRequestRow {
         address: Some("192.0.2.1".into()),
         state: "pending".into(),
         device_code: None,
-        polled_at: None,
-        interval_s: 5,
         created_at: at(secs),
         expires_at: at(secs + 100),
         decided_by: None,
@@ -156,8 +154,6 @@ pub(crate) async fn requests_wait_for_a_decision(on: Fixture) {
     let inserted = polled.clone();
     let decided = EnrollmentRequestRow {
         state: "approved".into(),
-        polled_at: Some(at(3)),
-        interval_s: 10,
         decided_by: Some("ops".into()),
         decided_at: Some(at(4)),
         note: Some("seen it".into()),
@@ -180,6 +176,7 @@ pub(crate) async fn requests_wait_for_a_decision(on: Fixture) {
                     tx.enrollment_requests(None, Some((at(2), "b")), 5).await?.len(),
                 );
                 let read = tx.enrollment_request_for_update("a").await?;
+                assert_eq!(tx.enrollment_request("a").await?, read);
                 let by_code = tx.enrollment_request_by_code("CODE-B").await?;
                 Ok((updated, read, by_code, pages, [before, after, late]))
             })
