@@ -13,6 +13,7 @@ mod setup;
 mod shadow;
 mod tenant;
 mod upload;
+mod vault;
 mod watch;
 
 use clap::Subcommand;
@@ -54,6 +55,9 @@ pub(crate) enum Command {
     /// Tokens for this API
     #[command(subcommand)]
     ApiToken(api_token::ApiToken),
+    /// Keys that seal a tenant's secrets: rotate them, or switch them off in an emergency
+    #[command(subcommand)]
+    Vault(vault::Vault),
     /// Who this token is and what it may do
     Whoami,
     /// Print a completion script for a shell
@@ -74,6 +78,7 @@ impl Command {
             Self::Rollout(verb) => verb.run(session).await,
             Self::Event(verb) => verb.run(session).await,
             Self::ApiToken(verb) => verb.run(session).await,
+            Self::Vault(verb) => verb.run(session).await,
             Self::Whoami => session.out.one(&session.client.get("/v1/whoami").await?.value),
             Self::Completion(completion) => completion.run(),
         }

@@ -11,12 +11,14 @@ mod enrollment_requests;
 mod events;
 mod identity_policy;
 mod installation_tokens;
+mod installation_vault;
 mod releases;
 mod rollouts;
 mod setup;
 pub(crate) mod shadow;
 mod signers;
 mod tenants;
+mod vault;
 mod whoami;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -32,6 +34,8 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(tenants::router())
         .merge(identity_policy::router())
         .merge(installation_tokens::router())
+        .merge(installation_vault::router())
+        .merge(vault::router())
         .merge(api_tokens::router())
         .merge(enroll_tokens::router())
         .merge(enrollment_requests::router())

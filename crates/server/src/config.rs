@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use fleetward_base::TenantId;
 
+use crate::seals::SealArgs;
+
 /// Run the server. With no flags it keeps everything in `./fleetward-data` and listens on all addresses.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct ServeArgs {
@@ -41,17 +43,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "FLEETWARD_DEFAULT_TENANT")]
     pub(crate) default_tenant: Option<TenantId>,
 
-    /// File with the master key that seals all other keys; made (0600) when absent. Default: DATA_DIR/master.key.
-    #[arg(long, env = "FLEETWARD_MASTER_KEY_FILE")]
-    pub(crate) master_key_file: Option<PathBuf>,
-
-    /// Take the master key from a passphrase in this environment variable instead of a file.
-    #[arg(long, value_name = "VARIABLE", conflicts_with_all = ["master_key_file", "master_key_env"])]
-    pub(crate) master_passphrase_env: Option<String>,
-
-    /// Take the master key (64 hex digits) from this environment variable instead of a file.
-    #[arg(long, value_name = "VARIABLE", conflicts_with = "master_key_file")]
-    pub(crate) master_key_env: Option<String>,
+    #[command(flatten)]
+    pub(crate) seal: SealArgs,
 
     /// MQTT and HTTP connections of devices held at once.
     #[arg(long, env = "FLEETWARD_MAX_CONNECTIONS", default_value_t = 200_000)]

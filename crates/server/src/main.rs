@@ -5,6 +5,8 @@ mod demo;
 mod http;
 mod listen;
 mod metrics;
+mod seal;
+mod seals;
 mod serve;
 mod tls;
 mod unread;
@@ -29,6 +31,10 @@ struct Cli {
 enum Verb {
     /// Run the server.
     Serve(Box<config::ServeArgs>),
+    /// What keeps the keys shut at rest: show it, rotate what is under it, or put it under another. With the embedded database
+    /// the server must be stopped.
+    #[command(subcommand)]
+    Seal(seal::Seal),
     /// Run a server with a simulated fleet and watch an update roll out, a bad cohort stop it, and devices fall back.
     Demo(demo::DemoArgs),
 }
@@ -41,6 +47,7 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.verb {
         Verb::Serve(args) => runtime.block_on(serve::run(*args)).map(|()| ExitCode::SUCCESS),
+        Verb::Seal(verb) => runtime.block_on(verb.run()).map(|()| ExitCode::SUCCESS),
         Verb::Demo(args) => runtime.block_on(demo::run(args)),
     };
     // Whatever still blocks (a reader of a slow disk) must not keep the process from ending.

@@ -3,7 +3,7 @@
 //! Order matters on the way out: stop accepting, tell the devices, finish requests, commit what is left, and only then
 //! let go of the store.
 
-mod parts;
+pub(crate) mod parts;
 mod readiness;
 
 use std::sync::Arc;
@@ -31,11 +31,11 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let recorder = metrics::install()?;
     let sockets = Sockets::bind(&args)?;
 
-    let app = parts::open_app(&args).await?;
+    let app = parts::open_app(&args.data_dir, args.database.as_deref(), &args.seal).await?;
     app.configure(parts::settings(&args, &sockets)?);
-    let identity = fleetward_app::authority::open_installation(&app)
-        .await
-        .context("the installation's authorities cannot be opened; does the master key belong to this database?")?;
+    let identity = fleetward_app::authority::open_installation(&app).await.context(
+        "the installation's authorities cannot be opened; does the seal (or the master key) belong to this database?",
+    )?;
     let identity = tls::ServerIdentity { chain: identity.chain, key: identity.key };
 
     let stop = CancellationToken::new();

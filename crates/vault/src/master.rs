@@ -184,7 +184,16 @@ impl Stretch {
 
 /// The text of a file that only its owner may read; `None` where there is no such file. The mode is that of the opened
 /// file, so that it cannot be changed between the check and the reading.
-fn read_private(path: &Path) -> Result<Option<Secret<String>>, MasterKeyError> {
+pub(crate) fn read_private(path: &Path) -> Result<Option<Secret<String>>, MasterKeyError> {
+    read(path, true)
+}
+
+/// As [`read_private`], for a file whose rights somebody else answers for.
+pub(crate) fn read_text(path: &Path) -> Result<Option<Secret<String>>, MasterKeyError> {
+    read(path, false)
+}
+
+fn read(path: &Path, private: bool) -> Result<Option<Secret<String>>, MasterKeyError> {
     let io = |what: &'static str| {
         let path = path.to_owned();
         move |source| MasterKeyError::Io { path, what, source }
@@ -195,7 +204,7 @@ fn read_private(path: &Path) -> Result<Option<Secret<String>>, MasterKeyError> {
         Err(error) => return Err(io("cannot be opened")(error)),
     };
     let mode = file.metadata().map_err(io("cannot be examined"))?.mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if private && mode & 0o077 != 0 {
         return Err(MasterKeyError::Readable { path: path.to_owned(), mode });
     }
     let mut text = String::new();

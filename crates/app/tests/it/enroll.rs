@@ -7,7 +7,7 @@ use fleetward_app::enroll::{
     Attempt, Credentials, Enrolled, admit_device, enroll_device, reenroll_device, still_admitted,
 };
 use fleetward_app::journal::{self, Event, JournalFilter};
-use fleetward_app::{Ctx, Error, enroll_tokens, reconcile, registry};
+use fleetward_app::{App, Ctx, Error, enroll_tokens, reconcile, registry};
 use fleetward_base::{Secret, TenantId, limits};
 use fleetward_core::access::DeviceRights;
 use fleetward_core::journal::{Action, Outcome};
@@ -63,6 +63,21 @@ pub(crate) async fn enroll(fixture: &Fixture, field: &Device, token: &str) -> Re
 pub(crate) async fn enrolled(fixture: &Fixture, home: &str, field: &Device) -> Enrolled {
     let token = token(fixture, home, field.name).await;
     enroll(fixture, field, &token).await.expect("enrolled")
+}
+
+/// As [`enrolled`], through another server on the same database.
+pub(crate) async fn enrolled_at(app: &App, fixture: &Fixture, home: &str, field: &Device) -> Result<Enrolled, Error> {
+    let credentials = credentials(field.name, &token(fixture, home, field.name).await);
+    enroll_device(app, &attempt(fixture), None, &credentials, &field.request()).await
+}
+
+/// As [`enrolled`], where there is no administrator: the server itself makes the token.
+pub(crate) async fn enrolled_by_system(app: &App, home: &str, field: &Device) -> Result<Enrolled, Error> {
+    let (system, fields) = (app.system("test"), DeviceFields::default());
+    let name = device(field.name);
+    let made = enroll_tokens::create_enroll_token(app, &system, &tenant(home), name, fields, Some(HOUR)).await?;
+    let attempt = Attempt { address: IpAddr::V4(Ipv4Addr::LOCALHOST), request_id: app.new_request_id() };
+    enroll_device(app, &attempt, None, &credentials(field.name, &made.token), &field.request()).await
 }
 
 async fn renew(fixture: &Fixture, presented: &Enrolled, field: &Device) -> Result<Enrolled, Error> {

@@ -14,6 +14,7 @@ pub(crate) struct Fixture {
     pub(crate) clock: Arc<ManualClock>,
     /// An administrator's context.
     pub(crate) admin: Ctx,
+    master: MasterKey,
     dir: TempDir,
 }
 
@@ -26,22 +27,16 @@ impl Fixture {
         let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));
         let config = fleetward_store::Config::sqlite(dir.path().join("fleetward.db"));
         let store = Store::open(&config, clock.as_ref()).await.expect("a store");
-        let vault = Vault::new(&MasterKey::random(rng.as_ref()));
+        let master = MasterKey::random(rng.as_ref());
+        let vault = Vault::new(&master);
         let app = App::new(store, vault, Arc::clone(&clock) as Arc<dyn Clock>, rng, Arc::new(InMemory::new()));
-        app.configure(Settings {
-            operator_url: "https://localhost:8080".to_owned(),
-            device_host: "localhost".to_owned(),
-            device_port: 8443,
-            mqtt_port: 8883,
-            server_names: vec!["localhost".to_owned()],
-            default_tenant: None,
-        });
+        app.configure(settings());
         authority::open_installation(&app).await.expect("authorities");
         let admin = claim(&app).await;
         for name in ["acme", "zenith"] {
             tenants::create_tenant(&app, &admin, tenant(name), None).await.expect("a tenant");
         }
-        Self { app, clock, admin, dir }
+        Self { app, clock, admin, master, dir }
     }
 
     /// Where everything is kept.
@@ -56,6 +51,19 @@ impl Fixture {
         App::new(self.app.store().clone(), vault, clock, rng, Arc::new(InMemory::new()))
     }
 
+    /// A second server on the same database, with the same master key.
+    pub(crate) fn second(&self) -> App {
+        self.second_with(Vault::new(&self.master))
+    }
+
+    /// As [`Self::second`], with another seal.
+    pub(crate) fn second_with(&self, vault: Vault) -> App {
+        let (clock, rng) = (Arc::clone(self.app.clock()), Arc::clone(self.app.rng()));
+        let app = App::new(self.app.store().clone(), vault, clock, rng, Arc::new(InMemory::new()));
+        app.configure(settings());
+        app
+    }
+
     /// A context of a token with `role` in a tenant.
     pub(crate) async fn operator(&self, name: &str, role: &str) -> Ctx {
         let role = role.parse().expect("a role");
@@ -63,6 +71,17 @@ impl Fixture {
         let made = api_tokens::create_api_token(&self.app, &self.admin, home, "test".to_owned(), role, None).await;
         let principal = api_tokens::authenticate(&self.app, &made.expect("a token").token).await.expect("it counts");
         ctx(&self.app, principal)
+    }
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        operator_url: "https://localhost:8080".to_owned(),
+        device_host: "localhost".to_owned(),
+        device_port: 8443,
+        mqtt_port: 8883,
+        server_names: vec!["localhost".to_owned()],
+        default_tenant: None,
     }
 }
 

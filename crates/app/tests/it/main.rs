@@ -13,3 +13,4 @@ mod rotation;
 mod shadow;
 mod simulation;
 mod tokens;
+mod vault;

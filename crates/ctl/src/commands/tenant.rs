@@ -17,6 +17,9 @@ pub(crate) enum Tenant {
         name: String,
         #[arg(long)]
         display_name: Option<String>,
+        /// Make the issuing CA's key in the server's PKCS#11 token: pkcs11:token=LABEL;object=LABEL
+        #[arg(long, value_name = "URI")]
+        issuing_key: Option<String>,
     },
     #[command(visible_alias = "ls")]
     List,
@@ -91,10 +94,13 @@ impl Tenant {
         let client = &session.client;
         let path = |name: &str| format!("/v1/tenants/{}", segment(name));
         match self {
-            Self::Create { name, display_name } => {
+            Self::Create { name, display_name, issuing_key } => {
                 let mut body = json!({ "name": name });
                 if let Some(display_name) = display_name {
                     super::put(&mut body, "display_name", json!(display_name));
+                }
+                if let Some(issuing_key) = issuing_key {
+                    super::put(&mut body, "issuing_key", json!(issuing_key));
                 }
                 session.out.one(&client.post("/v1/tenants", &body).await?.value)
             }

@@ -26,6 +26,42 @@ pub struct IdentityPolicyView {
     pub sections: serde_json::Map<String, serde_json::Value>,
 }
 
+/// Keys by their names; never a key.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Vault)]
+pub struct VaultView {
+    /// What keeps the root key shut; of the installation only.
+    pub seal: Option<String>,
+    /// Present while the keys are disabled.
+    pub disabled: Option<VaultHoldView>,
+    pub keys: Vec<VaultKeyView>,
+}
+
+/// Why and since when keys are disabled.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = VaultHold)]
+pub struct VaultHoldView {
+    pub reason: String,
+    pub by: String,
+    pub at: Time,
+}
+
+/// A key by its name.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = VaultKey)]
+pub struct VaultKeyView {
+    /// root, owner, anchor or master.
+    pub kind: String,
+    pub version: u64,
+    pub key_id: String,
+    /// Of a root key its seal; of the others the root key that wraps it.
+    pub wrapped_by: String,
+    /// The newest seals; the others open what they had sealed, until nothing needs them.
+    pub active: bool,
+    pub created_at: Time,
+    pub retired_at: Option<Time>,
+}
+
 /// A token of the API, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ApiToken)]

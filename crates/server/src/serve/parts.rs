@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,11 @@ use anyhow::Context;
 use axum::Router;
 use fleetward_app::mqtt_sessions::StoredSessions;
 use fleetward_app::{App, Peer, Settings};
-use fleetward_base::{Clock, Rng, Secret, SystemClock, SystemRng};
+use fleetward_base::{Clock, Rng, SystemClock, SystemRng};
 use fleetward_broker::{Broker, Rate};
 use fleetward_front_mqtt::MqttHooks;
 use fleetward_store::Store;
-use fleetward_vault::{MasterKey, Vault};
+use fleetward_vault::Vault;
 use object_store::local::LocalFileSystem;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::ServeArgs;
 use crate::listen::{self, Door, Stream};
+use crate::seals::SealArgs;
 
 /// How long open requests and connections get to end.
 pub(super) const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
@@ -47,7 +49,7 @@ impl Sockets {
     }
 }
 
-pub(super) fn start_log(json: bool) {
+pub(crate) fn start_log(json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("FLEETWARD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -68,8 +70,8 @@ pub(super) fn raise_file_limit(connections: usize) {
     }
 }
 
-pub(super) async fn open_app(args: &ServeArgs) -> anyhow::Result<App> {
-    let artifacts = args.data_dir.join("artifacts");
+pub(crate) async fn open_app(data_dir: &Path, database: Option<&str>, seal: &SealArgs) -> anyhow::Result<App> {
+    let artifacts = data_dir.join("artifacts");
     // The database and the sealed keys are for the server's user alone.
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -77,28 +79,19 @@ pub(super) async fn open_app(args: &ServeArgs) -> anyhow::Result<App> {
         .create(&artifacts)
         .with_context(|| format!("cannot make {}", artifacts.display()))?;
     let (clock, rng): (Arc<dyn Clock>, Arc<dyn Rng>) = (Arc::new(SystemClock::new()), Arc::new(SystemRng));
-    let vault = Vault::new(&master_key(args, rng.as_ref())?);
-    let config = match &args.database {
+    let token = seal.token()?;
+    let vault = Vault::sealed_by(seal.open(seal.chosen(), data_dir, &token)?);
+    let config = match database {
         Some(address) => fleetward_store::Config::from_address(address)?,
-        None => fleetward_store::Config::sqlite(args.data_dir.join("fleetward.db")),
+        None => fleetward_store::Config::sqlite(data_dir.join("fleetward.db")),
     };
     let store = Store::open(&config, clock.as_ref()).await.context("the database cannot be opened")?;
     let objects = LocalFileSystem::new_with_prefix(&artifacts)?.with_fsync(true);
-    Ok(App::new(store, vault, clock, rng, Arc::new(objects)))
-}
-
-fn master_key(args: &ServeArgs, rng: &dyn Rng) -> anyhow::Result<MasterKey> {
-    let variable = |name: &str| -> anyhow::Result<Secret<String>> {
-        Ok(Secret::new(std::env::var(name).with_context(|| format!("the environment variable {name} is not there"))?))
-    };
-    if let Some(name) = &args.master_passphrase_env {
-        return Ok(MasterKey::from_passphrase(&variable(name)?, &args.data_dir.join("master.salt"), rng)?);
+    let app = App::new(store, vault, clock, rng, Arc::new(objects));
+    if let Some(tokens) = token.tokens() {
+        app.connect_tokens(tokens);
     }
-    if let Some(name) = &args.master_key_env {
-        return Ok(MasterKey::from_variable(&variable(name)?)?);
-    }
-    let path = args.master_key_file.clone().unwrap_or_else(|| args.data_dir.join("master.key"));
-    Ok(MasterKey::from_file(&path, rng)?)
+    Ok(app)
 }
 
 pub(super) fn settings(args: &ServeArgs, sockets: &Sockets) -> anyhow::Result<Settings> {

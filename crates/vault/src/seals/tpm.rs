@@ -122,7 +122,7 @@ fn parse(body: &[u8]) -> Option<(u32, Vec<u8>, Vec<u8>)> {
     let version = fields.u8().ok()?;
     let mask = fields.u32().ok()?;
     let (private, public) = (fields.sized().ok()?.to_vec(), fields.sized().ok()?.to_vec());
-    (version == BODY_VERSION && fields.is_empty()).then_some((mask, private, public))
+    (version == BODY_VERSION && mask >> PCRS == 0 && fields.is_empty()).then_some((mask, private, public))
 }
 
 enum Link {

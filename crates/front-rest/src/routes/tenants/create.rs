@@ -1,7 +1,7 @@
 //! `POST /v1/tenants`
 
 use axum::extract::State;
-use fleetward_app::tenants::create_tenant;
+use fleetward_app::tenants::create_tenant_with_key;
 use fleetward_base::TenantId;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -22,6 +22,8 @@ pub(super) struct Body {
     #[schema(value_type = String)]
     name: TenantId,
     display_name: Option<String>,
+    /// Make the issuing CA's key in the server's PKCS#11 token, under this name: `pkcs11:token=LABEL;object=LABEL` (RFC 7512).
+    issuing_key: Option<String>,
 }
 
 /// Make a tenant and its issuing CA
@@ -40,6 +42,7 @@ pub(super) async fn handler(
     body: Json<Body>,
 ) -> Result<Tagged<TenantView>, Problem> {
     let ctx = caller.once(&body);
-    let made = create_tenant(door.app(), &ctx, body.value.name, body.value.display_name).await?;
+    let Body { name, display_name, issuing_key } = body.value;
+    let made = create_tenant_with_key(door.app(), &ctx, name, display_name, issuing_key.as_deref()).await?;
     Ok(Tagged::created(made.revision, super::view(made)))
 }

@@ -1,0 +1,42 @@
+//! The seals against what they stand on: a token (SoftHSM2), a TPM (swtpm), the transit API over TLS.
+
+#[cfg(feature = "pkcs11")]
+mod token;
+mod tpm;
+mod transit;
+
+use fleetward_base::SeededRng;
+use fleetward_vault::{KeyError, Purpose, RootSeal, RootSealError, StoredKey, Vault};
+use std::sync::Arc;
+
+/// A root key and an owner's under `seal`, and something sealed.
+async fn made(seal: &Arc<dyn RootSeal>) -> (Vec<StoredKey>, Vec<u8>) {
+    let rng = SeededRng::new(3);
+    let vault = Vault::sealed_by(Arc::clone(seal));
+    let (root, key) = vault.new_root(&rng, 1).await.expect("a root key");
+    let rows = vec![root, Vault::first_owner_key(&rng, &key, "acme").stored];
+    vault.load(&rows).await.expect("loads");
+    let sealed = vault.seal(&rng, Purpose::Secret, &["acme"], b"plain").expect("seals");
+    (rows, sealed)
+}
+
+/// What a start on these rows under `seal` gives.
+async fn opened(seal: &Arc<dyn RootSeal>, rows: &[StoredKey], sealed: &[u8]) -> Result<Vec<u8>, RootSealError> {
+    let vault = Vault::sealed_by(Arc::clone(seal));
+    match vault.load(rows).await {
+        Ok(()) => Ok(vault.open(Purpose::Secret, &["acme"], sealed).expect("opens").expose().clone()),
+        Err(error) => {
+            assert_eq!(vault.check("acme"), Err(KeyError::Closed), "a vault that does not open stays shut");
+            Err(error)
+        }
+    }
+}
+
+/// That no byte of the wrapped root key can be changed.
+async fn holds_each_byte(seal: &Arc<dyn RootSeal>, rows: &[StoredKey], sealed: &[u8]) {
+    for at in 0..rows[0].wrapped.len() {
+        let mut changed = rows.to_vec();
+        changed[0].wrapped[at] ^= 1;
+        assert!(opened(seal, &changed, sealed).await.is_err(), "byte {at}");
+    }
+}
