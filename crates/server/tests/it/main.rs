@@ -1,4 +1,5 @@
 //! The program as it is started: what it prints, leaves behind, refuses, and how it ends.
 
 mod process;
+mod seal;
 mod start;
