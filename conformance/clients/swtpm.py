@@ -12,17 +12,25 @@ from fleet.story import Story, expect, holds
 story = Story("swtpm")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports():
+    """Two ports, one after the other: tpm2-tools look for the control port there."""
+    while True:
+        with socket.socket() as one, socket.socket() as next_one:
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+            try:
+                next_one.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port, port + 1
 
 
 class Tpm:
     """A TPM with its state in a folder, on two ports that stay the same over its restarts."""
 
     def __init__(self, folder):
-        self.folder, self.port, self.control = pathlib.Path(folder), free_port(), free_port()
+        self.folder = pathlib.Path(folder)
+        self.port, self.control = free_ports()
         self.child = None
 
     def start(self):
