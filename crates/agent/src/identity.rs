@@ -12,6 +12,7 @@ use der::pem::{LineEnding, decode_vec, encode_string};
 use fleetward_base::Timestamp;
 use fleetward_pki::certificate::Certificate;
 use fleetward_pki::{csr, name};
+use fleetward_supply::Sha256;
 
 use crate::disk::{self, Disk};
 use crate::keys::{DeviceKey, FileKeys, KeyError, Keys};
@@ -255,6 +256,14 @@ pub fn renewal_time(certificate: &Certificate, chance: f64) -> Timestamp {
     let life = certificate.not_after.since(certificate.not_before);
     let share = 2.0 / 3.0 + (chance.clamp(0.0, 1.0) - 0.5) * 0.2;
     certificate.not_before.plus(Duration::from_secs_f64(life.as_secs_f64() * share))
+}
+
+/// Where in its window a certificate is renewed, between 0 and 1. The same whenever it is asked, so that a device that starts
+/// often does not draw again each time, and as good as chance over a fleet.
+pub fn place_in_window(certificate: &Certificate) -> f64 {
+    let digest = Sha256::of(certificate.serial.to_string().as_bytes());
+    let drawn = digest.as_bytes().iter().take(2).fold(0_u16, |sum, byte| (sum << 8) | u16::from(*byte));
+    f64::from(drawn) / f64::from(u16::MAX)
 }
 
 #[cfg(test)]

@@ -223,4 +223,59 @@ mod tests {
             assert!(matches!(Anchors::from_pem(bad), Err(TlsError::Anchors(_))));
         }
     }
+
+    /// A server's certificate and its authority, valid for a year from `begins`.
+    fn server(begins: Timestamp) -> (Vec<u8>, Vec<u8>) {
+        use fleetward_base::SeededRng;
+        use fleetward_pki::issue::Issuer;
+        use fleetward_pki::key::{Signer as _, SoftKey};
+        use fleetward_pki::{Serial, Validity, ca};
+        let rng = SeededRng::new(u64::try_from(begins.secs()).expect("after 1970"));
+        let year = Validity { not_before: begins, not_after: begins.plus(Duration::from_secs(365 * 86_400)) };
+        let (key, _pkcs8) = SoftKey::generate();
+        let root = ca::root("test", Serial::generate(&rng), year, &key).expect("a root");
+        let authority = Certificate::parse(&root.der).expect("reads");
+        let issuer = Issuer::new(&authority, &key).expect("an issuer");
+        let (leaf_key, _pkcs8) = SoftKey::generate();
+        let names = [fleetward_pki::ca::ServerName::Dns("localhost".into())];
+        let leaf = ca::server(&issuer, &names, Serial::generate(&rng), year, leaf_key.public_spki()).expect("a leaf");
+        (root.der, leaf.der)
+    }
+
+    /// What a device says whose machine has this time, of a server whose certificate begins then.
+    fn check(machine: Timestamp, begins: Timestamp, pinned: bool) -> (Result<(), String>, Timestamp) {
+        let machine = Arc::new(fleetward_base::ManualClock::at(machine));
+        let clock = Arc::new(FloorClock::new(machine));
+        let (root, leaf) = server(begins);
+        let anchor = if pinned { root } else { server(begins.plus(Duration::from_secs(1))).0 };
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(anchor)).expect("an anchor");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().expect("a verifier");
+        let pinned = Pinned { chain, clock: Arc::clone(&clock) };
+        let now = rustls::time_provider::TimeProvider::current_time(clock.as_ref()).expect("a time");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let verified = pinned.verify_server_cert(&CertificateDer::from(leaf), &[], &name, &[], now);
+        let now = fleetward_base::Clock::now(clock.as_ref());
+        (verified.map(drop).map_err(|error| format!("{error:?}")), now)
+    }
+
+    #[test]
+    fn a_clock_in_1970_gets_through_and_no_chain_is_skipped() {
+        let year = Duration::from_secs(365 * 86_400);
+        let today = Timestamp::from_secs(1_900_000_000);
+        assert_eq!(check(today, today.minus(Duration::from_secs(60)), true).0, Ok(()));
+        let (verified, learned) = check(Timestamp::EPOCH, today, true);
+        assert_eq!((verified, learned), (Ok(()), today), "the authority signed that this moment has come");
+        // Another authority's is refused, whatever the time.
+        for machine in [Timestamp::EPOCH, today] {
+            let (refused, _) = check(machine, today, false);
+            assert!(refused.expect_err("not pinned").contains("InvalidCertificate"));
+        }
+        // One that is not valid yet by a clock that is right, and one that has ended by what the device knows.
+        assert!(check(today, today.plus(year), true).0.expect_err("not yet").contains("NotValidYet"));
+        assert!(check(today, today.minus(year * 2), true).0.expect_err("ended").contains("Expired"));
+        let long_ago = Timestamp::from_secs(1_600_000_000);
+        assert!(check(Timestamp::EPOCH, long_ago, true).0.expect_err("ended").contains("Expired"));
+    }
 }

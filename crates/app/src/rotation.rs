@@ -8,7 +8,7 @@ pub(crate) mod ask;
 pub(crate) mod campaigns;
 pub(crate) mod traffic;
 
-pub use ask::{Ask, ask_to_renew, tell_again};
+pub use ask::{Ask, ask_device_to_renew, ask_to_renew, tell_again};
 pub use campaigns::control::{cancel_rotation, pause_rotation, resume_rotation};
 pub use campaigns::create::{NewRotation, create_rotation};
 pub use campaigns::read::{Member, RotationView, rotation, rotation_devices, rotations};

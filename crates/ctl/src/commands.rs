@@ -9,6 +9,7 @@ mod event;
 mod key;
 mod release;
 mod rollout;
+mod rotation;
 mod setup;
 mod shadow;
 mod tenant;
@@ -49,6 +50,9 @@ pub(crate) enum Command {
     /// Staged updates
     #[command(subcommand)]
     Rollout(rollout::Rollout),
+    /// Campaigns that renew certificates
+    #[command(subcommand)]
+    Rotation(rotation::Rotation),
     /// What happened, as it happens
     #[command(subcommand)]
     Event(event::Event),
@@ -76,6 +80,7 @@ impl Command {
             Self::Key(verb) => verb.run(session).await,
             Self::Release(verb) => verb.run(session).await,
             Self::Rollout(verb) => verb.run(session).await,
+            Self::Rotation(verb) => verb.run(session).await,
             Self::Event(verb) => verb.run(session).await,
             Self::ApiToken(verb) => verb.run(session).await,
             Self::Vault(verb) => verb.run(session).await,

@@ -29,7 +29,7 @@ Exit codes:
   5  conflict, or somebody changed it meanwhile
   6  some were done and some were not
   7  timed out
-  8  the rollout paused, was canceled or rolled back (rollout watch --exit-status)";
+  8  the rollout or rotation paused, was canceled or rolled back (watch --exit-status)";
 
 /// Fleetward's command line for operators.
 #[derive(Debug, Parser)]

@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
-use fleetward_base::{DeviceId, ReleaseId, RolloutId, SignerId, TokenId};
+use fleetward_base::{BadId, DeviceId, ReleaseId, RolloutId, SignerId, TokenId};
 use fleetward_supply::Sha256;
 use http::request::Parts;
 
@@ -39,6 +39,21 @@ impl Segment for ReleaseId {
 impl Segment for RolloutId {
     const PARAM: &'static str = "rollout";
     const WHAT: &'static str = "rollout";
+}
+/// A rotation is a rollout of renewals, and has an id of that kind.
+#[derive(Debug)]
+pub struct RotationId(pub RolloutId);
+
+impl FromStr for RotationId {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        text.parse().map(Self)
+    }
+}
+impl Segment for RotationId {
+    const PARAM: &'static str = "rotation";
+    const WHAT: &'static str = "rotation";
 }
 impl Segment for Sha256 {
     const PARAM: &'static str = "sha256";

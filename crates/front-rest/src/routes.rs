@@ -14,6 +14,7 @@ mod installation_tokens;
 mod installation_vault;
 mod releases;
 mod rollouts;
+mod rotations;
 mod setup;
 pub(crate) mod shadow;
 mod signers;
@@ -45,5 +46,6 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(artifacts::router())
         .merge(releases::router())
         .merge(rollouts::router())
+        .merge(rotations::router())
         .merge(events::router())
 }

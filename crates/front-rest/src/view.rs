@@ -8,6 +8,7 @@ mod device;
 mod event;
 mod release;
 mod rollout;
+mod rotation;
 
 use fleetward_base::Timestamp;
 use serde::{Serialize, Serializer};
@@ -20,6 +21,7 @@ pub use device::*;
 pub use event::*;
 pub use release::*;
 pub use rollout::*;
+pub use rotation::*;
 
 /// A moment, shown as RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::{Agent, Done, Link, chance};
 use crate::clock::Steps;
 use crate::disk;
 use crate::est::{EstError, Proof};
-use crate::identity::{Credential, IdentityError, KeyStore, Step};
+use crate::identity::{Credential, IdentityError, KeyStore, Step, place_in_window};
 use crate::mqtt::{End, Message, Session};
 use crate::record::Slot;
 
@@ -85,12 +85,8 @@ impl Certificates {
         }
     }
 
-    /// The same for a certificate whenever it is asked: a device that starts often does not draw again each time.
     fn place_in_window(&self) -> f64 {
-        let Some(current) = &self.current else { return self.chance };
-        let digest = Sha256::of(current.certificate.serial.to_string().as_bytes());
-        let drawn = digest.as_bytes().iter().take(2).fold(0_u16, |sum, byte| (sum << 8) | u16::from(*byte));
-        f64::from(drawn) / f64::from(u16::MAX)
+        self.current.as_ref().map_or(self.chance, |current| place_in_window(&current.certificate))
     }
 
     fn is_asked(&self) -> bool {

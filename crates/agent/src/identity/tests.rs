@@ -187,3 +187,44 @@ fn renewal_comes_at_two_thirds_of_life_give_or_take_a_tenth() {
     assert!(matches!(store.next_step(START.plus(DAY * 59), 0.5).unwrap(), Step::Rest { .. }));
     assert!(matches!(store.next_step(START.plus(DAY * 61), 0.5).unwrap(), Step::MakeKey(Slot::B)));
 }
+
+#[test]
+fn a_fleet_that_was_made_in_one_hour_does_not_renew_in_one() {
+    const FLEET: u32 = 10_000;
+    const HOUR: Duration = Duration::from_secs(3600);
+    let (disk, mut server) = (SimDisk::new(), Server::new());
+    settle(&disk, &mut server, START);
+    let made = KeyStore::new(&disk, "gw-1").current().unwrap().unwrap().certificate;
+    let mut by_hour: std::collections::BTreeMap<i64, u32> = std::collections::BTreeMap::new();
+    for number in 0..FLEET {
+        // Certificates that differ as those of a fleet do: in serial number and in the moment of the hour.
+        let late = HOUR.mul_f64(f64::from(number) / f64::from(FLEET));
+        let (not_before, not_after) = (made.not_before.plus(late), made.not_after.plus(late));
+        let certificate = Certificate { serial: Serial::generate(&server.rng), not_before, not_after, ..made.clone() };
+        let at = renewal_time(&certificate, place_in_window(&certificate));
+        *by_hour.entry(at.secs() / 3600).or_default() += 1;
+    }
+    let most = *by_hour.values().max().unwrap();
+    // 18 days are 432 hours: 23 in each, had they been dealt out by hand.
+    assert!(by_hour.len() >= 430 && most <= 60, "{} hours, {most} in one", by_hour.len());
+}
+
+#[test]
+fn what_was_replaced_is_no_candidate_and_what_waits_is_proven_at_once() {
+    let (disk, mut server) = (SimDisk::new(), Server::new());
+    settle(&disk, &mut server, START);
+    let later = START.plus(DAY * 61);
+    settle(&disk, &mut server, later);
+    let store = KeyStore::new(&disk, "gw-1");
+    let current = store.current().unwrap().unwrap();
+    assert_eq!(current.place, Slot::B);
+    assert!(disk.read("identity/a/certificate.pem").unwrap().is_some(), "the old one is kept");
+    assert!(matches!(store.step(later, 0.5, false).unwrap(), Step::Rest { .. }), "and is not tried");
+    assert!(matches!(store.step(later, 0.5, true).unwrap(), Step::MakeKey(Slot::A)), "it makes room when asked");
+    store.make_key(Slot::A).unwrap();
+    let Step::Renew { place, request } = store.step(later, 0.5, true).unwrap() else { panic!("a key is there") };
+    let der = server.issue(&request, later);
+    store.keep_certificate(place, &der, later).unwrap();
+    // The request to renew is forgotten with the process; the certificate is not.
+    assert!(matches!(store.step(later, 0.5, false).unwrap(), Step::Prove(_)));
+}

@@ -1,5 +1,6 @@
 //! The agent's program against the server's program, over real sockets.
 
+mod keys;
 mod rest;
 mod stage;
 mod swtpm;

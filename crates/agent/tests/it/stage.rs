@@ -222,6 +222,11 @@ impl Device {
     }
 
     pub(crate) fn start(&self) -> Process {
+        self.start_with(&[])
+    }
+
+    /// With more options; `env:NAME` and a value set a variable of its environment.
+    pub(crate) fn start_with(&self, options: &[&str]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fleetward-agent"));
         command.args(["run", "--server", "localhost", "--hardware", "r1", "--initial-version", "1.0", "--device"]);
         command.arg(&self.name).arg("--device-port").arg(self.ports.0.to_string());
@@ -230,6 +235,12 @@ impl Device {
         command.arg("--token-file").arg(self.folder.join("token"));
         command.arg("--data-dir").arg(self.data()).arg("--handlers").arg(self.folder.join("handlers"));
         command.arg("--signers").arg(&self.signer);
+        for pair in options.chunks(2) {
+            match pair {
+                [name, value] if name.starts_with("env:") => command.env(&name[4..], value),
+                pair => command.args(pair),
+            };
+        }
         command.stdin(Stdio::null()).stdout(log(&self.log)).stderr(log(&self.log));
         Process(command.spawn().expect("the agent starts"))
     }

@@ -56,6 +56,17 @@ pub async fn ask_to_renew(app: &App, ctx: &Ctx, tenant: &TenantId, devices: &[De
     Ok(asked)
 }
 
+/// As [`ask_to_renew`] for one device, which must be there.
+///
+/// # Errors
+/// `NotFound`; as for [`ask_to_renew`].
+pub async fn ask_device_to_renew(app: &App, ctx: &Ctx, tenant: &TenantId, device: &DeviceId, ask: Ask) -> Result<()> {
+    match ask_to_renew(app, ctx, tenant, std::slice::from_ref(device), ask).await? {
+        0 => Err(Error::NotFound { what: "device" }),
+        _ => Ok(()),
+    }
+}
+
 /// Writes down that a device is asked. `campaign`: for which campaign.
 pub(crate) async fn put(
     tx: &mut TenantTx,

@@ -48,6 +48,17 @@ pub(crate) enum Device {
         #[arg(long, value_name = "TAG", value_delimiter = ',')]
         remove: Vec<String>,
     },
+    /// Ask for a new certificate now
+    Renew {
+        #[command(flatten)]
+        names: Names,
+        /// Why, for the history and the device's log
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// The old certificate ends with the first use of the new one
+        #[arg(long)]
+        at_once: bool,
+    },
     /// Revoke every certificate and end the session now; a new enrolment token brings the device back
     Revoke(Names),
     /// Keep out until resumed; its certificates are revoked
@@ -184,6 +195,9 @@ impl Device {
             }
             Self::Tag { name, tags, remove } => {
                 session.out.one(&amend(session, &name, |device| Ok(tagged(device, &tags, &remove))).await?)
+            }
+            Self::Renew { names, reason, at_once } => {
+                names.each(session, "renew", json!({ "reason": reason, "at_once": at_once })).await
             }
             Self::Revoke(names) => names.each(session, "revoke", json!({})).await,
             Self::Suspend(names) => names.transition(session, "suspend").await,

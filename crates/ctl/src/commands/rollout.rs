@@ -183,7 +183,7 @@ impl Create {
             ("min_finished", self.min_finished.map(|count| json!(count))),
         ]);
         let policy = super::object([
-            ("phases", Some(json!(self.phases()))),
+            ("phases", Some(json!(phases(self.canary, &self.phases, self.soak)))),
             ("gates", Some(gates)),
             ("timeout_s", self.timeout_s.map(|span| json!(span))),
         ]);
@@ -200,18 +200,19 @@ impl Create {
         let text = |key: &str| output::cell(release.get(key));
         self.name.clone().unwrap_or_else(|| format!("{}@{}", text("name"), text("version")))
     }
+}
 
-    fn phases(&self) -> Vec<Value> {
-        let mut targets: Vec<Target> = self.canary.map(Target::Count).into_iter().collect();
-        match self.phases.as_slice() {
-            [] => targets.extend([5, 25, 50, 100].map(Target::Percent)),
-            given => targets.extend(given),
-        }
-        // The soak of the last phase would only delay the word "finished".
-        let last = targets.len().saturating_sub(1);
-        let soak = |at: usize, target: Target| self.soak.filter(|_| at != last || !target.is_all());
-        targets.iter().enumerate().map(|(at, target)| target.body(soak(at, *target))).collect()
+/// The phases of a policy: the canary, then those that were given, or the usual ones.
+pub(super) fn phases(canary: Option<u32>, given: &[Target], soak: Option<u64>) -> Vec<Value> {
+    let mut targets: Vec<Target> = canary.map(Target::Count).into_iter().collect();
+    match given {
+        [] => targets.extend([5, 25, 50, 100].map(Target::Percent)),
+        given => targets.extend(given),
     }
+    // The soak of the last phase would only delay the word "finished".
+    let last = targets.len().saturating_sub(1);
+    let soak = |at: usize, target: Target| soak.filter(|_| at != last || !target.is_all());
+    targets.iter().enumerate().map(|(at, target)| target.body(soak(at, *target))).collect()
 }
 
 impl Rollout {
@@ -270,7 +271,7 @@ async fn control(session: &Session, rollout: &str, verb: &str, body: &Value) -> 
     show(session, &session.client.post(&path, body).await?.value)
 }
 
-fn looks_like_id(text: &str) -> bool {
+pub(super) fn looks_like_id(text: &str) -> bool {
     text.len() == 36 && text.bytes().filter(|byte| *byte == b'-').count() == 4
 }
 

@@ -6,6 +6,7 @@ mod create;
 mod events;
 mod list;
 mod remove;
+mod renew;
 mod revoke;
 mod show;
 mod status;
@@ -28,6 +29,7 @@ pub(super) fn router() -> OpenApiRouter<Door> {
     OpenApiRouter::new()
         .routes(routes!(create::handler, list::handler))
         .routes(routes!(show::handler, amend::handler, remove::handler))
+        .routes(routes!(renew::handler))
         .routes(routes!(revoke::handler))
         .routes(routes!(status::handler))
         .routes(routes!(certificates::handler))

@@ -16,6 +16,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(super) use control::{Note, Nothing};
+
 use crate::door::Door;
 use crate::etag::Tagged;
 use crate::view::RolloutView;

@@ -49,6 +49,7 @@ impl Route {
             .replace("{maker}", "maker-1")
             .replace("{name}", "line-4")
             .replace("{did}", "did:web:example.com")
+            .replace("{rotation}", id)
     }
 
     async fn ask(&self, house: &House, tenant: &str, token: &str) -> Answer {

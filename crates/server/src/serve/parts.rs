@@ -197,6 +197,20 @@ pub(super) fn spawn_gauges(app: &App, broker: &Broker, tasks: &TaskTracker, stop
             ] {
                 metrics::counter!(name).absolute(value);
             }
+            show_certificates(&app.certificate_figures());
         }
     });
+}
+
+/// How certificates are issued and renewed, and how many are about to end.
+fn show_certificates(figures: &fleetward_app::rotation::Figures) {
+    metrics::counter!("fleetward_certificates_issued_total").absolute(figures.issued);
+    metrics::counter!("fleetward_renewals_total").absolute(figures.renewed);
+    for (cause, count) in &figures.failed {
+        metrics::counter!("fleetward_renewals_failed_total", "cause" => *cause).absolute(*count);
+    }
+    for (days, count) in ["7", "14", "30"].into_iter().zip(figures.expiring) {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge; exact up to 2^53")]
+        metrics::gauge!("fleetward_certificates_expiring", "within_days" => days).set(count as f64);
+    }
 }

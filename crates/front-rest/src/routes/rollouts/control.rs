@@ -20,16 +20,16 @@ type Answer = Result<Tagged<RolloutView>, Problem>;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PauseRollout, example = json!({ "note": "the canary looks slow" }))]
-pub(super) struct Note {
+pub(in crate::routes) struct Note {
     /// For the others.
-    note: Option<String>,
+    pub(in crate::routes) note: Option<String>,
 }
 
 /// Nothing to say.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Nothing, example = json!({}))]
-pub(super) struct Nothing {}
+pub(in crate::routes) struct Nothing {}
 
 /// Pause a rollout
 ///
