@@ -76,7 +76,9 @@ impl Traffic {
             (false, _) => own,
             (true, false) => installation,
         };
-        let retry_after = full.turn(now, chance(rng));
+        // In whole seconds, as Retry-After has them: nobody is to come before its turn.
+        let turn = full.turn(now, chance(rng));
+        let retry_after = Duration::from_secs(turn.as_secs() + u64::from(turn.subsec_nanos() > 0));
         Err(Error::TooMany { what: "renewals at once", retry_after })
     }
 
