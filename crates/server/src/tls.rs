@@ -148,3 +148,89 @@ fn alert(error: &TrustError) -> CertificateError {
         _ => CertificateError::BadEncoding,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fleetward_base::{ManualClock, SeededRng, TenantId, Timestamp};
+    use fleetward_pki::issue::Issuer;
+    use fleetward_pki::key::{Signer as _, SoftKey};
+    use fleetward_pki::trust::{Authority, Kind};
+    use fleetward_pki::{Certificate, Serial, Validity, ca, csr, leaf, name};
+    use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_900_000_000);
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    const ALWAYS: Validity =
+        Validity { not_before: Timestamp::from_secs(1_500_000_000), not_after: Timestamp::from_secs(2_500_000_000) };
+
+    fn root(number: u64) -> (SoftKey, Certificate) {
+        let (key, _pkcs8) = SoftKey::generate();
+        let made = ca::root("test", Serial::generate(&SeededRng::new(number)), ALWAYS, &key).expect("a root");
+        (key, Certificate::parse(&made.der).expect("reads"))
+    }
+
+    /// Shakes hands as a device whose certificate holds so long; whether the server takes it, and has seen it.
+    fn shake(known: bool, validity: Validity) -> Result<bool, rustls::Error> {
+        let tenant: TenantId = "acme".parse().expect("a name");
+        let (key, authority) = root(1);
+        let (leaf_key, pkcs8) = SoftKey::generate();
+        let request = csr::write(&name::write(None, "gw-1"), &[], &leaf_key).expect("signs");
+        let request = csr::parse(&request).expect("reads");
+        let (issuer, device) = (Issuer::new(&authority, &key).expect("an issuer"), "gw-1".parse().expect("a name"));
+        let serial = Serial::generate(&SeededRng::new(2));
+        let issued = leaf::issue(&issuer, &tenant, &device, &request, serial, validity).expect("a leaf");
+        let certificate = if known { authority.der.clone() } else { root(3).1.der };
+        let index = TrustIndex::new([Authority { tenant, kind: Kind::Issuing, certificate }]).expect("an index");
+        let trust = Arc::new(ArcSwap::from_pointee(index));
+
+        let (server_key, server_pkcs8) = SoftKey::generate();
+        let names = ["localhost".parse().expect("a name")];
+        let spki = server_key.public_spki();
+        let own = ca::server(&issuer, &names, Serial::generate(&SeededRng::new(4)), ALWAYS, spki).expect("a leaf");
+        let identity = ServerIdentity {
+            chain: vec![CertificateDer::from(own.der)],
+            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_pkcs8.expose().clone())),
+        };
+        let clients = Clients::Devices(trust, Arc::new(ManualClock::at(NOW)));
+        let config = server_config(&identity, clients, &Protocols::Http).expect("a configuration");
+
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(authority.der.clone())).expect("an anchor");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let device_key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8.expose().clone()));
+        let client = builder
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![CertificateDer::from(issued.der)], device_key)?;
+        let host = ServerName::try_from("localhost").expect("a name");
+        let mut device = ClientConnection::new(Arc::new(client), host)?;
+        let mut server = ServerConnection::new(config)?;
+        while device.is_handshaking() || server.is_handshaking() {
+            let mut wire = Vec::new();
+            device.write_tls(&mut wire).expect("memory");
+            server.read_tls(&mut wire.as_slice()).expect("memory");
+            server.process_new_packets()?;
+            let mut wire = Vec::new();
+            server.write_tls(&mut wire).expect("memory");
+            device.read_tls(&mut wire.as_slice()).expect("memory");
+            device.process_new_packets()?;
+        }
+        Ok(server.peer_certificates().is_some())
+    }
+
+    #[test]
+    fn one_that_ended_is_known_in_the_handshake_for_a_year_and_decided_on_above() {
+        let held = |not_before: Timestamp, not_after: Timestamp| shake(true, Validity { not_before, not_after });
+        assert_eq!(held(NOW.minus(DAY), NOW.plus(DAY)), Ok(true));
+        assert_eq!(held(NOW.minus(DAY * 90), NOW.minus(DAY)), Ok(true), "the door of enrolment decides");
+        assert!(held(NOW.minus(DAY * 900), NOW.minus(DAY * 400)).is_err());
+        assert_eq!(held(NOW.plus(DAY), NOW.plus(DAY * 90)), Ok(true), "it is this machine's clock that went back");
+        let today = Validity { not_before: NOW.minus(DAY), not_after: NOW.plus(DAY) };
+        assert!(shake(false, today).is_err(), "an authority that is not ours");
+    }
+}

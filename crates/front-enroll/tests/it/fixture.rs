@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 pub(crate) struct House {
+    pub(crate) clock: Arc<ManualClock>,
     app: App,
     system: Ctx,
     router: Router,
@@ -74,10 +75,19 @@ pub(crate) struct Enrolled {
     pub(crate) certificate: Vec<u8>,
 }
 
+impl Enrolled {
+    /// What an answer brought.
+    pub(crate) fn of(answer: &Answer) -> Self {
+        let der = est::decode(answer.body.as_bytes()).expect("base64");
+        Self { certificate: cms::certificates(&der).expect("certs-only").remove(0) }
+    }
+}
+
 impl House {
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_secs(1_795_171_980)));
+        let manual = Arc::new(ManualClock::at(Timestamp::from_secs(1_795_171_980)));
+        let clock: Arc<dyn Clock> = manual.clone();
         let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));
         let config = fleetward_store::Config::sqlite(dir.path().join("fleetward.db"));
         let store = Store::open(&config, clock.as_ref()).await.expect("a store");
@@ -96,7 +106,7 @@ impl House {
         for name in ["acme", "zenith"] {
             tenants::create_tenant(&app, &system, name.parse().expect("a name"), None).await.expect("a tenant");
         }
-        Self { router: fleetward_front_enroll::router(app.clone()), system, app, _dir: dir }
+        Self { clock: manual, router: fleetward_front_enroll::router(app.clone()), system, app, _dir: dir }
     }
 
     /// The value of Authorization with a fresh token of the device.
@@ -113,6 +123,13 @@ impl House {
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         let der = est::decode(answer.body.as_bytes()).expect("base64");
         Enrolled { certificate: cms::certificates(&der).expect("certs-only").remove(0) }
+    }
+
+    /// Revokes a device.
+    pub(crate) async fn revoke(&self, tenant: &str, device: &str) {
+        let (tenant, id) = (tenant.parse().expect("a name"), device.parse().expect("a name"));
+        let revoked = fleetward_app::registry::revoke_device(&self.app, &self.system, &tenant, &id, "stolen").await;
+        revoked.expect("revoked");
     }
 
     /// Changes the policy of a tenant.
