@@ -21,8 +21,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// # Panics
-    /// Never: a pace of none a second counts as one.
+    /// A pace of none a second counts as one.
     pub fn new(per_second: u32, burst: u32) -> Self {
         let interval = Duration::from_secs(1) / per_second.max(1);
         let slack = interval * burst.saturating_sub(1);

@@ -125,13 +125,6 @@ impl House {
         Enrolled { certificate: cms::certificates(&der).expect("certs-only").remove(0) }
     }
 
-    /// Revokes a device.
-    pub(crate) async fn revoke(&self, tenant: &str, device: &str) {
-        let (tenant, id) = (tenant.parse().expect("a name"), device.parse().expect("a name"));
-        let revoked = fleetward_app::registry::revoke_device(&self.app, &self.system, &tenant, &id, "stolen").await;
-        revoked.expect("revoked");
-    }
-
     /// Changes the policy of a tenant.
     pub(crate) async fn policy(&self, tenant: &str, change: serde_json::Value) {
         let tenant = tenant.parse().expect("a name");

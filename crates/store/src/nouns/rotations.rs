@@ -172,8 +172,11 @@ impl SystemTx {
         after: Option<(&TenantId, &DeviceId)>,
         limit: u32,
     ) -> Result<Vec<Of<DeviceId>>, StoreError> {
-        const SQL: &str = "SELECT DISTINCT tenant_id, device FROM rotation WHERE deadline <= $1 \
-             AND (tenant_id, device) > ($2, $3) ORDER BY tenant_id, device LIMIT $4";
+        // What was revoked meanwhile has nothing left to wait for.
+        const SQL: &str = "SELECT DISTINCT r.tenant_id, r.device FROM rotation AS r JOIN certificate AS c \
+             ON c.tenant_id = r.tenant_id AND c.serial = r.serial WHERE r.deadline <= $1 \
+             AND c.status IN ('issued', 'proven', 'superseded') AND (r.tenant_id, r.device) > ($2, $3) \
+             ORDER BY r.tenant_id, r.device LIMIT $4";
         let (tenant, device) = after.map_or(("", ""), |(tenant, device)| (tenant.as_str(), device.as_str()));
         self.across().await?.query(SQL, params![now, tenant, device, limit]).await
     }

@@ -77,6 +77,8 @@ pub(crate) async fn ladders_are_climbed(on: Fixture) {
     let other = on.store.write(&on.umbrella, "test", |tx| {
         Box::pin(async move {
             let none = tx.ladder(&device("a")).await?;
+            let theirs = CertificateRow { fingerprint: "theirs".into(), ..certificate("02", "a", 2, "issued") };
+            tx.insert_certificate(&theirs).await?;
             tx.insert_rotation(&place("02", "a", Some(20), None)).await?;
             Ok::<_, fleetward_store::StoreError>(none)
         })
@@ -87,6 +89,19 @@ pub(crate) async fn ladders_are_climbed(on: Fixture) {
         .write(&on.acme, "test", |tx| Box::pin(async move { tx.insert_rotation(&place("02", "a", None, None)).await }));
     assert_eq!(twice.await.expect_err("it is there").kind, StoreErrorKind::Conflict);
 
+    on.write(|tx| {
+        Box::pin(async move {
+            for (serial, name, status) in
+                [("05", "b", "issued"), ("06", "b", "superseded"), ("07", "c", "revoked"), ("08", "d", "issued")]
+            {
+                tx.insert_certificate(&certificate(serial, name, 5, status)).await?;
+                let deadline = if name == "d" { 51 } else { 50 };
+                tx.insert_rotation(&place(serial, name, Some(deadline), None)).await?;
+            }
+            Ok(())
+        })
+    })
+    .await;
     let (due, rest) = on
         .system(|tx| {
             Box::pin(async move {
@@ -96,7 +111,9 @@ pub(crate) async fn ladders_are_climbed(on: Fixture) {
             })
         })
         .await;
-    assert_eq!(due.len(), 2, "each device once");
+    let seen: Vec<_> = due.iter().map(|of| (of.tenant.clone().expect("a tenant"), of.row.clone())).collect();
+    let expected = [(on.acme.clone(), device("b")), (on.umbrella.clone(), device("a"))];
+    assert_eq!(seen, expected, "each device once; a revoked one waits for nothing, nor does one that is at its end");
     assert_eq!(rest.len(), 1);
     assert_eq!(rest[0].tenant.as_ref(), Some(&on.umbrella));
 }
