@@ -9,27 +9,39 @@
 //! made here and now and then for what another server on the same database did. See `docs/adr/0003-certificates.md`. Where
 //! an authority's private key is (sealed, in a token) only `keys` knows.
 
+mod external;
 mod installation;
+mod issuer;
 mod issuing;
 mod keys;
+mod leaf;
+pub(crate) mod standing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use fleetward_base::TenantId;
-use fleetward_pki::trust::{Authority, Kind};
-use fleetward_pki::{Certificate, TrustIndex};
-use fleetward_store::SystemTx;
+use fleetward_pki::trust::Authority;
+use fleetward_pki::{Certificate, TrustIndex, pem};
+use fleetward_store::{AuthorityRow, Of, SystemTx};
 use parking_lot::RwLock;
 
 use crate::error::{Error, Result};
 use crate::{App, vault};
 
+pub use external::{Credential, RecentHealth};
+pub(crate) use external::{External, Failure};
 pub use installation::{ServerIdentity, open_installation};
-pub(crate) use issuing::{Issuing, create_issuing, issuing, key_in_token};
+pub(crate) use issuer::{
+    TenantIssuer, config_of, forget_issuer, issuer, open_credential, reseal_credential, seal_credential,
+};
+pub(crate) use issuing::{Issuing, create_issuing, issuing, issuing_ends, key_in_token};
+pub(crate) use leaf::{LeafFault, Wish, sign_leaf};
+
+/// Kinds of authorities that vouch for devices: ours, and those of external issuers, whose keys are not here.
+pub(crate) const ISSUING: &str = issuing::KIND;
+pub(crate) const EXTERNAL: &str = "external";
 
 /// The kind under which the authority of a factory is kept.
 pub(crate) const FACTORY: &str = "factory";
@@ -41,6 +53,7 @@ pub(crate) struct Authorities {
     /// Held while the index is loaded: an older one must not be swapped in after a newer one.
     refreshing: tokio::sync::Mutex<()>,
     issuing: RwLock<HashMap<TenantId, Arc<Issuing>>>,
+    issuers: RwLock<HashMap<TenantId, issuer::Held>>,
     /// The root's certificate in DER; set when the installation was opened.
     root: RwLock<Option<Arc<Certificate>>>,
 }
@@ -57,22 +70,37 @@ pub fn trust(app: &App) -> Arc<ArcSwap<TrustIndex>> {
 pub async fn refresh_trust(app: &App) -> Result<()> {
     vault::refresh(app).await?;
     let _turn = app.authorities().refreshing.lock().await;
-    let rows = app
+    let (rows, standings, revisions) = app
         .store()
         .system_read("authorities", |tx: &mut SystemTx| {
-            Box::pin(async move { Ok::<_, Error>(tx.all_authorities().await?) })
+            Box::pin(async move {
+                let standings = tx.all_authority_standings().await?;
+                Ok::<_, Error>((tx.all_authorities().await?, standings, tx.issuer_revisions().await?))
+            })
         })
         .await?;
-    let authorities = rows.into_iter().filter_map(|of| {
-        let kind = match of.row.kind.as_str() {
-            issuing::KIND => Kind::Issuing,
-            FACTORY => Kind::Factory,
-            _ => return None,
-        };
-        Some(Authority { tenant: of.tenant?, kind, certificate: of.row.der })
+    let standings: HashMap<_, _> =
+        standings.into_iter().map(|of| ((of.tenant, of.row.fingerprint), of.row.standing)).collect();
+    let standing = |of: &Of<AuthorityRow>| {
+        let key = (of.tenant.clone(), of.row.fingerprint.clone());
+        standings.get(&key).map_or(standing::CURRENT, String::as_str)
+    };
+    let authorities = rows.iter().filter_map(|of| {
+        let kind = standing::vouches_as(&of.row, standing(of))?;
+        Some(Authority { tenant: of.tenant.clone()?, kind, certificate: of.row.der.clone() })
     });
     let index = TrustIndex::new(authorities).map_err(Error::internal)?;
     app.authorities().trust.store(Arc::new(index));
+    // What another server on the same database changed is read again when it is next needed.
+    app.authorities().issuing.write().retain(|tenant, held| {
+        let fingerprint = held.certificate.fingerprint();
+        let row = rows.iter().find(|of| of.tenant.as_ref() == Some(tenant) && of.row.fingerprint == fingerprint);
+        row.is_some_and(|of| standing(of) == standing::CURRENT)
+    });
+    let revision = |tenant: &TenantId| {
+        revisions.iter().find(|of| of.tenant.as_ref() == Some(tenant)).map_or(0, |of| of.row.revision)
+    };
+    app.authorities().issuers.write().retain(|tenant, held| held.revision() == revision(tenant));
     Ok(())
 }
 
@@ -81,7 +109,7 @@ pub async fn refresh_trust(app: &App) -> Result<()> {
 /// # Errors
 /// `Unavailable` before the installation was opened.
 pub async fn root_pem(app: &App) -> Result<String> {
-    Ok(pem(&root(app)?.der))
+    Ok(pem::write(pem::CERTIFICATE, &root(app)?.der))
 }
 
 /// What a device of the tenant is told to trust: its issuing authority and the root (RFC 7030 §4.1.3). Without a tenant
@@ -93,7 +121,14 @@ pub async fn authority_chain(app: &App, tenant: Option<&TenantId>) -> Result<Vec
     let root = root(app)?.der.clone();
     match tenant {
         None => Ok(vec![root]),
-        Some(tenant) => Ok(vec![issuing(app, tenant).await?.certificate.der.clone(), root]),
+        Some(tenant) => {
+            let mut chain = match issuer(app, tenant).await? {
+                TenantIssuer::BuiltIn => vec![issuing(app, tenant).await?.certificate.der.clone()],
+                TenantIssuer::External(external) => external.authorities().to_vec(),
+            };
+            chain.push(root);
+            Ok(chain)
+        }
     }
 }
 
@@ -104,18 +139,4 @@ pub(crate) fn forget_disabled(app: &App) {
 
 pub(crate) fn root(app: &App) -> Result<Arc<Certificate>> {
     app.authorities().root.read().clone().ok_or(Error::Unavailable { what: "the server" })
-}
-
-fn pem(der: &[u8]) -> String {
-    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
-    let encoded = STANDARD.encode(der);
-    let mut rest = encoded.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(rest.len().min(64));
-        text.push_str(line);
-        text.push('\n');
-        rest = after;
-    }
-    text.push_str("-----END CERTIFICATE-----\n");
-    text
 }

@@ -15,6 +15,7 @@ pub mod enrollment_requests;
 pub mod error;
 pub mod idempotency;
 pub mod identity_policy;
+pub mod issuers;
 pub mod journal;
 pub mod links;
 pub mod mqtt_sessions;

@@ -3,6 +3,7 @@
 
 pub mod campaigns;
 pub mod expiry;
+pub mod issuers;
 pub mod rollouts;
 pub mod rotation;
 pub mod seals;
@@ -33,6 +34,7 @@ const VAULT_EVERY: Duration = Duration::from_millis(250);
 const REWRAP_EVERY: Duration = Duration::from_secs(10);
 /// Another server on the same database may have made a tenant.
 const TRUST_EVERY: Duration = Duration::from_secs(10);
+const ISSUERS_EVERY: Duration = Duration::from_secs(10);
 
 /// Wakes reconcilers before their time.
 #[derive(Debug, Default)]
@@ -89,6 +91,9 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
         every(&tracker, &stop, &app, "rotation", ROTATION_EVERY, false, |app| async move {
             let status = rotation::tick(&app).await?;
             Ok((status != rotation::RotationTickStatus::default()).then(|| format!("{status:?}")))
+        });
+        every(&tracker, &stop, &app, "issuers", ISSUERS_EVERY, false, |app| async move {
+            issuers::tell(&app).await.map(|told| (told > 0).then(|| format!("{told} revocations told")))
         });
         every(&tracker, &stop, &app, "expiry", EXPIRY_EVERY, false, |app| async move {
             expiry::expire(&app).await.map(|_| None)

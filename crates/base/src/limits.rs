@@ -80,6 +80,19 @@ pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 pub const ENROLL_PER_ADDRESS_BURST: u32 = 20;
 pub const ENROLL_PER_ADDRESS_PER_SECOND: u32 = 5;
 pub const ENROLL_PER_TOKEN_ATTEMPTS: u32 = 20;
+/// An external issuer of certificates: one request to it, one answer, how many at once for one tenant, and certificates
+/// that are remembered for a device that asks again.
+pub const ISSUER_DEADLINE: Duration = Duration::from_secs(10);
+pub const ISSUER_ANSWER_BYTES: usize = 256 * 1024;
+pub const ISSUER_REQUESTS_AT_ONCE: usize = 32;
+pub const ISSUER_REMEMBERED: usize = 4096;
+/// Revoked certificates that an external issuer is told of in one tick, for one tenant.
+pub const ISSUER_TOLD_PER_TICK: u32 = 100;
+/// Rotations of authorities looked at in one tick, and authorities that one tick puts under a new root.
+pub const CA_ROTATIONS_PER_TICK: u32 = 100;
+pub const CA_RENEWED_PER_TICK: usize = 100;
+/// A bundle of requests or certificates of authorities.
+pub const CA_BUNDLE_BYTES: usize = 256 * 1024;
 /// Addresses whose refused attempts are counted each for itself; those beyond are counted together.
 pub const ENROLL_ADDRESSES: usize = 65_536;
 /// The manufacturing database of one tenant, and one import of it.

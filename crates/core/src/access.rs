@@ -26,6 +26,14 @@ text_enum! {
         TenantList => "tenant:list",
         TenantRead => "tenant:read",
         TenantUpdate => "tenant:update",
+        IssuerRead => "issuer:read",
+        /// Of the installation only: the server asks whatever address it is given.
+        IssuerUpdate => "issuer:update",
+        CaRead => "ca:read",
+        /// Start, advance and cancel the rotation of a tenant's issuing authority.
+        CaRotate => "ca:rotate",
+        /// The installation's root: requests, import, rotation.
+        CaRoot => "ca:root",
         ApiTokenRead => "api-token:read",
         ApiTokenCreate => "api-token:create",
         ApiTokenRevoke => "api-token:revoke",
@@ -95,10 +103,15 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
     use Permission as P;
     match role {
         Role::Admin => true,
-        Role::Owner => !matches!(permission, P::TenantCreate | P::TenantList | P::SystemRead | P::VaultEnable),
+        Role::Owner => !matches!(
+            permission,
+            P::TenantCreate | P::TenantList | P::IssuerUpdate | P::CaRoot | P::SystemRead | P::VaultEnable
+        ),
         Role::Operator => matches!(
             permission,
             P::TenantRead
+                | P::IssuerRead
+                | P::CaRead
                 | P::DeviceRead
                 | P::DeviceCreate
                 | P::DeviceUpdate
@@ -130,6 +143,8 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
         Role::Viewer => matches!(
             permission,
             P::TenantRead
+                | P::IssuerRead
+                | P::CaRead
                 | P::DeviceRead
                 | P::EnrollTokenRead
                 | P::EnrollmentRead

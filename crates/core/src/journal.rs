@@ -52,6 +52,18 @@ text_enum! {
         TenantUpdated => "tenant.updated",
         TenantIdentityPolicyChanged => "tenant.identity_policy_changed",
         TenantCaCreated => "tenant.ca_created",
+        IssuerUpdated => "issuer.updated",
+        /// The external issuer does not answer, or not with what was asked for; told once until it works again.
+        IssuerFailed => "issuer.failed",
+        IssuerRecovered => "issuer.recovered",
+        CaRotationStarted => "ca_rotation.started",
+        CaRotationAdvanced => "ca_rotation.advanced",
+        CaRotationCanceled => "ca_rotation.canceled",
+        CaRotationFinished => "ca_rotation.finished",
+        CaImported => "ca.imported",
+        CaRetired => "ca.retired",
+        /// Less than a fifth of its life is left.
+        CaEndsSoon => "ca.ends_soon",
         VaultRotated => "vault.rotated",
         VaultKeyDestroyed => "vault.key_destroyed",
         VaultSealChanged => "vault.seal_changed",

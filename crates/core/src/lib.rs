@@ -8,11 +8,13 @@
 
 pub mod access;
 pub mod approval;
+pub mod ca_rotation;
 pub mod deployment;
 pub mod enrolment;
 pub mod identity_policy;
 pub mod invariants;
 pub mod inventory;
+pub mod issuer;
 pub mod journal;
 pub mod lifecycle;
 pub mod presence;

@@ -99,6 +99,10 @@ impl Client {
         tagged(self.send(self.request(Method::PATCH, path).header(header::IF_MATCH, etag).json(body)).await?).await
     }
 
+    pub(crate) async fn put(&self, path: &str, etag: &str, body: &Value) -> Result<Tagged, Failure> {
+        tagged(self.send(self.request(Method::PUT, path).header(header::IF_MATCH, etag).json(body)).await?).await
+    }
+
     pub(crate) async fn delete(&self, path: &str, etag: Option<&str>) -> Result<Tagged, Failure> {
         let mut request = self.request(Method::DELETE, path);
         if let Some(etag) = etag {

@@ -6,6 +6,7 @@ mod device;
 mod enroll_token;
 mod enrollment;
 mod event;
+mod issuer;
 mod key;
 mod release;
 mod rollout;
@@ -29,6 +30,9 @@ pub(crate) enum Command {
     /// Customers, each with a CA of its own
     #[command(subcommand)]
     Tenant(tenant::Tenant),
+    /// Who signs the certificates of devices
+    #[command(subcommand)]
+    Issuer(issuer::Issuer),
     /// One-time tokens with which devices enrol
     #[command(subcommand)]
     EnrollToken(enroll_token::EnrollToken),
@@ -73,6 +77,7 @@ impl Command {
         match self {
             Self::Setup(setup) => setup.run(session).await,
             Self::Tenant(verb) => verb.run(session).await,
+            Self::Issuer(verb) => verb.run(session).await,
             Self::EnrollToken(verb) => verb.run(session).await,
             Self::Enrollment(verb) => verb.run(session).await,
             Self::Device(verb) => verb.run(session).await,

@@ -12,6 +12,7 @@ mod events;
 mod identity_policy;
 mod installation_tokens;
 mod installation_vault;
+mod issuer;
 mod releases;
 mod rollouts;
 mod rotations;
@@ -34,6 +35,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .routes(routes!(whoami::handler))
         .merge(tenants::router())
         .merge(identity_policy::router())
+        .merge(issuer::router())
         .merge(installation_tokens::router())
         .merge(installation_vault::router())
         .merge(vault::router())

@@ -6,6 +6,7 @@
 mod access;
 mod device;
 mod event;
+mod issuer;
 mod release;
 mod rollout;
 mod rotation;
@@ -19,6 +20,7 @@ use utoipa::{PartialSchema, ToSchema};
 pub use access::*;
 pub use device::*;
 pub use event::*;
+pub use issuer::*;
 pub use release::*;
 pub use rollout::*;
 pub use rotation::*;

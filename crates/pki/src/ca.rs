@@ -1,8 +1,11 @@
 //! The installation's own certificates: root, issuing authorities, servers.
 //!
 //! ```text
-//! root (path length 1) -> infra (path length 0, serverAuth) -> servers
+//! root (path length 3) -> infra (path length 0, serverAuth) -> servers
 //!                      -> one issuing authority for each tenant (path length 0, clientAuth) -> devices
+//! root that is kept offline -> infra
+//!                           -> tenants (path length 1, clientAuth) -> issuing authorities -> devices
+//! old root -> new root's name and key, and the other way round, while the one follows the other (RFC 4210 §4.4)
 //! ```
 //! An issuing authority of a tenant cannot vouch for a server, nor the infra authority for a device: each is held to
 //! its purpose by its own extended key usage. Keys are P-256; the signer of the root is needed for authorities only.
@@ -10,17 +13,24 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use base::Timestamp;
 use const_oid::ObjectIdentifier;
 
+use fleetward_base as base;
+
 use crate::asn1;
-use crate::certificate::{BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE, KEY_USAGE, SUBJECT_ALT_NAME};
+use crate::certificate::{BASIC_CONSTRAINTS, Certificate, EXTENDED_KEY_USAGE, KEY_USAGE, SUBJECT_ALT_NAME};
 use crate::issue::{self, IssueError, Issued, Issuer, Serial, Template, Validity};
 use crate::key::Signer;
 use crate::name;
 
-const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
-const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
+pub(crate) const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
+pub(crate) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 /// KeyUsage bits, the first named one highest (RFC 5280 §4.2.1.3).
+/// Below a root: another root that it vouches for during a change of roots, the authority of tenants, an issuing one.
+const ROOT_PATH: u8 = 3;
+/// A root that another root vouches for.
+const CROSS_PATH: u8 = 2;
 const DIGITAL_SIGNATURE: u8 = 0b1000_0000;
 const CERT_AND_CRL_SIGN: u8 = 0b0000_0110;
 
@@ -29,6 +39,18 @@ const CERT_AND_CRL_SIGN: u8 = 0b0000_0110;
 pub enum Vouches {
     Servers,
     Devices,
+    /// For issuing authorities of tenants, in the place of a root that is kept offline.
+    Tenants,
+}
+
+impl Vouches {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Servers => "servers",
+            Self::Devices => "devices",
+            Self::Tenants => "tenants",
+        }
+    }
 }
 
 /// A name that a server is reached by.
@@ -65,7 +87,7 @@ impl FromStr for ServerName {
 /// [`IssueError`] where the key does not sign.
 pub fn root(common_name: &str, serial: Serial, validity: Validity, signer: &dyn Signer) -> Result<Issued, IssueError> {
     let subject = name::write(None, common_name);
-    let extensions = vec![constraints(Some(1)), key_usage(CERT_AND_CRL_SIGN)];
+    let extensions = vec![constraints(Some(ROOT_PATH)), key_usage(CERT_AND_CRL_SIGN)];
     issue::self_sign(Template { serial, validity, subject: &subject, spki: signer.public_spki(), extensions }, signer)
 }
 
@@ -82,12 +104,49 @@ pub fn intermediate(
     spki: &[u8],
 ) -> Result<Issued, IssueError> {
     let subject = name::write(subject.0, subject.1);
-    let purpose = match vouches {
-        Vouches::Servers => SERVER_AUTH,
-        Vouches::Devices => CLIENT_AUTH,
+    let (purpose, path) = match vouches {
+        Vouches::Servers => (SERVER_AUTH, 0),
+        Vouches::Devices => (CLIENT_AUTH, 0),
+        Vouches::Tenants => (CLIENT_AUTH, 1),
     };
-    let extensions = vec![constraints(Some(0)), key_usage(CERT_AND_CRL_SIGN), extended_key_usage(purpose)];
+    let extensions = vec![constraints(Some(path)), key_usage(CERT_AND_CRL_SIGN), extended_key_usage(purpose)];
     issue::sign(Template { serial, validity, subject: &subject, spki, extensions }, root)
+}
+
+/// The same authority again, name and key, under another root: when a root follows another, what was issued does not
+/// have to be issued anew.
+///
+/// # Errors
+/// [`IssueError`] where the root does not sign or its time is over.
+pub fn again(
+    root: &Issuer<'_>,
+    authority: &Certificate,
+    vouches: Vouches,
+    serial: Serial,
+    validity: Validity,
+) -> Result<Issued, IssueError> {
+    let (purpose, path) = match vouches {
+        Vouches::Servers => (SERVER_AUTH, 0),
+        Vouches::Devices => (CLIENT_AUTH, 0),
+        Vouches::Tenants => (CLIENT_AUTH, 1),
+    };
+    let extensions = vec![constraints(Some(path)), key_usage(CERT_AND_CRL_SIGN), extended_key_usage(purpose)];
+    let key_id = authority.subject_key_id.as_deref().ok_or(IssueError::Authority)?;
+    let template = Template { serial, validity, subject: &authority.subject, spki: &authority.spki, extensions };
+    issue::sign_cross(template, root, key_id)
+}
+
+/// One root's name and key, signed by another root: NewWithOld and OldWithNew of RFC 4210 §4.4.
+///
+/// # Errors
+/// [`IssueError`] where `by` does not sign or its time is over, or `root` is no authority.
+pub fn cross(by: &Issuer<'_>, root: &Certificate, serial: Serial, validity: Validity) -> Result<Issued, IssueError> {
+    let key_id = root.subject_key_id.as_deref().filter(|_| root.is_authority).ok_or(IssueError::Authority)?;
+    let extensions = vec![constraints(Some(CROSS_PATH)), key_usage(CERT_AND_CRL_SIGN)];
+    // Never longer than the root itself says that it lasts.
+    let validity = Validity { not_after: Timestamp::min(validity.not_after, root.not_after), ..validity };
+    let template = Template { serial, validity, subject: &root.subject, spki: &root.spki, extensions };
+    issue::sign_cross(template, by, key_id)
 }
 
 /// A server's certificate for the names it is reached by; the first stands in the subject too.

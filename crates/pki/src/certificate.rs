@@ -70,10 +70,10 @@ impl Certificate {
     }
 
     /// The device that it speaks of: its one name of the form `urn:fleetward:TENANT:DEVICE`. `None` where there is none,
-    /// or more than one name.
+    /// or more than one name. As a dNSName too, where it can mean no host: cfssl before 1.4 has no other kind for it.
     pub fn identity(&self) -> Option<Identity> {
         match self.alt_names.as_slice() {
-            [AltName::Uri(uri)] => uri.parse().ok(),
+            [AltName::Uri(name) | AltName::Dns(name)] => name.parse().ok(),
             _ => None,
         }
     }
@@ -84,6 +84,14 @@ impl Certificate {
             [AltName::Uri(uri)] => uri.parse().ok(),
             _ => None,
         }
+    }
+
+    /// All extensions, by id and value; empty where they cannot be read, which [`Self::parse`] has ruled out.
+    pub fn extensions(&self) -> Vec<(ObjectIdentifier, Vec<u8>)> {
+        let extensions =
+            x509_cert::Certificate::from_der(&self.der).ok().and_then(|read| read.tbs_certificate.extensions);
+        let extensions = extensions.unwrap_or_default().into_iter();
+        extensions.map(|extension| (extension.extn_id, extension.extn_value.into_bytes())).collect()
     }
 
     /// The tenant of [`Self::identity`].

@@ -83,6 +83,7 @@ impl CsrError {
 /// A request that may be certified, for a device yet to be checked.
 #[derive(Clone, Debug)]
 pub struct Csr {
+    der: Vec<u8>,
     subject: Vec<u8>,
     spki: Vec<u8>,
     names: Names,
@@ -112,10 +113,16 @@ pub fn parse(der: &[u8]) -> Result<Csr, CsrError> {
     let wishes = wishes(&parts.attributes)?;
     let signature = parts.signature.as_bytes().ok_or(CsrError::Malformed)?;
     key::check_signature(parts.spki, &parts.algorithm, parts.info, signature)?;
-    Ok(Csr { subject: parts.subject.to_vec(), spki: parts.spki.to_vec(), names, wishes, key })
+    let (subject, spki) = (parts.subject.to_vec(), parts.spki.to_vec());
+    Ok(Csr { der: der.to_vec(), subject, spki, names, wishes, key })
 }
 
 impl Csr {
+    /// The whole request in DER, as it came.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
     /// The subject in DER.
     pub fn subject(&self) -> &[u8] {
         &self.subject
@@ -184,13 +191,13 @@ impl Csr {
         if self.wishes.alt_names.iter().all(own) { Ok(()) } else { Err(CsrError::AltName) }
     }
 
-    /// Holds a renewal to the certificate that it renews: the same subject, byte by byte (RFC 7030 §4.2.2). A missing
+    /// Holds a renewal to the certificate that it renews: the same subject (RFC 7030 §4.2.2). A missing
     /// subjectAltName is derived again by the server, so only a wrong one is refused, by [`Self::check_identity`].
     ///
     /// # Errors
     /// [`CsrError::OtherSubject`].
     pub fn check_renews(&self, presented: &Certificate) -> Result<(), CsrError> {
-        if self.subject == presented.subject { Ok(()) } else { Err(CsrError::OtherSubject) }
+        if name::say_the_same(&self.subject, &presented.subject) { Ok(()) } else { Err(CsrError::OtherSubject) }
     }
 
     /// What makes two requests the same one: SHA-256 over tenant, public key and subject, each with its length. The

@@ -31,6 +31,29 @@ impl Serial {
         Self(bytes.to_vec())
     }
 
+    /// More bytes than that, as RFC 5280 §4.1.2.2 allows none.
+    pub(crate) fn is_longer_than(&self, bytes: usize) -> bool {
+        self.0.len() > bytes
+    }
+
+    /// In decimal digits, as some authorities name it.
+    pub fn to_decimal(&self) -> String {
+        let mut digits = vec![0_u8];
+        for byte in &self.0 {
+            let mut carry = u32::from(*byte);
+            for digit in &mut digits {
+                let value = u32::from(*digit) * 256 + carry;
+                *digit = u8::try_from(value % 10).expect("below ten");
+                carry = value / 10;
+            }
+            while carry > 0 {
+                digits.push(u8::try_from(carry % 10).expect("below ten"));
+                carry /= 10;
+            }
+        }
+        digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
+    }
+
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         Self(bytes.iter().copied().skip_while(|byte| *byte == 0).collect())
     }
@@ -116,18 +139,41 @@ pub(crate) fn sign(template: Template<'_>, issuer: &Issuer<'_>) -> Result<Issued
     let mut extensions = template.extensions;
     extensions.push(asn1::extension(AUTHORITY_KEY_ID, false, &authority_key_id));
     let template = Template { validity, extensions, ..template };
-    assemble(template, &issuer.certificate.subject, issuer.signer)
+    let own_id = self::key_id(template.spki)?;
+    assemble(template, &issuer.certificate.subject, issuer.signer, &own_id)
+}
+
+/// Signs the name and key of another authority as they stand in its certificate, its key id included: whoever was
+/// signed by that key names it by this id.
+pub(crate) fn sign_cross(
+    template: Template<'_>,
+    issuer: &Issuer<'_>,
+    subject_key_id: &[u8],
+) -> Result<Issued, IssueError> {
+    let validity = issuer.clamp(template.validity)?;
+    let key_id = issuer.certificate.subject_key_id.as_deref().ok_or(IssueError::Authority)?;
+    let authority_key_id = asn1::sequence(&[&asn1::element(0x80, &[key_id])]);
+    let mut extensions = template.extensions;
+    extensions.push(asn1::extension(AUTHORITY_KEY_ID, false, &authority_key_id));
+    let template = Template { validity, extensions, ..template };
+    assemble(template, &issuer.certificate.subject, issuer.signer, subject_key_id)
 }
 
 /// Signs with the certificate's own key: a root.
 pub(crate) fn self_sign(template: Template<'_>, signer: &dyn Signer) -> Result<Issued, IssueError> {
     let name = template.subject;
-    assemble(template, name, signer)
+    let own_id = key_id(template.spki)?;
+    assemble(template, name, signer, &own_id)
 }
 
-fn assemble(template: Template<'_>, issuer_name: &[u8], signer: &dyn Signer) -> Result<Issued, IssueError> {
+fn assemble(
+    template: Template<'_>,
+    issuer_name: &[u8],
+    signer: &dyn Signer,
+    subject_key_id: &[u8],
+) -> Result<Issued, IssueError> {
     let Template { serial, validity, subject, spki, mut extensions } = template;
-    extensions.push(asn1::extension(SUBJECT_KEY_ID, false, &asn1::octets(&key_id(spki)?)));
+    extensions.push(asn1::extension(SUBJECT_KEY_ID, false, &asn1::octets(subject_key_id)));
     let extensions: Vec<&[u8]> = extensions.iter().map(Vec::as_slice).collect();
     let algorithm = signer.algorithm().identifier();
     let tbs = asn1::sequence(&[

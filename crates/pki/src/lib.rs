@@ -18,12 +18,14 @@ pub mod csr;
 pub mod csrattrs;
 pub mod did;
 pub mod est;
+pub mod foreign;
 pub mod identity;
 pub mod issue;
 pub mod jws;
 pub mod key;
 pub mod leaf;
 pub mod name;
+pub mod pem;
 pub mod trust;
 
 pub use certificate::Certificate;

@@ -45,6 +45,21 @@ pub fn read(name_der: &[u8]) -> der::Result<Names> {
     Ok(names)
 }
 
+/// Whether two Names say the same: attribute by attribute the same text, in whichever of the string types (RFC 5280 §7.1,
+/// without its folding of case and blanks). Authorities elsewhere write the types that they like.
+pub fn say_the_same(one: &[u8], other: &[u8]) -> bool {
+    if one == other {
+        return true;
+    }
+    let (Ok(one), Ok(other)) = (RdnSequence::from_der(one), RdnSequence::from_der(other)) else { return false };
+    let value = |any: &der::Any| text(any.tag(), any.value()).map_err(|_| any.clone());
+    let flat = |name: &RdnSequence| -> Vec<Vec<_>> {
+        let rdns = name.0.iter();
+        rdns.map(|rdn| rdn.0.iter().map(|attribute| (attribute.oid, value(&attribute.value))).collect()).collect()
+    };
+    flat(&one) == flat(&other)
+}
+
 /// The text of a string of one of the types of DirectoryString that are ASCII or UTF-8 (RFC 5280 §4.1.2.4). A NUL is
 /// refused: readers in C would see another name.
 fn text(tag: Tag, bytes: &[u8]) -> der::Result<String> {
@@ -73,6 +88,18 @@ mod tests {
         assert_eq!(names.organizations, ["acme"]);
         assert!(!names.empty);
         assert!(read(&[0x30, 0]).expect("an empty name").empty);
+    }
+
+    #[test]
+    fn the_type_of_a_string_says_nothing() {
+        let printable = |text: &str| {
+            let pair = asn1::sequence(&[&asn1::oid(COMMON_NAME), &asn1::element(0x13, &[text.as_bytes()])]);
+            asn1::sequence(&[&asn1::element(asn1::SET, &[&pair])])
+        };
+        assert!(say_the_same(&write(None, "gw-1"), &printable("gw-1")));
+        assert!(!say_the_same(&write(None, "gw-1"), &printable("gw-2")));
+        assert!(!say_the_same(&write(Some("acme"), "gw-1"), &printable("gw-1")));
+        assert!(!say_the_same(&write(None, "gw-1"), b"nonsense"));
     }
 
     #[test]

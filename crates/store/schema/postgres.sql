@@ -1,5 +1,19 @@
 -- Made from the migrations, to be read; `migrations/postgres/` is what is applied.
 
+CREATE TABLE anchor_held (
+    tenant_id text COLLATE "C" NOT NULL,
+    fingerprint text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    since bigint NOT NULL,
+    CONSTRAINT anchor_held_pkey PRIMARY KEY (tenant_id, fingerprint, device)
+);
+
+ALTER TABLE anchor_held ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE anchor_held FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON anchor_held USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE api_token (
     tenant_id text COLLATE "C" NOT NULL,
     id text COLLATE "C" NOT NULL,
@@ -52,6 +66,43 @@ ALTER TABLE authority FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON authority USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
+CREATE TABLE authority_standing (
+    tenant_id text COLLATE "C" NOT NULL,
+    fingerprint text COLLATE "C" NOT NULL,
+    standing text COLLATE "C" NOT NULL,
+    since bigint NOT NULL,
+    CONSTRAINT authority_standing_pkey PRIMARY KEY (tenant_id, fingerprint)
+);
+
+ALTER TABLE authority_standing ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE authority_standing FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON authority_standing USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE ca_rotation (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    stage text COLLATE "C" NOT NULL,
+    old_ca text COLLATE "C" NOT NULL,
+    new_ca text COLLATE "C" NOT NULL,
+    plan text COLLATE "C" NOT NULL,
+    started_at bigint NOT NULL,
+    stage_at bigint NOT NULL,
+    finished_at bigint,
+    revision bigint NOT NULL,
+    CONSTRAINT ca_rotation_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE UNIQUE INDEX ca_rotation_open ON public.ca_rotation USING btree (tenant_id) WHERE (finished_at IS NULL);
+
+ALTER TABLE ca_rotation ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE ca_rotation FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON ca_rotation USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE certificate (
     tenant_id text COLLATE "C" NOT NULL,
     serial text COLLATE "C" NOT NULL,
@@ -73,9 +124,13 @@ CREATE TABLE certificate (
     CONSTRAINT certificate_fingerprint_key UNIQUE (fingerprint)
 );
 
+CREATE INDEX certificate_authority ON public.certificate USING btree (tenant_id, authority) WHERE (status = ANY (ARRAY['issued'::text, 'active'::text]));
+
 CREATE INDEX certificate_device ON public.certificate USING btree (tenant_id, device, issued_at);
 
 CREATE INDEX certificate_expiry ON public.certificate USING btree (tenant_id, not_after) WHERE (status = ANY (ARRAY['proven'::text, 'active'::text]));
+
+CREATE INDEX certificate_revoked ON public.certificate USING btree (tenant_id, authority) WHERE (status = 'revoked'::text);
 
 ALTER TABLE certificate ENABLE ROW LEVEL SECURITY;
 

@@ -1,5 +1,13 @@
 -- Made from the migrations, to be read; `migrations/sqlite/` is what is applied.
 
+CREATE TABLE anchor_held (
+    tenant_id TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    device TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, fingerprint, device)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE api_token (
     tenant_id TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -33,6 +41,31 @@ CREATE TABLE authority (
     PRIMARY KEY (tenant_id, fingerprint)
 ) STRICT;
 
+CREATE TABLE authority_standing (
+    tenant_id TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    standing TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, fingerprint)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE ca_rotation (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    stage TEXT NOT NULL,
+    old_ca TEXT NOT NULL,
+    new_ca TEXT NOT NULL,
+    plan TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    stage_at INTEGER NOT NULL,
+    finished_at INTEGER,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX ca_rotation_open ON ca_rotation (tenant_id) WHERE finished_at IS NULL;
+
 CREATE TABLE certificate (
     tenant_id TEXT NOT NULL,
     serial TEXT NOT NULL,
@@ -51,9 +84,13 @@ CREATE TABLE certificate (
     PRIMARY KEY (tenant_id, serial)
 ) STRICT;
 
+CREATE INDEX certificate_authority ON certificate (tenant_id, authority) WHERE status IN ('issued', 'active');
+
 CREATE INDEX certificate_device ON certificate (tenant_id, device, issued_at);
 
 CREATE INDEX certificate_expiry ON certificate (tenant_id, not_after) WHERE status IN ('proven', 'active');
+
+CREATE INDEX certificate_revoked ON certificate (tenant_id, authority) WHERE status = 'revoked';
 
 CREATE TABLE deployment (
     tenant_id TEXT NOT NULL,

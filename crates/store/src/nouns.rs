@@ -3,7 +3,9 @@
 //! Lists are in the order of their key and go on after the last one of the page before. A method that updates takes the
 //! revision or version that the caller read and answers `false` where it is no longer that, or the row is gone.
 
+mod anchors;
 mod artifacts;
+mod ca_rotations;
 mod certificates;
 mod deployments;
 mod devices;
@@ -14,6 +16,7 @@ mod enrollment_requests;
 mod enrollments;
 mod idempotency;
 mod inventory;
+mod issuers;
 mod journal;
 mod keys;
 mod metrics;
@@ -31,7 +34,9 @@ mod tenants;
 mod tokens;
 mod vault;
 
+pub use anchors::AnchorCount;
 pub use artifacts::ArtifactRow;
+pub use ca_rotations::CaRotationRow;
 pub use certificates::CertificateRow;
 pub use deployments::{DeploymentCount, DeploymentKey, DeploymentRow};
 pub use devices::{DeviceFilter, DeviceRow};
@@ -42,8 +47,9 @@ pub use enrollment_requests::EnrollmentRequestRow;
 pub use enrollments::EnrollmentRow;
 pub use idempotency::IdempotencyRow;
 pub use inventory::{InventoryFilter, InventoryRow, MakerRow};
+pub use issuers::{IssuerRevision, IssuerRow, UntoldRow};
 pub use journal::{JournalEntry, JournalFilter, JournalRow, Seal};
-pub use keys::{AuthorityRow, SealedKeyRow};
+pub use keys::{AuthorityRow, AuthorityStandingRow, SealedKeyRow};
 pub use metrics::Tally;
 pub use mqtt::{QueueRow, QueueSize, QueueTotal, RetainedRow, SessionRow, SubscriptionRow};
 pub use presence::{PresenceRow, SeenRow};

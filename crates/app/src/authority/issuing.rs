@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleetward_base::TenantId;
+use fleetward_base::{TenantId, Timestamp};
 use fleetward_core::journal::{Action, Severity};
 use fleetward_pki::ca::{self, Vouches};
 use fleetward_pki::{Serial, Signer};
@@ -89,4 +89,12 @@ pub(crate) async fn issuing(app: &App, tenant: &TenantId) -> Result<Arc<Issuing>
     let opened = Arc::new(keys::open_any(app, Some(tenant), &stored).await?);
     app.authorities().issuing.write().insert(tenant.clone(), Arc::clone(&opened));
     Ok(opened)
+}
+
+/// When the tenant's issuing authority ends.
+///
+/// # Errors
+/// `NotFound` where there is no such tenant; `Internal` where it does not open.
+pub(crate) async fn issuing_ends(app: &App, tenant: &TenantId) -> Result<Timestamp> {
+    Ok(issuing(app, tenant).await?.certificate.not_after)
 }

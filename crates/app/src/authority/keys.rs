@@ -9,6 +9,7 @@ use fleetward_pki::{Certificate, Issued, Signer, SoftKey, Validity};
 use fleetward_store::{AuthorityRow, SealedKeyRow, TenantTx};
 use fleetward_vault::{NewSigningKey, SignerError};
 
+use super::standing::{CURRENT, with_standing};
 use crate::App;
 use crate::error::{Error, Result};
 
@@ -124,14 +125,9 @@ pub(super) async fn store_authority(
 /// An authority as the store has it; without a sealed key its key lies in a token.
 pub(super) type Stored = (AuthorityRow, Option<SealedKeyRow>);
 
-/// The authority of this kind with its sealed key; the oldest where there are several. Two servers that start at the same
-/// moment on an empty database may each make one, and both settle on the same.
+/// The authority of this kind that signs, with its sealed key; the oldest where there are several.
 pub(super) async fn stored_authority(tx: &mut TenantTx, kind: &str) -> Result<Option<Stored>> {
-    let rows = tx.authorities().await?;
-    let oldest = rows
-        .into_iter()
-        .filter(|row| row.kind == kind)
-        .min_by(|one, other| (one.created_at, &one.fingerprint).cmp(&(other.created_at, &other.fingerprint)));
+    let oldest = with_standing(tx, kind, CURRENT).await?.into_iter().next();
     let Some(authority) = oldest else { return Ok(None) };
     if authority.key_purpose.starts_with(IN_TOKEN) {
         return Ok(Some((authority, None)));

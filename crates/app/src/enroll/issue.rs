@@ -9,13 +9,13 @@ use fleetward_core::journal::{Action, Actor, Entry};
 use fleetward_core::lifecycle::{Status, Transition, decide};
 use fleetward_core::registry::{CertificateRef, Device};
 use fleetward_core::rotation::{Standing, Terms};
-use fleetward_pki::leaf::{self, LeafError};
-use fleetward_pki::{Csr, Serial, Validity};
+use fleetward_pki::{Csr, Validity};
 use fleetward_store::{CertificateRow, TenantTx};
 use serde_json::json;
 
 use super::ladder;
 use super::refusal::{Fault, Refusal};
+use crate::authority::{LeafFault, Wish};
 use crate::error::Error;
 use crate::identity_policy::identity_policy;
 use crate::journal::record;
@@ -38,26 +38,23 @@ pub(super) async fn sign(
     csr: &Csr,
     origin: Origin,
 ) -> Result<CertificateRow, Fault> {
-    let issuing = authority::issuing(app, tenant).await?;
     let policy = identity_policy(app, tenant).await?;
     let now = app.now();
     let validity = Validity {
         not_before: now.minus(policy.certificates.backdate()),
         not_after: now.plus(policy.certificates.life()),
     };
-    let serial = Serial::generate(app.rng().as_ref());
-    let subject = (tenant.clone(), device.clone(), csr.clone());
-    let signing = issuing.sign(move |issuer| leaf::issue(issuer, &subject.0, &subject.1, &subject.2, serial, validity));
-    let issued = match signing.await? {
-        Ok(issued) => issued,
-        Err(LeafError::Request(error)) => return Err(error.into()),
-        Err(LeafError::Issue(error)) => return Err(Error::internal(error).into()),
+    let signed = match authority::sign_leaf(app, &Wish { tenant, device, csr, validity }).await {
+        Ok(signed) => signed,
+        Err(LeafFault::Request(error)) => return Err(error.into()),
+        Err(LeafFault::Failed(error)) => return Err(error.into()),
     };
     app.traffic().issued();
+    let (issued, authority) = (signed.issued, signed.authority);
     Ok(CertificateRow {
         serial: issued.serial.to_string(),
         device: device.clone(),
-        authority: issuing.certificate.fingerprint(),
+        authority,
         fingerprint: issued.fingerprint,
         request: csr.request_hash(tenant).to_vec(),
         not_before: issued.validity.not_before,

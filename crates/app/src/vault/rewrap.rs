@@ -100,12 +100,16 @@ async fn seal_again(app: &App, owner: Option<TenantId>) -> Result<usize> {
     let (mut after, mut sealed) = (String::new(), 0);
     loop {
         let page = sealed_page(app, owner.clone(), after).await?;
-        let Some(last) = page.last() else { return Ok(sealed) };
+        let Some(last) = page.last() else { break };
         after = last.purpose.clone();
         for row in page {
             sealed += usize::from(seal_one(app, owner.clone(), &name, row).await?);
         }
     }
+    if let Some(tenant) = owner {
+        sealed += usize::from(crate::authority::reseal_credential(app, &tenant).await?);
+    }
+    Ok(sealed)
 }
 
 async fn sealed_page(app: &App, owner: Option<TenantId>, after: String) -> Result<Vec<SealedKeyRow>> {

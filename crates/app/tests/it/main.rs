@@ -5,6 +5,7 @@ mod enroll;
 mod fixture;
 mod fleet;
 mod identity_policy;
+mod issuers;
 mod presence;
 mod registry;
 mod releases;

@@ -57,13 +57,13 @@ impl Route {
         let path = self.filled(tenant);
         assert!(!path.contains('{'), "{}: a placeholder that the probe does not know", self.title());
         let mut request = house.request(method, &path, token);
-        if matches!(self.method, "PATCH" | "DELETE") {
+        if matches!(self.method, "PATCH" | "DELETE" | "PUT") {
             request = request.header("if-match", "\"1\"");
         }
-        if self.method == "PUT" {
-            request = request.header("content-type", "application/octet-stream").body("x");
-        } else if let Some(sample) = &self.sample {
+        if let Some(sample) = &self.sample {
             request = request.json(sample);
+        } else if self.method == "PUT" {
+            request = request.header("content-type", "application/octet-stream").body("x");
         }
         answer(request).await
     }

@@ -26,10 +26,10 @@ from_row!(SealedKeyRow { purpose: text, sealed: bytes, public: bytes, created_at
 pub struct AuthorityRow {
     /// SHA-256 of the certificate, hex.
     pub fingerprint: String,
-    /// `root`, `infra` or `issuing`.
+    /// `root`, `cross`, `infra`, `tenants`, `issuing` or `external`.
     pub kind: String,
     pub der: Vec<u8>,
-    /// The purpose of its sealed key.
+    /// The purpose of its sealed key; empty where the key is not here.
     pub key_purpose: String,
     pub not_after: Timestamp,
     pub created_at: Timestamp,
@@ -43,6 +43,17 @@ from_row!(AuthorityRow {
     not_after: time,
     created_at: time,
 });
+
+/// Where an authority stands in the course of its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityStandingRow {
+    pub fingerprint: String,
+    /// `next`, `current`, `retiring`, `retired`.
+    pub standing: String,
+    pub since: Timestamp,
+}
+
+from_row!(AuthorityStandingRow { fingerprint: text, standing: text, since: time });
 
 impl TenantTx {
     pub async fn sealed_key(&mut self, purpose: &str) -> Result<Option<SealedKeyRow>, StoreError> {
@@ -71,6 +82,40 @@ impl TenantTx {
     pub async fn reseal_key(&mut self, purpose: &str, before: &[u8], sealed: &[u8]) -> Result<bool, StoreError> {
         const SQL: &str = "UPDATE sealed_key SET sealed = $4 WHERE tenant_id = $1 AND purpose = $2 AND sealed = $3";
         self.conn.execute(SQL, params![self.scope.key(), purpose, before, sealed]).await.map(super::hit)
+    }
+
+    /// The key with this public half (SubjectPublicKeyInfo, DER).
+    pub async fn sealed_key_by_public(&mut self, public: &[u8]) -> Result<Option<SealedKeyRow>, StoreError> {
+        const SQL: &str = "SELECT purpose, sealed, public, created_at FROM sealed_key \
+             WHERE tenant_id = $1 AND public = $2";
+        self.conn.query_opt(SQL, params![self.scope.key(), public]).await
+    }
+
+    /// Takes a key out of the store for good; `false` where there is none.
+    pub async fn destroy_sealed_key(&mut self, purpose: &str) -> Result<bool, StoreError> {
+        const SQL: &str = "DELETE FROM sealed_key WHERE tenant_id = $1 AND purpose = $2";
+        self.conn.execute(SQL, params![self.scope.key(), purpose]).await.map(super::hit)
+    }
+
+    pub async fn authority_standings(&mut self) -> Result<Vec<AuthorityStandingRow>, StoreError> {
+        const SQL: &str = "SELECT fingerprint, standing, since FROM authority_standing WHERE tenant_id = $1 \
+             ORDER BY fingerprint";
+        self.conn.query(SQL, params![self.scope.key()]).await
+    }
+
+    pub async fn put_authority_standing(&mut self, row: &AuthorityStandingRow) -> Result<(), StoreError> {
+        const SQL: &str = "INSERT INTO authority_standing (tenant_id, fingerprint, standing, since) \
+             VALUES ($1, $2, $3, $4) ON CONFLICT (tenant_id, fingerprint) \
+             DO UPDATE SET standing = excluded.standing, since = excluded.since";
+        let params = params![self.scope.key(), &row.fingerprint, &row.standing, row.since];
+        self.conn.execute(SQL, params).await.map(drop)
+    }
+
+    /// How many certificates of an authority still count at `now`.
+    pub async fn usable_certificates(&mut self, authority: &str, now: Timestamp) -> Result<u64, StoreError> {
+        const SQL: &str = "SELECT count(*) FROM certificate WHERE tenant_id = $1 AND authority = $2 \
+             AND status IN ('issued', 'active') AND not_after >= $3";
+        Ok(self.conn.query_opt(SQL, params![self.scope.key(), authority, now]).await?.unwrap_or(0))
     }
 
     /// Keeps the certificate of an authority; `false` where it is known already.
@@ -103,6 +148,13 @@ impl SystemTx {
     pub async fn all_authorities(&mut self) -> Result<Vec<Of<AuthorityRow>>, StoreError> {
         const SQL: &str = "SELECT tenant_id, fingerprint, kind, der, key_purpose, not_after, created_at \
              FROM authority ORDER BY tenant_id, created_at, fingerprint";
+        self.across().await?.query(SQL, params![]).await
+    }
+
+    /// Where the authorities of all tenants and of the installation stand; those without a row are current.
+    pub async fn all_authority_standings(&mut self) -> Result<Vec<Of<AuthorityStandingRow>>, StoreError> {
+        const SQL: &str = "SELECT tenant_id, fingerprint, standing, since FROM authority_standing \
+             ORDER BY tenant_id, fingerprint";
         self.across().await?.query(SQL, params![]).await
     }
 }

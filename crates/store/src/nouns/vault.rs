@@ -112,7 +112,8 @@ impl SystemTx {
     pub async fn seals_under(&mut self, header: &[u8]) -> Result<u64, StoreError> {
         // Every column that holds seals stands here: a key is destroyed once none of them needs it.
         const SQL: &str = "SELECT (SELECT count(*) FROM sealed_key WHERE substr(sealed, 1, 9) = $1) \
-             + (SELECT count(*) FROM idempotency WHERE substr(response, 1, 9) = $1)";
+             + (SELECT count(*) FROM idempotency WHERE substr(response, 1, 9) = $1) \
+             + (SELECT count(*) FROM issuer WHERE substr(credential, 1, 9) = $1)";
         let number: Option<Number> = self.across().await?.query_opt(SQL, params![header]).await?;
         Ok(number.map_or(0, |number| number.0))
     }

@@ -4,6 +4,7 @@ mod bootstrap;
 mod deployments;
 mod devices;
 mod identity;
+mod issuers;
 mod journal;
 mod mqtt;
 mod releases;
@@ -38,6 +39,8 @@ contract! {
         deployments_are_counted_and_paged;
     devices: a_device_is_written_and_read, devices_are_filtered_and_paged, presence_only_moves_on;
     identity: keys_and_authorities, sealed_keys_are_listed_and_sealed_again, api_tokens_live_and_end, enroll_tokens_are_used_once, certificates_live_and_end;
+    issuers: issuers_are_written_with_their_revision, revoked_certificates_are_told_once, authorities_stand_and_fall,
+        a_tenant_has_one_open_rotation, anchors_are_counted;
     journal: the_journal_is_appended_and_paged, the_journal_is_followed, the_journal_is_sealed, commits_wake_followers;
     mqtt: sessions_outlive_connections, queues_are_appended_read_and_consumed, retained_messages;
     releases: releases_and_their_signers, rollouts_are_written_and_due, idempotent_answers;

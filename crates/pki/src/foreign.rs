@@ -1,0 +1,151 @@
+//! A device's certificate that somebody else issued for us: held to what our own would say before it is kept.
+//!
+//! An external authority is asked for one certificate and trusted for none. What comes back has the key of the request,
+//! one name (the device's own, so that nothing is smuggled beside it), the usage of a TLS client and no more, a life
+//! that our policy allows, and the signature of an authority that was registered for the tenant.
+
+use base::{DeviceId, TenantId, Timestamp};
+use const_oid::ObjectIdentifier;
+use der::Decode;
+use rustls_pki_types::CertificateDer;
+use x509_cert::ext::pkix::{ExtendedKeyUsage, KeyUsage};
+
+use fleetward_base as base;
+
+use crate::ca::{CLIENT_AUTH, SERVER_AUTH};
+use crate::certificate::{BadCertificate, Certificate, EXTENDED_KEY_USAGE, KEY_USAGE};
+use crate::csr::Csr;
+use crate::identity::Identity;
+use crate::issue::{Issued, Validity};
+use crate::name;
+use crate::trust::{Authority, Kind, TrustError, TrustIndex};
+
+/// What was asked for.
+pub struct Wanted<'a> {
+    pub tenant: &'a TenantId,
+    pub device: &'a DeviceId,
+    pub csr: &'a Csr,
+    /// The certificate must not last longer.
+    pub not_after: Timestamp,
+    /// The authorities (DER) that may have signed it.
+    pub authorities: &'a [Vec<u8>],
+}
+
+/// Why a certificate from elsewhere is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForeignError {
+    #[error(transparent)]
+    Malformed(#[from] BadCertificate),
+    #[error("it is for another key than the request")]
+    Key,
+    #[error("its subjectAltName is not {0} alone")]
+    AltName(String),
+    #[error("its subject names another device or tenant")]
+    Subject,
+    #[error("its usage is not that of a TLS client: {0}")]
+    Usage(&'static str),
+    #[error("it lasts until {found}, longer than {allowed}")]
+    TooLong { found: Timestamp, allowed: Timestamp },
+    #[error("its serial number is longer than 20 bytes")]
+    Serial,
+    #[error("it does not hold: {0}")]
+    Untrusted(#[from] TrustError),
+}
+
+/// A certificate as it came back, held to what was wanted, and the fingerprint of the authority that signed it.
+///
+/// # Errors
+/// [`ForeignError`] says in what it differs from what ours would be.
+pub fn check(der: &[u8], wanted: &Wanted<'_>, now: Timestamp) -> Result<(Issued, String), ForeignError> {
+    let certificate = Certificate::parse(der)?;
+    if certificate.spki != wanted.csr.spki() {
+        return Err(ForeignError::Key);
+    }
+    let identity = Identity { tenant: wanted.tenant.clone(), device: wanted.device.clone() };
+    if certificate.identity().as_ref() != Some(&identity) {
+        return Err(ForeignError::AltName(identity.to_string()));
+    }
+    check_subject(&certificate, wanted)?;
+    check_usage(&certificate)?;
+    if certificate.not_after > wanted.not_after {
+        return Err(ForeignError::TooLong { found: certificate.not_after, allowed: wanted.not_after });
+    }
+    if certificate.serial.is_longer_than(20) {
+        return Err(ForeignError::Serial);
+    }
+    let mut last = TrustError::UnknownIssuer;
+    for authority in wanted.authorities {
+        match signed_by(der, wanted.tenant, authority, now) {
+            Ok(fingerprint) => {
+                let validity = Validity { not_before: certificate.not_before, not_after: certificate.not_after };
+                let (serial, fingerprint_of_leaf) = (certificate.serial.clone(), certificate.fingerprint());
+                let issued = Issued { der: der.to_vec(), serial, fingerprint: fingerprint_of_leaf, validity };
+                return Ok((issued, fingerprint));
+            }
+            Err(TrustError::UnknownIssuer) => {}
+            Err(error) => last = error,
+        }
+    }
+    Err(last.into())
+}
+
+/// An authority that may be registered for a tenant: one that the trust index takes.
+///
+/// # Errors
+/// [`TrustError`] where it is none.
+pub fn check_authority(der: &[u8], tenant: &TenantId) -> Result<Certificate, TrustError> {
+    TrustIndex::new([Authority { tenant: tenant.clone(), kind: Kind::Issuing, certificate: der.to_vec() }])?;
+    Ok(Certificate::parse(der)?)
+}
+
+fn signed_by(der: &[u8], tenant: &TenantId, authority: &[u8], now: Timestamp) -> Result<String, TrustError> {
+    let index =
+        TrustIndex::new([Authority { tenant: tenant.clone(), kind: Kind::Issuing, certificate: authority.to_vec() }])?;
+    index.verify(&CertificateDer::from(der), &[], now)?;
+    let authority = Certificate::parse(authority)?;
+    let leaf = Certificate::parse(der)?;
+    // No leaf outlives who vouches for it.
+    if leaf.not_after > authority.not_after { Err(TrustError::Expired) } else { Ok(authority.fingerprint()) }
+}
+
+/// An authority elsewhere may write the subject in other bytes (cfssl and Vault do); what it says must be the same.
+fn check_subject(certificate: &Certificate, wanted: &Wanted<'_>) -> Result<(), ForeignError> {
+    if wanted.csr.has_subject() && certificate.subject == wanted.csr.subject() {
+        return Ok(());
+    }
+    let names = name::read(&certificate.subject).map_err(|_| ForeignError::Subject)?;
+    let one = matches!(names.common_names.as_slice(), [name] if name == wanted.device.as_str());
+    let foreign = |name: &String| name != wanted.tenant.as_str() && name.parse::<TenantId>().is_ok();
+    if one && !names.organizations.iter().any(foreign) { Ok(()) } else { Err(ForeignError::Subject) }
+}
+
+fn check_usage(certificate: &Certificate) -> Result<(), ForeignError> {
+    if certificate.is_authority {
+        return Err(ForeignError::Usage("it is an authority"));
+    }
+    let (mut usage, mut purposes) = (None, None);
+    for (id, value) in certificate.extensions() {
+        match id {
+            KEY_USAGE => usage = KeyUsage::from_der(&value).ok(),
+            EXTENDED_KEY_USAGE => purposes = ExtendedKeyUsage::from_der(&value).ok(),
+            _ => {}
+        }
+    }
+    let usage = usage.ok_or(ForeignError::Usage("it has no keyUsage"))?;
+    if !usage.digital_signature() {
+        return Err(ForeignError::Usage("it does not sign"));
+    }
+    if usage.key_cert_sign() || usage.crl_sign() {
+        return Err(ForeignError::Usage("it signs certificates"));
+    }
+    let purposes = purposes.ok_or(ForeignError::Usage("it has no extendedKeyUsage"))?.0;
+    if !purposes.contains(&CLIENT_AUTH) {
+        return Err(ForeignError::Usage("clientAuth is missing"));
+    }
+    // The stock profiles of step-ca and Vault add serverAuth, which without a host name is good for nothing.
+    let allowed = |purpose: &ObjectIdentifier| [CLIENT_AUTH, SERVER_AUTH].contains(purpose);
+    if purposes.iter().all(allowed) { Ok(()) } else { Err(ForeignError::Usage("it has other purposes")) }
+}
+
+#[cfg(test)]
+mod tests;
