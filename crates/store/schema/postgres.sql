@@ -403,6 +403,35 @@ ALTER TABLE inventory FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON inventory USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
+CREATE TABLE issuer (
+    tenant_id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    config text COLLATE "C" NOT NULL,
+    credential bytea NOT NULL,
+    revision bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    CONSTRAINT issuer_pkey PRIMARY KEY (tenant_id)
+);
+
+ALTER TABLE issuer ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE issuer FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON issuer USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE issuer_told (
+    tenant_id text COLLATE "C" NOT NULL,
+    serial text COLLATE "C" NOT NULL,
+    told_at bigint NOT NULL,
+    CONSTRAINT issuer_told_pkey PRIMARY KEY (tenant_id, serial)
+);
+
+ALTER TABLE issuer_told ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE issuer_told FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON issuer_told USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE journal (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     tenant_id text COLLATE "C" NOT NULL,

@@ -287,6 +287,23 @@ CREATE INDEX inventory_batch ON inventory (tenant_id, batch, serial) WHERE batch
 
 CREATE UNIQUE INDEX inventory_device ON inventory (tenant_id, device);
 
+CREATE TABLE issuer (
+    tenant_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    config TEXT NOT NULL,
+    credential BLOB NOT NULL,
+    revision INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE issuer_told (
+    tenant_id TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    told_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, serial)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE journal (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     tenant_id TEXT NOT NULL,
