@@ -5,7 +5,7 @@
 use fleetward_base::{TenantId, limits};
 use fleetward_core::journal::Entry;
 use fleetward_store::{Of, SealedKeyRow, SystemTx, VaultKeyRow};
-use fleetward_vault::{KeyKind, Purpose, seal_header, sealed_under};
+use fleetward_vault::{KeyKind, OpenError, Purpose, seal_header, sealed_under};
 
 use super::rotate::destroyed;
 use super::{begin, refresh, stored};
@@ -131,8 +131,16 @@ async fn seal_one(app: &App, owner: Option<TenantId>, name: &str, row: SealedKey
     if sealed_under(&row.sealed).is_some_and(|id| id == newest) {
         return Ok(false);
     }
-    let again = app.vault().reseal(app.rng().as_ref(), Purpose::SigningKey, &[name, &row.purpose], &row.sealed)?;
-    let Some(again) = again else { return Ok(false) };
+    let again = match app.vault().reseal(app.rng().as_ref(), Purpose::SigningKey, &[name, &row.purpose], &row.sealed) {
+        Ok(Some(again)) => again,
+        Ok(None) => return Ok(false),
+        // Of another purpose, or damaged: it stays as it is, and the key that it is under stays with it.
+        Err(OpenError::Broken | OpenError::Malformed) => {
+            tracing::debug!(key = row.purpose, "is not sealed anew");
+            return Ok(false);
+        }
+        Err(error) => return Err(error.into()),
+    };
     app.store()
         .system_write("seal again", move |tx: &mut SystemTx| {
             Box::pin(async move {

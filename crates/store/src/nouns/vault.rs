@@ -110,10 +110,13 @@ impl SystemTx {
 
     /// Seals of all owners that a key of this id made. `header` is how they begin: a version and the key id.
     pub async fn seals_under(&mut self, header: &[u8]) -> Result<u64, StoreError> {
-        // Every column that holds seals stands here: a key is destroyed once none of them needs it.
+        // Every column that holds seals stands here: a key is destroyed once none of them needs it. A test asks of each new
+        // column of bytes whether it is one (`coverage`).
         const SQL: &str = "SELECT (SELECT count(*) FROM sealed_key WHERE substr(sealed, 1, 9) = $1) \
              + (SELECT count(*) FROM idempotency WHERE substr(response, 1, 9) = $1) \
-             + (SELECT count(*) FROM issuer WHERE substr(credential, 1, 9) = $1)";
+             + (SELECT count(*) FROM issuer WHERE substr(credential, 1, 9) = $1) \
+             + (SELECT count(*) FROM enrollment WHERE substr(primary_key, 1, 9) = $1 \
+                OR substr(secondary_key, 1, 9) = $1)";
         let number: Option<Number> = self.across().await?.query_opt(SQL, params![header]).await?;
         Ok(number.map_or(0, |number| number.0))
     }

@@ -6,8 +6,27 @@ mod tpm;
 mod transit;
 
 use fleetward_base::SeededRng;
-use fleetward_vault::{KeyError, Purpose, RootSeal, RootSealError, StoredKey, Vault};
+use fleetward_vault::{Envelope, KeyError, KeyUri, Purpose, RootSeal, RootSealError, StoredKey, Vault, sealed_under};
 use std::sync::Arc;
+
+#[test]
+fn no_corpus_makes_a_reader_panic() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/vault_keys");
+    let mut read = 0;
+    for entry in std::fs::read_dir(folder).expect("the corpus is checked in") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
+        if let Ok(envelope) = Envelope::parse(&bytes) {
+            assert_eq!(envelope.format(), bytes);
+            read += 1;
+        }
+        if let Some(uri) = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse::<KeyUri>().ok()) {
+            assert_eq!(uri.to_string().parse::<KeyUri>(), Ok(uri));
+            read += 1;
+        }
+        sealed_under(&bytes);
+    }
+    assert_eq!(read, 5, "four kinds of wrapped keys and a URI");
+}
 
 /// A root key and an owner's under `seal`, and something sealed.
 async fn made(seal: &Arc<dyn RootSeal>) -> (Vec<StoredKey>, Vec<u8>) {
