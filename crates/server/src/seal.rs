@@ -58,7 +58,7 @@ impl Seal {
 }
 
 impl Installation {
-    /// Opens what is there; makes nothing.
+    /// Opens what is there, and takes it over where it is from before there was a hierarchy of keys.
     async fn open(&self) -> anyhow::Result<App> {
         if self.database.is_none() && !self.data_dir.join("fleetward.db").exists() {
             bail!("{} holds no installation", self.data_dir.display());

@@ -45,8 +45,8 @@ impl FromStr for KeyUri {
     fn from_str(text: &str) -> Result<Self, UriError> {
         let rest = text.strip_prefix(SCHEME).filter(|_| text.len() <= URI_BYTES_MAX).ok_or(UriError::Malformed)?;
         let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
-        for attribute in query.into_iter().flat_map(|query| query.split('&')) {
-            return Err(refused(attribute.split('=').next().unwrap_or_default()));
+        if let Some(query) = query {
+            return Err(refused(query.split('=').next().unwrap_or_default()));
         }
         let mut uri = Self::default();
         for attribute in path.split(';') {
