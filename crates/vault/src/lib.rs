@@ -22,6 +22,7 @@ mod sealing;
 mod seals;
 mod signer;
 mod source;
+mod stored;
 mod tokens;
 mod uri;
 mod vault;
@@ -34,6 +35,7 @@ pub use root::{ENVELOPE_BYTES_MAX, Envelope, RootKey, RootSeal, RootSealError, S
 pub use seals::*;
 pub use signer::{NewSigningKey, SignerError};
 pub use source::{SecretSource, SourceError};
+pub use stored::{KeyKind, StoredKey, seal_header, sealed_under};
 pub use tokens::{TokenError, Tokens};
 pub use uri::{KeyUri, UriError};
-pub use vault::{KeyError, KeyKind, NewKey, OpenError, Purpose, StoredKey, Vault, seal_header, sealed_under};
+pub use vault::{KeyError, NewKey, OpenError, Purpose, Vault};

@@ -1,4 +1,5 @@
 use super::*;
+use crate::sealed_under;
 use base::SeededRng;
 use fleetward_pki::Signer;
 
