@@ -20,7 +20,7 @@ use crate::master::MasterKey;
 use crate::root::{self, RootKey, RootSeal, RootSealError};
 use crate::sealing::{BY_HIERARCHY, BY_MASTER, Fault, KeyId, Parts, RawKey, SealingKey, hex, random_key};
 use crate::seals::LocalSeal;
-use crate::stored::{KeyKind, StoredKey};
+use crate::stored::{KeyKind, StoredKey, sealed_under};
 
 /// What a stored key is wrapped for; none of [`Purpose`] has this text.
 const WRAPPED_KEY: &str = "wrapped-key";

@@ -105,7 +105,8 @@ const PLAIN: &[&str] = &[
 fn every_column_of_seals_is_counted_before_a_key_is_destroyed() {
     let schema = include_str!("../../schema/sqlite.sql");
     let vault = include_str!("../../src/nouns/vault.rs");
-    let counted = vault.split("fn seals_under").nth(1).and_then(|rest| rest.split("\n    }").next()).expect("the method");
+    let counted =
+        vault.split("fn seals_under").nth(1).and_then(|rest| rest.split("\n    }").next()).expect("the method");
     let columns = schema.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let name = words.next()?;

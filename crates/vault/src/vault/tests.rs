@@ -1,5 +1,4 @@
 use super::*;
-use crate::sealed_under;
 use base::SeededRng;
 use fleetward_pki::Signer;
 

@@ -53,9 +53,11 @@ async fn opened(seal: &Arc<dyn RootSeal>, rows: &[StoredKey], sealed: &[u8]) -> 
 
 /// That no byte of the wrapped root key can be changed.
 async fn holds_each_byte(seal: &Arc<dyn RootSeal>, rows: &[StoredKey], sealed: &[u8]) {
-    for at in 0..rows[0].wrapped.len() {
-        let mut changed = rows.to_vec();
-        changed[0].wrapped[at] ^= 1;
+    let (root, others) = rows.split_first().expect("a root key");
+    for at in 0..root.wrapped.len() {
+        let mut root = root.clone();
+        *root.wrapped.get_mut(at).expect("a byte") ^= 1;
+        let changed = [&[root], others].concat();
         assert!(opened(seal, &changed, sealed).await.is_err(), "byte {at}");
     }
 }

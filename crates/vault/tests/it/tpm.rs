@@ -58,8 +58,8 @@ impl Tpm {
         command.extend_from_slice(&[0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0]);
         command.extend_from_slice(&[0, 0, 0, 1, 0, 0x0b]);
         command.extend_from_slice(&[7; 32]);
-        let length = u8::try_from(command.len()).expect("short");
-        command[5] = length;
+        let length = u32::try_from(command.len()).expect("short").to_be_bytes();
+        command.splice(2..6, length);
         let mut stream = std::net::TcpStream::connect(self.address).expect("connects");
         stream.write_all(&command).expect("sent");
         let mut answer = [0; 10];

@@ -37,7 +37,7 @@ pub(crate) async fn vault_keys_are_versioned_and_wrapped_again(on: Fixture) {
 
             let beside = tx.vault_keys_beside("root2", 10).await?;
             assert_eq!(beside.len(), 3, "the root key itself is not one of them");
-            assert_eq!(beside[0].tenant, None);
+            assert_eq!(beside.first().map(|of| of.tenant.clone()), Some(None));
             let again = VaultKeyRow { wrapped: vec![9; 40], wrapped_by: "root2".into(), ..key("owner", 2, "root1") };
             let tenant = tx.enter(&acme).await?;
             assert!(tenant.rewrap_vault_key(&again).await?);
