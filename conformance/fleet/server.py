@@ -67,7 +67,7 @@ class Device:
 class Server:
     """`fleetward serve` as a child. Use it with `with`; it is killed at the end."""
 
-    def __init__(self, folder=None, database=None, arguments=()):
+    def __init__(self, folder=None, database=None, arguments=(), listen=None):
         given = folder or os.environ.get("FLEETWARD_CONFORMANCE_DIR")
         self.folder = pathlib.Path(given or tempfile.mkdtemp(prefix="fleetward-conformance-"))
         self.data = self.folder / "data"
@@ -75,6 +75,8 @@ class Server:
         self.devices.mkdir(parents=True, exist_ok=True)
         self.database = database
         self.arguments = list(arguments)
+        # Where a client knows one port only; any free one otherwise.
+        self.listen = {**dict.fromkeys(("operator", "device", "mqtt", "metrics"), "127.0.0.1:0"), **(listen or {})}
         self.child = None
         self.endpoints = {}
         self.token = None
@@ -94,8 +96,8 @@ class Server:
         ready = self.data / "endpoints.json"
         ready.unlink(missing_ok=True)
         command = [programs() / "fleetward", "serve", "--data-dir", self.data, "--public-host", "localhost"]
-        for door in ("operator", "device", "mqtt", "metrics"):
-            command += [f"--{door}-listen", "127.0.0.1:0"]
+        for door, address in self.listen.items():
+            command += [f"--{door}-listen", address]
         if self.database:
             command += ["--database", self.database]
         with open(self.folder / "server.log", "ab") as log:

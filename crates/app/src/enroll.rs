@@ -12,6 +12,7 @@ mod admission;
 pub(crate) mod approval;
 mod certificate;
 mod channel;
+pub mod dps;
 mod factory;
 mod first;
 mod gate;
@@ -19,9 +20,10 @@ mod issue;
 pub(crate) mod ladder;
 pub(crate) mod newcomer;
 pub(crate) mod provenance;
-mod refusal;
+pub(crate) mod refusal;
 mod renewal;
 mod server_key;
+mod symmetric;
 
 use std::net::IpAddr;
 
@@ -44,7 +46,7 @@ pub struct Attempt {
     pub request_id: RequestId,
 }
 
-/// A device's name and its one-time token.
+/// A device's name and its one-time token, or symmetric key. The name is empty where a token came alone.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub device: String,

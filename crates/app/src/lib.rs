@@ -9,12 +9,16 @@ pub mod api_tokens;
 pub mod authority;
 pub mod context;
 pub mod deployments;
+pub mod device_flow;
+pub mod dids;
 pub mod enroll;
 pub mod enroll_tokens;
+pub mod enrollment_keys;
 pub mod enrollment_requests;
 pub mod error;
 pub mod idempotency;
 pub mod identity_policy;
+pub mod inventory;
 pub mod issuers;
 pub mod journal;
 pub mod links;
@@ -82,6 +86,8 @@ struct Inner {
     signals: reconcile::Signals,
     authorities: authority::Authorities,
     gate: enroll::Gate,
+    polls: device_flow::Polls,
+    documents: dids::Documents,
     policies: identity_policy::Policies,
     traffic: rotation::traffic::Traffic,
 }
@@ -109,6 +115,8 @@ impl App {
             signals: reconcile::Signals::default(),
             authorities: authority::Authorities::default(),
             gate: enroll::Gate::default(),
+            polls: device_flow::Polls::default(),
+            documents: dids::Documents::default(),
             policies: identity_policy::Policies::default(),
             traffic: rotation::traffic::Traffic::default(),
         };
@@ -169,6 +177,14 @@ impl App {
 
     pub(crate) fn authorities(&self) -> &authority::Authorities {
         &self.inner.authorities
+    }
+
+    pub(crate) fn documents(&self) -> &dids::Documents {
+        &self.inner.documents
+    }
+
+    pub(crate) fn polls(&self) -> &device_flow::Polls {
+        &self.inner.polls
     }
 
     pub(crate) fn gate(&self) -> &enroll::Gate {

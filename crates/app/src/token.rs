@@ -17,6 +17,8 @@ pub enum TokenKind {
     Enroll,
     /// First administrator, once.
     Setup,
+    /// What a device polls with until somebody has let it in.
+    DeviceCode,
 }
 
 impl TokenKind {
@@ -25,6 +27,7 @@ impl TokenKind {
             Self::Api => "fwa_",
             Self::Enroll => "fwe_",
             Self::Setup => "fws_",
+            Self::DeviceCode => "fwd_",
         }
     }
 }

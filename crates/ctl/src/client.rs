@@ -131,6 +131,23 @@ impl Client {
         tagged(accepted(response).await?).await
     }
 
+    /// Posts a stream; what was taken until it broke off stays, and it can be sent again.
+    pub(crate) async fn post_stream(
+        &self,
+        path: &str,
+        kind: &str,
+        size: u64,
+        body: reqwest::Body,
+    ) -> Result<Tagged, Failure> {
+        let request = self
+            .request(Method::POST, path)
+            .header(header::CONTENT_TYPE, kind)
+            .header(header::CONTENT_LENGTH, size)
+            .body(body);
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        tagged(accepted(response).await?).await
+    }
+
     /// An open event stream from after the given event.
     pub(crate) async fn stream(&self, path: &str, last_id: Option<&str>) -> Result<Response, Failure> {
         let mut request = self.request(Method::GET, path).header(header::ACCEPT, "text/event-stream");

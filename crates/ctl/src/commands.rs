@@ -3,9 +3,12 @@
 mod api_token;
 mod completion;
 mod device;
+mod did;
 mod enroll_token;
 mod enrollment;
+mod enrollment_group;
 mod event;
+mod inventory;
 mod issuer;
 mod key;
 mod release;
@@ -39,6 +42,15 @@ pub(crate) enum Command {
     /// Devices that wait until a person lets them in
     #[command(subcommand)]
     Enrollment(enrollment::Enrollment),
+    /// Symmetric keys with which devices enrol, as Azure DPS has them
+    #[command(subcommand)]
+    EnrollmentGroup(enrollment_group::EnrollmentGroup),
+    /// The manufacturing database: what makers say of the devices that they made
+    #[command(subcommand)]
+    Inventory(inventory::Inventory),
+    /// Makers whose statements in the inventory are believed
+    #[command(subcommand)]
+    Maker(inventory::Maker),
     /// Devices
     #[command(subcommand)]
     Device(device::Device),
@@ -80,6 +92,9 @@ impl Command {
             Self::Issuer(verb) => verb.run(session).await,
             Self::EnrollToken(verb) => verb.run(session).await,
             Self::Enrollment(verb) => verb.run(session).await,
+            Self::EnrollmentGroup(verb) => verb.run(session).await,
+            Self::Inventory(verb) => verb.run(session).await,
+            Self::Maker(verb) => verb.run(session).await,
             Self::Device(verb) => verb.run(session).await,
             Self::Shadow(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,

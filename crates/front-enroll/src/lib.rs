@@ -8,13 +8,17 @@
 //! can read it ([`answer`]); what is decided is decided in `fleetward_app::enroll`. It refuses bodies above
 //! `limits::EST_BODY_BYTES` before it keeps them.
 //!
-//! Another operation is a variant of [`target::Operation`] and a file beside `simpleenroll.rs`.
+//! Beside EST, under the same listener: Azure's device registration ([`dps`]) and the OAuth 2.0 device flow ([`oauth`]).
+//!
+//! Another operation of EST is a variant of [`target::Operation`] and a file beside `simpleenroll.rs`.
 
 mod answer;
 mod basic;
 mod body;
 mod cacerts;
 mod csrattrs;
+mod dps;
+mod oauth;
 mod refusal;
 mod serverkeygen;
 mod simpleenroll;
@@ -58,7 +62,7 @@ pub fn router(app: App) -> Router {
             .route(&format!("{prefix}/.well-known/est/{{op}}"), any(serve))
             .route(&format!("{prefix}/.well-known/est/{{label}}/{{op}}"), any(serve));
     }
-    router.with_state(app)
+    router.merge(dps::routes()).merge(oauth::routes()).with_state(app)
 }
 
 async fn serve(State(app): State<App>, request: Request) -> Response {

@@ -8,6 +8,7 @@
 //! `cargo xtask openapi` and a look at `tests/it/golden/routes.txt`, where it appears with its permission. The probes of
 //! `tests/it` reach it by themselves.
 
+mod activate;
 pub mod body;
 pub mod caller;
 pub mod device;
@@ -44,6 +45,7 @@ pub fn router(door: Door) -> Router {
     Router::new()
         .merge(v1)
         .route("/v1/openapi.json", get(status::openapi))
+        .merge(activate::routes())
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
         .fallback(|| async { Problem::not_found("resource") })

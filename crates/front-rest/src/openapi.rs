@@ -18,7 +18,16 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::problem::Document;
 
 /// Posts that keep no answer: a shadow has its version, a decision is the same twice, a plan changes nothing, and the setup token is its own key.
-const KEEP_NOTHING: [&str; 4] = ["update_shadow", "plan_rollout", "setup", "decide_enrollment_request"];
+const KEEP_NOTHING: [&str; 8] = [
+    "update_shadow",
+    "plan_rollout",
+    "setup",
+    "decide_enrollment_request",
+    "import_inventory",
+    "register_maker",
+    "challenge_device_did",
+    "add_device_did",
+];
 const BEARER: &str = "bearer";
 
 /// The document.

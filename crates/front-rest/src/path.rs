@@ -6,6 +6,7 @@
 use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
+use fleetward_app::enrollment_keys::Kind;
 use fleetward_base::{BadId, DeviceId, ReleaseId, RolloutId, SignerId, TokenId};
 use fleetward_supply::Sha256;
 use http::request::Parts;
@@ -92,6 +93,11 @@ free_text! {
     /// An enrolment group, or the device of an individual enrolment.
     EnrollmentName: "name", "enrolment";
     DidText: "did", "identifier of the device";
+}
+
+impl Segment for Kind {
+    const PARAM: &'static str = "holder";
+    const WHAT: &'static str = "kind of enrolment";
 }
 
 /// The segment of this type.

@@ -6,13 +6,17 @@
 mod api_tokens;
 mod artifacts;
 mod devices;
+mod dids;
 mod enroll_tokens;
+mod enrollment_keys;
 mod enrollment_requests;
 mod events;
 mod identity_policy;
 mod installation_tokens;
 mod installation_vault;
+mod inventory;
 mod issuer;
+mod makers;
 mod releases;
 mod rollouts;
 mod rotations;
@@ -42,6 +46,10 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(api_tokens::router())
         .merge(enroll_tokens::router())
         .merge(enrollment_requests::router())
+        .merge(enrollment_keys::router())
+        .merge(inventory::router())
+        .merge(makers::router())
+        .merge(dids::router())
         .merge(devices::router())
         .merge(shadow::router())
         .merge(signers::router())

@@ -4,6 +4,7 @@
 //! sees which fields there are.
 
 mod access;
+mod bootstrap;
 mod device;
 mod event;
 mod issuer;
@@ -18,6 +19,7 @@ use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, 
 use utoipa::{PartialSchema, ToSchema};
 
 pub use access::*;
+pub use bootstrap::*;
 pub use device::*;
 pub use event::*;
 pub use issuer::*;

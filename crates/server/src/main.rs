@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod documents;
 mod http;
 mod listen;
 mod metrics;

@@ -40,6 +40,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 
     let stop = CancellationToken::new();
     let (tasks, background) = (TaskTracker::new(), TaskTracker::new());
+    app.connect_did_source(Arc::new(crate::documents::HttpsDocuments::new()?));
     let broker = parts::start_broker(&app, &args).await?;
     fleetward_app::reconcile::spawn(&app, &background, &stop);
     parts::spawn_gauges(&app, &broker, &background, &stop);

@@ -1,7 +1,7 @@
-//! First enrolment: a one-time token against a certificate.
+//! First enrolment: a one-time token, or a symmetric key, against a certificate.
 
 use async_trait::async_trait;
-use fleetward_base::{Secret, TenantId, Timestamp, TokenId, limits};
+use fleetward_base::{DeviceId, Secret, TenantId, Timestamp, TokenId, limits};
 use fleetward_core::enrolment::Way;
 use fleetward_core::identity_policy::{ChallengePassword, IdentityPolicy};
 use fleetward_core::journal::Action;
@@ -12,7 +12,7 @@ use fleetward_store::{EnrollTokenRow, SystemTx, TenantTx};
 use super::channel::Request;
 use super::newcomer::{self, Consume, Newcomer, Use};
 use super::refusal::{Fault, Refusal, Whose, settle};
-use super::{Attempt, Credentials, Enrolled};
+use super::{Attempt, Credentials, Enrolled, symmetric};
 use crate::App;
 use crate::error::Result;
 use crate::identity_policy::identity_policy;
@@ -71,6 +71,9 @@ async fn redeem(
     by_password: bool,
 ) -> Result<Enrolled> {
     app.gate().check(attempt.address, app.clock().monotonic())?;
+    if let Some(key) = symmetric::key_of(credentials).filter(|_| !by_password) {
+        return enroll_by_key(app, attempt, label, credentials, &key, request).await;
+    }
     let (tenant, token) = match find(app, label, credentials).await {
         Ok(found) => found,
         Err(fault) => {
@@ -84,6 +87,30 @@ async fn redeem(
         Err(Refusal::credential("password-is-no-token", "there is no such enrolment token"))
     } else {
         enroll(app, attempt, tenant, token, credentials, request, &policy).await
+    };
+    match outcome {
+        Ok(enrolled) => Ok(enrolled),
+        Err(fault) => Err(settle(app, attempt, Action::EnrollmentRefused, whose, fault).await),
+    }
+}
+
+/// With a symmetric key instead of a token: it is of the tenant that the request is addressed to, or of the default one.
+async fn enroll_by_key(
+    app: &App,
+    attempt: &Attempt,
+    label: Option<&TenantId>,
+    credentials: &Credentials,
+    key: &Secret<Vec<u8>>,
+    request: Request<'_>,
+) -> Result<Enrolled> {
+    let tenant = label.cloned().or_else(|| app.settings().ok()?.default_tenant.clone());
+    let device = credentials.device.parse::<DeviceId>().ok();
+    let whose = Whose { tenant: tenant.clone(), device: device.clone(), ..Whose::default() };
+    let outcome = match tenant.zip(device) {
+        Some((tenant, device)) => symmetric::enroll(app, attempt, &tenant, device, key, request).await,
+        None => {
+            Err(Refusal::credential("no-tenant", "say which tenant by the EST label, and which device by the user"))
+        }
     };
     match outcome {
         Ok(enrolled) => Ok(enrolled),
@@ -123,7 +150,8 @@ async fn enroll(
     request: Request<'_>,
     policy: &IdentityPolicy,
 ) -> Result<Enrolled, Fault> {
-    if credentials.device != token.device.as_str() {
+    // A bearer of the token alone has not said which device it is: the token does.
+    if !credentials.device.is_empty() && credentials.device != token.device.as_str() {
         return Err(Refusal::credential("foreign-device", "the enrolment token is of another device"));
     }
     check_standing(&token)?;

@@ -42,7 +42,7 @@ impl Gate {
     ///
     /// # Errors
     /// `TooMany` where it was refused too often of late.
-    pub(super) fn check(&self, address: IpAddr, now: Duration) -> Result<()> {
+    pub(crate) fn check(&self, address: IpAddr, now: Duration) -> Result<()> {
         match self.addresses.lock().wait(&network(address), now) {
             Duration::ZERO => Ok(()),
             wait => Err(Error::TooMany { what: "refused enrolments from this address", retry_after: round_up(wait) }),
@@ -50,7 +50,7 @@ impl Gate {
     }
 
     /// Counts a refusal against the address.
-    pub(super) fn debit(&self, address: IpAddr, now: Duration) {
+    pub(crate) fn debit(&self, address: IpAddr, now: Duration) {
         self.addresses.lock().take(network(address), now);
     }
 

@@ -1,6 +1,8 @@
 //! Use cases against a real store, with a clock that the test moves.
 
 mod approval;
+mod bootstrap;
+mod dids;
 mod enroll;
 mod fixture;
 mod fleet;

@@ -21,3 +21,27 @@ fn shadows_keep_their_invariants() {
         }
     }
 }
+
+#[test]
+fn imports_are_read_the_same_in_any_pieces() {
+    use fleetward_core::inventory::import::{Format, Import, Line};
+    let read = |format, pieces: &[&[u8]]| -> Option<Vec<Line>> {
+        let (mut import, mut out) = (Import::new(format), Vec::new());
+        pieces.iter().try_for_each(|piece| import.feed(piece, &mut out)).ok()?;
+        import.finish(&mut out).ok()?;
+        Some(out)
+    };
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/core_inventory");
+    let mut rows = 0;
+    for file in std::fs::read_dir(folder).expect("a corpus") {
+        let bytes = std::fs::read(file.expect("a file").path()).expect("bytes");
+        for format in [Format::Csv, Format::JsonLines] {
+            let whole = read(format, &[&bytes]);
+            for at in 0..bytes.len() {
+                assert_eq!(read(format, &[&bytes[..at], &bytes[at..]]), whole);
+            }
+            rows += whole.into_iter().flatten().filter(Result::is_ok).count();
+        }
+    }
+    assert!(rows >= 3, "{rows} good rows");
+}

@@ -73,6 +73,13 @@ pub(crate) enum Device {
     Decommission(Names),
     /// Take the record of a decommissioned device away; its history stays
     Delete(Names),
+    /// Decentralised identifiers whose keys it holds
+    #[command(subcommand)]
+    Did(super::did::Did),
+    /// What is known of it from its making
+    Provenance {
+        name: String,
+    },
     /// Certificates that were issued to it
     Certificates {
         name: String,
@@ -206,6 +213,11 @@ impl Device {
             Self::Lost(names) => names.transition(session, "report_lost").await,
             Self::Decommission(names) => names.transition(session, "decommission").await,
             Self::Delete(names) => names.delete(session).await,
+            Self::Did(verb) => verb.run(session).await,
+            Self::Provenance { name } => {
+                let path = session.path(&["devices", &name, "provenance"]).await?;
+                session.out.one(&session.client.get(&path).await?.value)
+            }
             Self::Certificates { name } => {
                 let path = session.path(&["devices", &name, "certificates"]).await?;
                 let columns: [Column; 5] = [

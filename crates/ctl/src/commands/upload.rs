@@ -26,7 +26,7 @@ pub(super) struct Measured {
     pub(super) size: u64,
 }
 
-fn bar(size: u64, verb: &'static str, name: &str) -> ProgressBar {
+pub(super) fn bar(size: u64, verb: &'static str, name: &str) -> ProgressBar {
     if !output::stderr_is_terminal() {
         return ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::hidden());
     }
@@ -36,7 +36,7 @@ fn bar(size: u64, verb: &'static str, name: &str) -> ProgressBar {
     ProgressBar::new(size).with_style(style).with_prefix(verb).with_message(name.to_owned())
 }
 
-fn label(path: &Path) -> String {
+pub(super) fn label(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 

@@ -137,3 +137,33 @@ async fn help_and_completion_need_no_server() {
         assert!(house.run(&["completion", shell]).await.out.contains("wardctl"), "{shell}");
     }
 }
+
+#[tokio::test]
+async fn a_batch_is_made_known_before_it_is_made() {
+    let house = House::open().await;
+    let file = house.file("batch.csv");
+    std::fs::write(&file, "serial,device,class\nSN-1,gw-1,gateway\nSN-2,a/b,\n").expect("written");
+    let path = file.to_str().expect("UTF-8");
+    let tried = house.run(&["inventory", "import", path, "--dry-run"]).await;
+    assert_eq!(tried.code, 6, "{tried:?}");
+    assert!(tried.out.contains("device") && tried.err.contains("1 not taken"), "{tried:?}");
+    assert_eq!(house.run(&["inventory", "show", "SN-1"]).await.code, 3, "nothing was written");
+    std::fs::write(&file, "serial,device,class\nSN-1,gw-1,gateway\nSN-2,gw-2,\n").expect("written");
+    let taken = house.run(&["inventory", "import", path, "-o", "json"]).await.json();
+    assert_eq!((&taken["added"], &taken["faulty"]), (&json!(2), &json!(0)));
+    let again = house.run(&["inventory", "import", path, "-o", "json"]).await.json();
+    assert_eq!((&again["added"], &again["unchanged"]), (&json!(0), &json!(2)));
+    assert_eq!(house.run(&["inventory", "remove", "SN-2"]).await.code, 0);
+    let listed = house.run(&["inventory", "list", "-o", "json"]).await.json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(1));
+
+    let keys = house.run(&["enrollment-group", "create", "line-4", "--class", "gateway", "-o", "json"]).await.json();
+    let scope = house.run(&["enrollment-group", "id-scope"]).await.out;
+    assert_eq!(keys["id_scope"], scope.trim());
+    let rotated = house.run(&["enrollment-group", "rotate-key", "line-4", "-o", "json"]).await.json();
+    assert_eq!(rotated["secondary_key"], keys["primary_key"]);
+    assert_eq!(house.run(&["enrollment-group", "revoke", "line-4"]).await.code, 0);
+    assert_eq!(house.run(&["enrollment-group", "rotate-key", "line-4"]).await.code, 5);
+    assert_eq!(house.run(&["enrollment", "approve", "WDJB-MJHT"]).await.code, 3);
+    assert_eq!(house.run(&["device", "did", "challenge", "gw-9", "did:web:localhost"]).await.code, 1);
+}

@@ -22,8 +22,8 @@ use tower::ServiceExt;
 
 pub(crate) struct House {
     pub(crate) clock: Arc<ManualClock>,
-    app: App,
-    system: Ctx,
+    pub(crate) app: App,
+    pub(crate) system: Ctx,
     router: Router,
     _dir: TempDir,
 }

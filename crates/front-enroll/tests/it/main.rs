@@ -1,5 +1,6 @@
 //! The door over real use cases and a real store: what goes in as a request comes out as a status, fields and a body.
 
+mod bootstrap;
 mod expired;
 mod extras;
 mod factory;

@@ -1,6 +1,7 @@
 //! The door through its real router over real sockets, with a store of its own and a clock that stands still.
 
 mod access;
+mod activate;
 mod device_door;
 mod devices;
 mod doors;

@@ -48,6 +48,7 @@ impl Route {
             .replace("{serial}", "SN-1")
             .replace("{maker}", "maker-1")
             .replace("{name}", "line-4")
+            .replace("{holder}", "group")
             .replace("{did}", "did:web:example.com")
             .replace("{rotation}", id)
     }

@@ -174,3 +174,19 @@ fn no_corpus_makes_a_reader_panic() {
     }
     assert!(count >= 12, "{count} inputs");
 }
+
+#[test]
+fn identifiers_and_statements_are_read_or_refused() {
+    use fleetward_pki::did::{Did, document};
+    use fleetward_pki::jws::{Jws, VerifyingKey};
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/pki_did");
+    let mut read = 0;
+    for entry in std::fs::read_dir(folder).expect("a corpus") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("readable");
+        VerifyingKey::from_spki(&bytes).ok();
+        read += usize::from(document::authentication("did:web:example.com", &bytes).is_ok());
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        read += usize::from(Did::parse(&text).is_ok()) + usize::from(Jws::parse(&text).is_ok());
+    }
+    assert_eq!(read, 5);
+}

@@ -30,3 +30,21 @@ fn messages_are_read_or_refused() {
         assert!(client_token(&bytes).is_none_or(|token| token.len() <= 64));
     }
 }
+
+#[test]
+fn azure_messages_are_read_or_refused() {
+    use fleetward_wire::azure::message::RegisterRequest;
+    use fleetward_wire::azure::topic::response;
+    use fleetward_wire::azure::{Login, Request, SasToken};
+    let mut read = 0;
+    for bytes in corpus("wire_azure") {
+        drop(RegisterRequest::parse(&bytes));
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        read += usize::from(SasToken::parse(&text).is_ok()) + usize::from(Login::parse(&text).is_some());
+        if let Some(request) = Request::parse(&text) {
+            assert_eq!(response(200, request.rid(), None).matches('/').count(), 4);
+            read += 1;
+        }
+    }
+    assert_eq!(read, 4, "a token, a user name and two topics");
+}
