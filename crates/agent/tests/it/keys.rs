@@ -65,12 +65,13 @@ fn asks(keys: &dyn Keys) {
 async fn lives(stage: &Stage, device: &Device, options: &[&str]) {
     let path = format!("/v1/tenants/acme/devices/{}", device.name);
     let _agent = device.start_with(options);
-    let first = stage.until(&path, |d| (d["presence"] == "online").then(|| d["certificate"]["serial"].clone())).await;
+    let first =
+        stage.until(&path, |d| d.pointer("/certificate/serial").filter(|_| d["presence"] == "online").cloned()).await;
     stage.rest.post(&format!("{path}/renew"), &json!({ "reason": "a test", "at_once": true })).await;
     let list = format!("{path}/certificates");
     let standing = |page: &serde_json::Value, wanted: &str| {
         let items = page["items"].as_array().cloned().unwrap_or_default();
-        items.into_iter().find(|one| one["status"] == wanted).map(|one| one["serial"].clone())
+        items.into_iter().find(|one| one["status"] == wanted)?.get("serial").cloned()
     };
     let (active, retired) =
         stage.until(&list, |page| Some((standing(page, "active")?, standing(page, "retired")?))).await;
