@@ -413,7 +413,9 @@ impl Campaign {
     }
 
     async fn renew(&self, number: usize) {
-        let new = renew(&self.field.fixture, &self.held[number], &SoftKey::generate().0).await.expect("renewed");
+        let new = renew(&self.field.fixture, self.held.get(number).expect("one"), &SoftKey::generate().0)
+            .await
+            .expect("renewed");
         admit(&self.field.fixture, &new).await.expect("it is let in");
     }
 
