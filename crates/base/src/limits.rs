@@ -174,3 +174,21 @@ pub const ENROLL_TOKEN_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// An event log of a TPM, and its events.
 pub const EVENT_LOG_BYTES: usize = 512 * 1024;
 pub const EVENT_LOG_EVENTS: usize = 4096;
+/// An attestation token, measurements in one piece of evidence, keys that a token is tried with, certificates of a DICE
+/// chain.
+pub const ATTESTATION_TOKEN_BYTES: usize = 64 * 1024;
+pub const ATTESTATION_MEASUREMENTS: usize = 4096;
+pub const ATTESTATION_KEYS_TRIED: usize = 64;
+pub const DICE_LAYERS: usize = 8;
+/// Reasons of one verdict; digests of one set of reference values, and devices that teach one.
+pub const ATTESTATION_REASONS: usize = 32;
+pub const ATTESTATION_REFERENCES: usize = 4096;
+pub const ATTESTATION_TEACHERS: u32 = 1000;
+/// Configured roots and keys of attestation, in one tenant.
+pub const ATTESTATION_ANCHORS: u32 = 1000;
+/// How long a challenge waits for its answer.
+pub const ATTESTATION_CHALLENGE_TTL: Duration = Duration::from_secs(120);
+/// Attestation: one message of a device.
+pub const ATTESTATION_BYTES: usize = 1024 * 1024;
+/// Devices found overdue in one look.
+pub const ATTESTATION_OVERDUE_PER_LOOK: u32 = 1000;

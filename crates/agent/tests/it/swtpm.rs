@@ -51,6 +51,7 @@ impl Swtpm {
         Self { place: Place::Unix(socket), dir, _process: process }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a socket of another program appears without an event")]
     fn start(dir: &Path, socket: &str) -> Process {
         let mut command = Command::new("swtpm");
         command.args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear", "--server"]);
