@@ -6,6 +6,7 @@
 //! `docs/guides/adding-an-operation.md`.
 
 pub mod api_tokens;
+pub mod attestation;
 pub mod authority;
 pub mod context;
 pub mod deployments;
@@ -90,6 +91,7 @@ struct Inner {
     documents: dids::Documents,
     policies: identity_policy::Policies,
     traffic: rotation::traffic::Traffic,
+    attestation_results: attestation::Results,
 }
 
 impl App {
@@ -119,6 +121,7 @@ impl App {
             documents: dids::Documents::default(),
             policies: identity_policy::Policies::default(),
             traffic: rotation::traffic::Traffic::default(),
+            attestation_results: attestation::Results::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -202,6 +205,11 @@ impl App {
 
     pub(crate) fn policies(&self) -> &identity_policy::Policies {
         &self.inner.policies
+    }
+
+    /// Results of attestation in this process.
+    pub fn attestation_results(&self) -> &attestation::Results {
+        &self.inner.attestation_results
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::Result;
-use crate::{App, authority, identity_policy, presence, vault};
+use crate::{App, attestation, authority, identity_policy, presence, vault};
 
 /// How long a reconciler sleeps where nothing wakes it.
 const ROLLOUTS_EVERY: Duration = Duration::from_secs(1);
@@ -28,6 +28,7 @@ const HEARTBEATS_EVERY: Duration = Duration::from_secs(10);
 const GAP: Duration = Duration::from_millis(100);
 const CAMPAIGNS_EVERY: Duration = Duration::from_secs(1);
 const ROTATION_EVERY: Duration = Duration::from_secs(10);
+const ATTESTATION_EVERY: Duration = Duration::from_secs(30);
 const EXPIRY_EVERY: Duration = Duration::from_secs(60);
 /// Keys that are disabled must be dropped everywhere within a second.
 const VAULT_EVERY: Duration = Duration::from_millis(250);
@@ -94,6 +95,10 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
         });
         every(&tracker, &stop, &app, "issuers", ISSUERS_EVERY, false, |app| async move {
             issuers::tell(&app).await.map(|told| (told > 0).then(|| format!("{told} revocations told")))
+        });
+        every(&tracker, &stop, &app, "attestation", ATTESTATION_EVERY, false, |app| async move {
+            let overdue = attestation::look_at_overdue(&app).await?;
+            Ok((overdue > 0).then(|| format!("{overdue} overdue")))
         });
         every(&tracker, &stop, &app, "expiry", EXPIRY_EVERY, false, |app| async move {
             expiry::expire(&app).await.map(|_| None)

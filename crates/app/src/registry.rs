@@ -11,4 +11,5 @@ mod rows;
 pub use change::{amend_device, change_status, create_device, remove_device};
 pub use read::{CertificateView, DeviceFilter, DeviceView, device, device_certificates, devices};
 pub use revoke::revoke_device;
+pub(crate) use change::{load, store_status};
 pub(crate) use rows::{device_of, row_of};

@@ -47,7 +47,7 @@ pub struct Tpm2 {
     /// TPMT_SIGNATURE.
     pub signature: Bytes,
     /// PCRs of the SHA-256 bank, by number; hex.
-    pub pcrs: BTreeMap<u8, String>,
+    pub pcrs: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_log: Option<Bytes>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,9 +92,9 @@ impl Evidence {
 }
 
 impl Tpm2 {
-    /// The quote in it; none where a PCR is not hex.
+    /// The quote in it; none where the PCRs are not numbers with values in hex.
     pub fn quote(&self) -> Option<Quote> {
-        let value = |(pcr, text): (&u8, &String)| unhex(text).map(|value| (*pcr, value));
+        let value = |(pcr, text): (&String, &String)| Some((pcr.parse().ok()?, unhex(text)?));
         Some(Quote {
             statement: self.quoted.0.clone(),
             signature: self.signature.0.clone(),

@@ -42,6 +42,9 @@ text_enum! {
         DeviceUpdate => "device:update",
         DeviceRevoke => "device:revoke",
         DeviceDecommission => "device:decommission",
+        /// Verdicts, what vouches for evidence, and what is good.
+        AttestationRead => "attestation:read",
+        AttestationUpdate => "attestation:update",
         EnrollTokenRead => "enroll-token:read",
         EnrollTokenCreate => "enroll-token:create",
         EnrollTokenRevoke => "enroll-token:revoke",
@@ -116,6 +119,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::DeviceCreate
                 | P::DeviceUpdate
                 | P::DeviceRevoke
+                | P::AttestationRead
                 | P::EnrollTokenRead
                 | P::EnrollTokenCreate
                 | P::EnrollTokenRevoke
@@ -146,6 +150,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::IssuerRead
                 | P::CaRead
                 | P::DeviceRead
+                | P::AttestationRead
                 | P::EnrollTokenRead
                 | P::EnrollmentRead
                 | P::EnrollmentKeyRead

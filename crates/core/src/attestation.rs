@@ -133,7 +133,7 @@ pub struct Appraisal {
 }
 
 /// What the evidence is worth. `references` are all that apply to what the device runs; empty where there are none.
-/// `teaches` where the device may teach its cohort.
+/// `teaches` where the device may teach its cohort: what contradicts other references teaches nothing.
 pub fn appraise(rule: &ClassRule, proven: &Proven, before: Seen, references: &References, teaches: bool) -> Appraisal {
     let mut reasons = BTreeSet::new();
     let mut add = |holds: bool, reason: Reason| {
@@ -149,9 +149,8 @@ pub fn appraise(rule: &ClassRule, proven: &Proven, before: Seen, references: &Re
     add(proven.debug == Some(true), Reason::Debug);
     add(proven.secured == Some(false), Reason::NotSecured);
     add(references.is_empty() && !teaches, Reason::NoReference);
-    if !teaches {
-        reasons.extend(compare(&proven.measurements, references));
-    } else if reasons.is_empty() {
+    reasons.extend(compare(&proven.measurements, references));
+    if teaches && reasons.is_empty() {
         reasons.insert(Reason::Learned);
     }
     let verdict = reasons.iter().map(Reason::verdict).max().unwrap_or(Verdict::Affirming);
@@ -179,10 +178,16 @@ fn compare<'a>(
     unknown.chain(absent)
 }
 
-/// References with what one more device measured; `None` where that would be more than a cohort may have.
+/// References with what one more device measured; `None` where that would be more than a cohort may have. Of a PCR whose
+/// events are known the events are learned and not the value, so that an update which adds one known event is not a
+/// surprise.
 pub fn learn(references: &References, measurements: &BTreeSet<(String, String)>) -> Option<References> {
+    let logged = |name: &str| {
+        let event = name.strip_prefix("pcr/").map(|pcr| format!("event/{pcr}"));
+        event.is_some_and(|event| measurements.iter().any(|(other, _)| *other == event))
+    };
     let mut next = references.clone();
-    for (name, digest) in measurements {
+    for (name, digest) in measurements.iter().filter(|(name, _)| !logged(name)) {
         next.entry(name.clone()).or_default().insert(digest.clone());
     }
     (next.values().map(BTreeSet::len).sum::<usize>() <= limits::ATTESTATION_REFERENCES).then_some(next)

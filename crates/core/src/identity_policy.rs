@@ -6,6 +6,7 @@
 //!
 //! To add a section: a struct in a file of its own with `Default` and `check`, a field here, a line in `check`.
 
+mod attestation;
 mod certificates;
 pub mod enrolment;
 mod est;
@@ -13,6 +14,7 @@ mod renewal;
 
 use serde::{Deserialize, Serialize};
 
+pub use attestation::{AttestationPolicy, ClassRule, OnFailure};
 pub use certificates::CertificatesPolicy;
 pub use enrolment::EnrolmentPolicy;
 pub use est::{ChallengePassword, EstPolicy, Layout};
@@ -22,6 +24,7 @@ pub use renewal::{KeyReuse, RenewalPolicy};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IdentityPolicy {
+    pub attestation: AttestationPolicy,
     pub certificates: CertificatesPolicy,
     pub enrolment: EnrolmentPolicy,
     pub renewal: RenewalPolicy,
@@ -41,6 +44,7 @@ impl IdentityPolicy {
     /// # Errors
     /// [`Invalid`] names the first field that holds what it may not.
     pub fn check(&self) -> Result<(), Invalid> {
+        self.attestation.check()?;
         self.certificates.check()?;
         self.enrolment.check()?;
         self.renewal.check()?;

@@ -127,6 +127,18 @@ text_enum! {
         RotationFinished => "rotation.finished",
         /// A device of a rotation did not renew in time.
         RotationDeviceFailed => "rotation.device_failed",
+        /// The attestation key of its TPM is known.
+        AttestationActivated => "attestation.activated",
+        /// A verdict, where it is another than before.
+        AttestationVerdict => "attestation.verdict",
+        /// Evidence that proves nothing.
+        AttestationRefused => "attestation.refused",
+        AttestationOverdue => "attestation.overdue",
+        AttestationAnchorAdded => "attestation.anchor_added",
+        AttestationAnchorRemoved => "attestation.anchor_removed",
+        AttestationReferenceSet => "attestation.reference_set",
+        AttestationReferenceLocked => "attestation.reference_locked",
+        AttestationReferenceRemoved => "attestation.reference_removed",
         ShadowUpdated => "shadow.updated",
         ShadowDeleted => "shadow.deleted",
         MessagePublished => "message.published",

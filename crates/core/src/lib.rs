@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod approval;
+pub mod attestation;
 pub mod ca_rotation;
 pub mod deployment;
 pub mod enrolment;

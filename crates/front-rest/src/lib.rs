@@ -8,6 +8,7 @@
 //! `cargo xtask openapi` and a look at `tests/it/golden/routes.txt`, where it appears with its permission. The probes of
 //! `tests/it` reach it by themselves.
 
+pub mod attest;
 mod activate;
 pub mod body;
 pub mod caller;

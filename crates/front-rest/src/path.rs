@@ -100,6 +100,42 @@ impl Segment for Kind {
     const WHAT: &'static str = "kind of enrolment";
 }
 
+/// What an anchor of attestation is called: a SHA-256 in hex.
+#[derive(Debug)]
+pub struct AnchorId(pub String);
+
+/// What a reference of attestation is called: 32 digits of hex.
+#[derive(Debug)]
+pub struct ReferenceId(pub String);
+
+fn digits(text: &str, count: usize) -> Option<String> {
+    let good = text.len() == count && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    good.then(|| text.to_owned())
+}
+
+impl FromStr for AnchorId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        digits(text, 64).map(Self).ok_or(())
+    }
+}
+impl FromStr for ReferenceId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        digits(text, 32).map(Self).ok_or(())
+    }
+}
+impl Segment for AnchorId {
+    const PARAM: &'static str = "anchor";
+    const WHAT: &'static str = "anchor";
+}
+impl Segment for ReferenceId {
+    const PARAM: &'static str = "reference";
+    const WHAT: &'static str = "reference";
+}
+
 /// The segment of this type.
 #[derive(Debug)]
 pub struct At<T>(pub T);

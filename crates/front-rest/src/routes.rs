@@ -5,6 +5,7 @@
 
 mod api_tokens;
 mod artifacts;
+mod attestation;
 mod devices;
 mod dids;
 mod enroll_tokens;
@@ -51,6 +52,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(makers::router())
         .merge(dids::router())
         .merge(devices::router())
+        .merge(attestation::router())
         .merge(shadow::router())
         .merge(signers::router())
         .merge(artifacts::router())

@@ -4,6 +4,7 @@
 //! sees which fields there are.
 
 mod access;
+mod attestation;
 mod bootstrap;
 mod device;
 mod event;
@@ -19,6 +20,7 @@ use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, 
 use utoipa::{PartialSchema, ToSchema};
 
 pub use access::*;
+pub use attestation::*;
 pub use bootstrap::*;
 pub use device::*;
 pub use event::*;

@@ -31,7 +31,7 @@ pub(crate) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1
 const ROOT_PATH: u8 = 3;
 /// A root that another root vouches for.
 const CROSS_PATH: u8 = 2;
-const DIGITAL_SIGNATURE: u8 = 0b1000_0000;
+pub(crate) const DIGITAL_SIGNATURE: u8 = 0b1000_0000;
 const CERT_AND_CRL_SIGN: u8 = 0b0000_0110;
 
 /// What an authority below the root vouches for.
@@ -197,10 +197,10 @@ fn constraints(path_length: Option<u8>) -> Vec<u8> {
     asn1::extension(BASIC_CONSTRAINTS, true, &asn1::sequence(&[&truth, &length]))
 }
 
-fn key_usage(bits: u8) -> Vec<u8> {
+pub(crate) fn key_usage(bits: u8) -> Vec<u8> {
     asn1::extension(KEY_USAGE, true, &asn1::named_bits(bits))
 }
 
-fn extended_key_usage(purpose: ObjectIdentifier) -> Vec<u8> {
+pub(crate) fn extended_key_usage(purpose: ObjectIdentifier) -> Vec<u8> {
     asn1::extension(EXTENDED_KEY_USAGE, false, &asn1::sequence(&[&asn1::oid(purpose)]))
 }

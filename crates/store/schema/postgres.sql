@@ -49,6 +49,79 @@ ALTER TABLE artifact FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON artifact USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
+CREATE TABLE attestation (
+    tenant_id text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    challenge bytea,
+    challenge_until bigint,
+    pending text COLLATE "C",
+    identity text COLLATE "C",
+    root text COLLATE "C",
+    anchor text COLLATE "C",
+    attestation_key bytea,
+    key_certificate bytea,
+    format text COLLATE "C",
+    verdict text COLLATE "C",
+    reasons text COLLATE "C" NOT NULL,
+    measurements text COLLATE "C" NOT NULL,
+    boots bigint,
+    clock_ms bigint,
+    attested_at bigint,
+    lapsed bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    CONSTRAINT attestation_pkey PRIMARY KEY (tenant_id, device)
+);
+
+CREATE INDEX attestation_age ON public.attestation USING btree (tenant_id, lapsed, attested_at);
+
+CREATE INDEX attestation_identity ON public.attestation USING btree (tenant_id, identity);
+
+ALTER TABLE attestation ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE attestation FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON attestation USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE attestation_anchor (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    root text COLLATE "C" NOT NULL,
+    value bytea NOT NULL,
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    CONSTRAINT attestation_anchor_pkey PRIMARY KEY (tenant_id, id)
+);
+
+ALTER TABLE attestation_anchor ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE attestation_anchor FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON attestation_anchor USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE attestation_reference (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    hardware text COLLATE "C" NOT NULL,
+    firmware text COLLATE "C" NOT NULL,
+    state text COLLATE "C" NOT NULL,
+    wanted bigint NOT NULL,
+    teachers text COLLATE "C" NOT NULL,
+    measurements text COLLATE "C" NOT NULL,
+    revision bigint NOT NULL,
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    CONSTRAINT attestation_reference_pkey PRIMARY KEY (tenant_id, id)
+);
+
+ALTER TABLE attestation_reference ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE attestation_reference FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON attestation_reference USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE authority (
     tenant_id text COLLATE "C" NOT NULL,
     fingerprint text COLLATE "C" NOT NULL,

@@ -5,6 +5,9 @@
 
 mod anchors;
 mod artifacts;
+mod attestation_anchors;
+mod attestation_references;
+mod attestations;
 mod ca_rotations;
 mod certificates;
 mod deployments;
@@ -36,6 +39,9 @@ mod vault;
 
 pub use anchors::AnchorCount;
 pub use artifacts::ArtifactRow;
+pub use attestation_anchors::AttestationAnchorRow;
+pub use attestation_references::AttestationReferenceRow;
+pub use attestations::AttestationRow;
 pub use ca_rotations::CaRotationRow;
 pub use certificates::CertificateRow;
 pub use deployments::{DeploymentCount, DeploymentKey, DeploymentRow};

@@ -36,9 +36,16 @@ pub struct Manifest {
     /// Sorted by file name; no hardware revision stands in two of them.
     artifacts: Vec<Artifact>,
     created_at: Timestamp,
+    /// By hardware revision: what a device measures that runs this release, digests by name. Left out where it is empty,
+    /// so that manifests without it are the same bytes as before.
+    #[serde(skip_serializing_if = "Measurements::is_empty")]
+    measurements: Measurements,
     name: String,
     version: String,
 }
+
+/// Digests that are good, by hardware revision and by what is measured (`pcr/4`, `event/4`, `software/BL`).
+pub type Measurements = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
 /// Why bytes are not a manifest.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +83,8 @@ struct Unchecked {
     version: String,
     created_at: Timestamp,
     artifacts: Vec<Artifact>,
+    #[serde(default)]
+    measurements: Measurements,
 }
 
 impl Manifest {
@@ -88,7 +97,34 @@ impl Manifest {
             return Err(BadManifest::TooLarge { size: bytes.len(), max: limits::MANIFEST_BYTES });
         }
         let read: Unchecked = serde_json::from_slice(bytes).map_err(|error| BadManifest::Json(error.to_string()))?;
-        Self::new(read.name, read.version, read.created_at, read.artifacts)
+        Self::new(read.name, read.version, read.created_at, read.artifacts)?.with_measurements(read.measurements)
+    }
+
+    /// The manifest with what devices measure that run it.
+    ///
+    /// # Errors
+    /// Where they are of a hardware revision that the manifest has no artifact for, or have another form than
+    /// `name: [hex digests]`.
+    pub fn with_measurements(self, measurements: Measurements) -> Result<Self, BadManifest> {
+        let bad = |rule| BadManifest::Field { field: "measurements", rule };
+        let known = self.hardware();
+        for (hardware, digests) in &measurements {
+            if !known.contains(&hardware.as_str()) {
+                return Err(bad("for hardware revisions that the release has an artifact for"));
+            }
+            if digests.is_empty() || digests.values().any(BTreeSet::is_empty) {
+                return Err(bad("at least one name, each with at least one digest"));
+            }
+            if !digests.keys().all(|name| is_measured(name)) || !digests.values().flatten().all(|text| is_digest(text)) {
+                return Err(bad("names of 1 to 128 visible ASCII characters, digests in lower-case hex of 16 to 64 bytes"));
+            }
+        }
+        let manifest = Self { measurements, ..self };
+        let size = manifest.canonical().len();
+        if size > limits::MANIFEST_BYTES {
+            return Err(BadManifest::TooLarge { size, max: limits::MANIFEST_BYTES });
+        }
+        Ok(manifest)
     }
 
     /// A manifest of these parts, checked as [`Self::parse`] does and put in order.
@@ -114,7 +150,7 @@ impl Manifest {
         artifacts.sort_by(|a, b| a.filename.cmp(&b.filename));
         artifacts.iter().try_for_each(check_artifact)?;
         check_together(&artifacts)?;
-        let manifest = Self { artifacts, created_at, name, version };
+        let manifest = Self { artifacts, created_at, measurements: Measurements::new(), name, version };
         let size = manifest.canonical().len();
         if size > limits::MANIFEST_BYTES {
             return Err(BadManifest::TooLarge { size, max: limits::MANIFEST_BYTES });
@@ -144,6 +180,11 @@ impl Manifest {
         &self.artifacts
     }
 
+    /// What a device of this hardware revision measures that runs the release; none where the manifest does not say.
+    pub fn measurements(&self, hardware: &str) -> Option<&BTreeMap<String, BTreeSet<String>>> {
+        self.measurements.get(hardware)
+    }
+
     /// Every hardware revision that the release has an artifact for, sorted.
     pub fn hardware(&self) -> Vec<&str> {
         let all: BTreeSet<&str> = self.artifacts.iter().flat_map(|a| &a.hardware).map(String::as_str).collect();
@@ -171,6 +212,14 @@ fn check_name(field: &'static str, text: &str) -> Result<(), BadManifest> {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-'));
     let rule = "1 to 128 of a-z, A-Z, 0-9, ., _, + and -, beginning with a letter or digit";
     if good { Ok(()) } else { Err(BadManifest::Field { field, rule }) }
+}
+
+fn is_measured(name: &str) -> bool {
+    (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_digest(text: &str) -> bool {
+    (32..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 fn check_artifact(artifact: &Artifact) -> Result<(), BadManifest> {

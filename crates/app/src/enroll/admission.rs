@@ -1,9 +1,11 @@
 //! Admission: a certificate was shown at a door; whose is it, and may that device come in?
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleetward_base::{DeviceId, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
+use fleetward_core::identity_policy::IdentityPolicy;
 use fleetward_core::journal::Action;
 use fleetward_core::lifecycle;
 use fleetward_core::rotation::Standing;
@@ -15,7 +17,7 @@ use super::refusal::{Fault, Refusal, Whose, settle};
 use super::{Attempt, ladder, renewal, usable};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
-use crate::{App, Principal, authority};
+use crate::{App, Principal, attestation, authority};
 
 /// A device that may come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,24 +76,37 @@ pub async fn still_admitted(
     rights: DeviceRights,
 ) -> Result<bool> {
     let (now, device, serial) = (app.now(), device.clone(), serial.to_owned());
+    let policy = identity_policy(app, tenant).await?;
     app.read(tenant, "still admitted", move |tx: &mut TenantTx| {
         Box::pin(async move {
             let usable = tx.certificate(&serial).await?.is_some_and(|row| usable(&row, now));
-            let status = tx.device(&device).await?.and_then(|device| device.status.parse().ok());
-            Ok(usable && status.and_then(lifecycle::rights) == Some(rights))
+            Ok(usable && rights_now(tx, &policy, &device, now).await? == Some(rights))
         })
     })
     .await
 }
 
+/// What the device may do by its life cycle and its attestation; `None` where it may not come in.
+async fn rights_now(
+    tx: &mut TenantTx,
+    policy: &IdentityPolicy,
+    id: &DeviceId,
+    now: Timestamp,
+) -> Result<Option<DeviceRights>> {
+    let Some(device) = tx.device(id).await? else { return Ok(None) };
+    let Some(allowed) = device.status.parse().ok().and_then(lifecycle::rights) else { return Ok(None) };
+    attestation::rights_of(tx, &policy.attestation, id, &device.class, allowed, now).await.map(Some)
+}
+
 async fn admit(app: &App, attempt: &Attempt, verified: Verified) -> Result<Admitted, Fault> {
     let (now, tenant, asked) = (app.now(), verified.tenant.clone(), verified.clone());
-    let terms = identity_policy(app, &tenant).await?.renewal.terms();
+    let policy = identity_policy(app, &tenant).await?;
+    let (terms, asked_policy) = (policy.renewal.terms(), Arc::clone(&policy));
     let (rights, steps) = app
         .store()
         .read(&tenant, "admit device", move |tx: &mut TenantTx| {
             Box::pin(async move {
-                let (row, rights) = standing_of(tx, &asked, now).await?;
+                let (row, rights) = standing_of(tx, &asked_policy, &asked, now).await?;
                 // Nearly always it is the one that the device uses, alone, and there is nothing to write.
                 let settled = row.status == Standing::Active.as_str();
                 let steps = !settled && ladder::would_step(tx, &row, &terms, now).await?;
@@ -106,7 +121,7 @@ async fn admit(app: &App, attempt: &Attempt, verified: Verified) -> Result<Admit
             .write(&tenant, "certificate in use", move |tx: &mut TenantTx| {
                 Box::pin(async move {
                     // Between the two it may have been revoked.
-                    let (row, _) = standing_of(tx, &asked, now).await?;
+                    let (row, _) = standing_of(tx, &policy, &asked, now).await?;
                     Ok::<_, Fault>(ladder::used(tx, &row, &terms, request_id, now).await?)
                 })
             })
@@ -122,13 +137,12 @@ async fn admit(app: &App, attempt: &Attempt, verified: Verified) -> Result<Admit
 
 async fn standing_of(
     tx: &mut TenantTx,
+    policy: &IdentityPolicy,
     verified: &Verified,
     now: Timestamp,
 ) -> Result<(CertificateRow, DeviceRights), Fault> {
     let row = renewal::presented_row(tx, verified, now, Duration::ZERO).await?;
-    let device = tx.device(&verified.device).await?;
-    let status = device.as_ref().and_then(|device| device.status.parse().ok());
-    match status.and_then(lifecycle::rights) {
+    match rights_now(tx, policy, &verified.device, now).await? {
         Some(rights) => Ok((row, rights)),
         None => Err(Refusal::credential("device-status", "the device may not connect")),
     }

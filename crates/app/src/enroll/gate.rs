@@ -55,7 +55,7 @@ impl Gate {
     }
 
     /// Whether a refusal in this tenant (none: unknown whose) is to be journaled, and how many before it were not.
-    pub(super) fn journals(&self, tenant: Option<&TenantId>, now: Duration) -> Option<u64> {
+    pub(crate) fn journals(&self, tenant: Option<&TenantId>, now: Duration) -> Option<u64> {
         let key = tenant.cloned();
         let mut unsaid = self.unsaid.lock();
         if self.journal.lock().take(key.clone(), now) {

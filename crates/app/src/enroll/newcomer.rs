@@ -105,6 +105,8 @@ pub(crate) async fn enter(
                     .detail(origin_of(&signed))
                     .request(Some(request_id));
                 issue::keep(tx, &known, &signed, entry, &terms, request_id).await?;
+                // Whoever comes anew, or comes back, proves itself anew.
+                tx.forget_attestation(&device).await?;
                 Ok(signed)
             })
         })

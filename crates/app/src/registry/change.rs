@@ -186,7 +186,7 @@ pub(crate) async fn load(tx: &mut TenantTx, id: &DeviceId) -> Result<Device> {
     device_of(row)
 }
 
-pub(super) async fn store_status(
+pub(crate) async fn store_status(
     tx: &mut TenantTx,
     before: &Device,
     status: Status,

@@ -76,8 +76,18 @@ fn only_who_is_sound_otherwise_teaches() {
     let rule = ClassRule::default();
     let none = References::new();
     check(&appraise(&rule, &proven("pcr/0=aa"), Seen::default(), &none, true), "affirming learned");
+    let other = references("pcr/0=bb");
+    let judged = appraise(&rule, &proven("pcr/0=aa"), Seen::default(), &other, true);
+    check(&judged, "contraindicated unknown-measurement:pcr/0");
     let open = Proven { debug: Some(true), ..proven("pcr/0=aa") };
     check(&appraise(&rule, &open, Seen::default(), &none, true), "contraindicated debug");
+}
+
+#[test]
+fn events_are_learned_and_not_the_values_that_they_lead_to() {
+    let learned = references("pcr/0=aa event/0=a1 event/0=a2 pcr/7=bb");
+    assert_eq!(learned.keys().collect::<Vec<_>>(), ["event/0", "pcr/7"]);
+    assert_eq!(learned["event/0"].len(), 2);
 }
 
 #[test]

@@ -40,6 +40,8 @@ impl Route {
             .replace("{tenant}", tenant)
             .replace("{device}", "gw-1")
             .replace("{sha256}", &"0".repeat(64))
+            .replace("{anchor}", &"0".repeat(64))
+            .replace("{reference}", &"0".repeat(32))
             .replace("{token}", id)
             .replace("{signer}", id)
             .replace("{release}", id)

@@ -128,11 +128,12 @@ pub(super) async fn start_broker(app: &App, args: &ServeArgs) -> anyhow::Result<
     Ok(broker)
 }
 
-/// What devices reach over HTTPS: enrolment, artifacts, shadows.
+/// What devices reach over HTTPS: enrolment, artifacts, shadows, attestation.
 pub(super) fn device_router(app: &App) -> Router {
     fleetward_front_enroll::router(app.clone())
         .merge(fleetward_front_update::router(app.clone()))
         .merge(fleetward_front_rest::device::router(app.clone()))
+        .merge(fleetward_front_rest::attest::router(app.clone()))
 }
 
 /// The broker behind a listener.
@@ -198,6 +199,10 @@ pub(super) fn spawn_gauges(app: &App, broker: &Broker, tasks: &TaskTracker, stop
                 metrics::counter!(name).absolute(value);
             }
             show_certificates(&app.certificate_figures());
+            for (verdict, reason, count) in app.attestation_results().all() {
+                metrics::counter!("fleetward_attestation_results_total", "verdict" => verdict, "reason" => reason)
+                    .absolute(count);
+            }
         }
     });
 }

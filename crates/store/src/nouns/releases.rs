@@ -71,6 +71,16 @@ impl TenantTx {
         self.conn.query_opt(SQL, params![self.scope.key(), name, version]).await
     }
 
+    /// Those of this version, whatever their name; the newest first.
+    pub async fn releases_of_version(&mut self, version: &str, limit: u32) -> Result<Vec<ReleaseRow>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM release WHERE tenant_id = $1 AND version = $2 ORDER BY id DESC LIMIT $3"
+        );
+        self.conn.query(SQL, params![self.scope.key(), version, limit]).await
+    }
+
     /// Those of one name, or all.
     pub async fn releases(
         &mut self,

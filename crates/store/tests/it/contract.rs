@@ -1,6 +1,7 @@
 //! What both engines promise. Each test runs on each engine; every method of a noun is in one of them (`coverage`).
 
 mod bootstrap;
+mod attestation;
 mod deployments;
 mod devices;
 mod identity;
@@ -35,6 +36,7 @@ macro_rules! contract {
 contract! {
     bootstrap: inventory_is_replaced_and_paged, makers_have_one_key_each, enrollments_are_changed_by_revision,
         requests_wait_for_a_decision, registrations_and_scopes, identifiers_are_of_one_device;
+    attestation: a_device_has_one_attestation, anchors_and_references;
     deployments: deployments_are_queued_once, a_report_needs_the_version_it_read, candidates_meet_every_piece,
         deployments_are_counted_and_paged;
     devices: a_device_is_written_and_read, devices_are_filtered_and_paged, presence_only_moves_on;

@@ -121,3 +121,25 @@ proptest! {
         let _outcome = Manifest::parse(&bytes);
     }
 }
+
+#[test]
+fn measurements_are_of_the_hardware_that_there_is() {
+    let good = json(&artifact("a.img", r#""r1""#));
+    let with = |text: &str| good.replace(r#""artifacts""#, &format!(r#""measurements":{text},"artifacts""#));
+    let text = with(&format!(r#"{{"r1":{{"pcr/4":["{HASH}"]}}}}"#));
+    let manifest = Manifest::parse(text.as_bytes()).unwrap();
+    assert_eq!(manifest.measurements("r1").unwrap()["pcr/4"].first().unwrap(), HASH);
+    assert!(manifest.measurements("r2").is_none());
+    assert_eq!(Manifest::parse(&manifest.canonical()).unwrap(), manifest);
+    let without = Manifest::parse(good.as_bytes()).unwrap();
+    assert!(!String::from_utf8(without.canonical()).unwrap().contains("measurements"), "older agents refuse the field");
+    for bad in [
+        format!(r#"{{"r2":{{"pcr/4":["{HASH}"]}}}}"#),
+        r#"{"r1":{}}"#.into(),
+        r#"{"r1":{"pcr/4":[]}}"#.into(),
+        r#"{"r1":{"pcr/4":["AB"]}}"#.into(),
+        format!(r#"{{"r1":{{"pcr 4":["{HASH}"]}}}}"#),
+    ] {
+        assert!(refusal(&with(&bad)).contains("measurements"), "{bad}");
+    }
+}

@@ -1,0 +1,198 @@
+//! Activation: whose TPM it is, and which key in it attests.
+//!
+//! The device shows its endorsement key, with its maker's certificate or on a list, and its attestation key. It gets a
+//! secret that only a TPM with both gives out. Bringing it back proves the pair, and the server certifies the key.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use fleetward_attest::tpm::{self, Public, credential, endorsement};
+use fleetward_base::{Secret, TenantId, Timestamp, limits};
+use fleetward_core::journal::Action;
+use fleetward_pki::{Serial, Validity, attestation_key};
+use fleetward_store::{AttestationAnchorRow, TenantTx};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::anchors::AnchorKind;
+use super::{hex, own, row_for_update};
+use crate::error::{Error, Result};
+use crate::identity_policy::identity_policy;
+use crate::journal::record;
+use crate::{App, Ctx, authority};
+
+/// Certificates that may stand between that of an endorsement key and a root.
+const INTERMEDIATES: usize = 8;
+
+/// What a device shows of its TPM.
+#[derive(Clone, Debug, Default)]
+pub struct Endorsement {
+    /// TPMT_PUBLIC of the endorsement key.
+    pub public: Vec<u8>,
+    /// DER; none where the TPM has none.
+    pub certificate: Option<Vec<u8>>,
+    /// DER of the certificates between it and the maker's root.
+    pub chain: Vec<Vec<u8>>,
+    /// TPMT_PUBLIC of the attestation key.
+    pub attestation: Vec<u8>,
+}
+
+/// What the TPM is to open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activation {
+    /// TPM2B_ID_OBJECT.
+    pub credential: Vec<u8>,
+    /// TPM2B_ENCRYPTED_SECRET.
+    pub secret: Vec<u8>,
+}
+
+/// An activation that waits for its proof; kept as JSON.
+#[derive(Serialize, Deserialize)]
+struct Pending {
+    identity: String,
+    anchor: String,
+    root: String,
+    attestation: Vec<u8>,
+    /// SHA-256 of the secret.
+    secret: Vec<u8>,
+    until: Timestamp,
+}
+
+/// Wraps a secret for the device's TPM.
+///
+/// # Errors
+/// `Untrusted` where no configured root or list vouches for the endorsement key, or the keys are not what they must be.
+pub async fn begin_activation(app: &App, ctx: &Ctx, shown: Endorsement) -> Result<Activation> {
+    let (tenant, device) = own(ctx)?;
+    if shown.chain.len() > INTERMEDIATES {
+        return Err(Error::invalid("chain", format!("{INTERMEDIATES} certificates at most")));
+    }
+    let key = Public::parse(&shown.public).map_err(|bad| Error::invalid("endorsement", bad.to_string()))?;
+    let attestation = Public::parse(&shown.attestation).map_err(|bad| Error::invalid("attestation", bad.to_string()))?;
+    tpm::judge_attestation_key(&attestation).map_err(|bad| Error::untrusted("attestation-key", bad.to_string()))?;
+    let identity = hex(&endorsement::identity(&key));
+    let anchor = vouched(app, &tenant, &key, &identity, &shown).await?;
+    let mut secret = Secret::new(vec![0; 32]);
+    app.rng().fill(secret.expose_mut());
+    let made = credential::make(&key, &attestation.name(), &secret, app.rng().as_ref())
+        .map_err(|bad| Error::untrusted("endorsement-key", bad.to_string()))?;
+    let now = app.now();
+    let pending = Pending {
+        identity,
+        anchor: anchor.id,
+        root: anchor.root,
+        attestation: shown.attestation,
+        secret: tpm::Hash::Sha256.digest(&[secret.expose()]),
+        until: now.plus(limits::ATTESTATION_CHALLENGE_TTL),
+    };
+    let pending = serde_json::to_string(&pending).map_err(Error::internal)?;
+    app.write(&tenant, "begin activation", move |tx| {
+        Box::pin(async move {
+            let mut row = row_for_update(tx, &device, now).await?;
+            row.pending = Some(pending);
+            row.updated_at = now;
+            Ok(tx.put_attestation(&row).await?)
+        })
+    })
+    .await?;
+    Ok(Activation { credential: made.blob, secret: made.secret })
+}
+
+/// The configured anchor that vouches for the endorsement key: its own entry on the list, or a root of its maker.
+async fn vouched(
+    app: &App,
+    tenant: &TenantId,
+    key: &Public,
+    identity: &str,
+    shown: &Endorsement,
+) -> Result<AttestationAnchorRow> {
+    let listed = identity.to_owned();
+    let (entry, roots) = app
+        .read(tenant, "tpm anchors", move |tx| {
+            Box::pin(async move {
+                let entry = tx.attestation_anchor(&listed).await?;
+                let kind = AnchorKind::TpmRoot.as_str();
+                Ok((entry, tx.attestation_anchors(Some(kind), None, limits::ATTESTATION_ANCHORS).await?))
+            })
+        })
+        .await?;
+    if let Some(entry) = entry.filter(|entry| entry.kind == AnchorKind::EndorsementKey.as_str()) {
+        return Ok(entry);
+    }
+    let Some(certificate) = &shown.certificate else {
+        let reason = "the endorsement key has no certificate and is not on the list";
+        return Err(Error::untrusted("endorsement", reason));
+    };
+    let ders: Vec<Vec<u8>> = roots.iter().map(|root| root.value.clone()).collect();
+    let found = endorsement::verify(key, certificate, &shown.chain, &ders, app.now())
+        .map_err(|bad| Error::untrusted("endorsement", bad.to_string()))?;
+    roots.into_iter().find(|root| root.id == found).ok_or_else(|| Error::internal("an anchor without a row"))
+}
+
+/// Takes the secret back; the certificate of the attestation key, in DER. A wrong one uses the activation up.
+///
+/// # Errors
+/// `Conflict` (`no-activation`) where none waits; `Untrusted` (`activation`) for a wrong secret.
+pub async fn prove_activation(app: &App, ctx: &Ctx, secret: Secret<Vec<u8>>) -> Result<Vec<u8>> {
+    let (tenant, device) = own(ctx)?;
+    let now = app.now();
+    let id = device.clone();
+    let pending = app
+        .write(&tenant, "take activation", move |tx| {
+            Box::pin(async move {
+                let mut row = row_for_update(tx, &id, now).await?;
+                let pending = row.pending.take();
+                tx.put_attestation(&row).await?;
+                Ok(pending)
+            })
+        })
+        .await?;
+    let pending = pending.map(|text| serde_json::from_str::<Pending>(&text)).transpose().map_err(Error::internal)?;
+    let waits = |pending: &Pending| now <= pending.until;
+    let pending = pending
+        .filter(waits)
+        .ok_or_else(|| Error::conflict("no-activation", "no activation waits for this device; begin one"))?;
+    let given = tpm::Hash::Sha256.digest(&[secret.expose()]);
+    verify_slices_are_equal(&given, &pending.secret)
+        .map_err(|_| Error::untrusted("activation", "the secret is not the one that was wrapped"))?;
+    let certificate = certify(app, &tenant, &device.to_string(), &pending, now).await?;
+    let (ctx_in, der) = (ctx.clone(), certificate.clone());
+    app.write(&tenant, "prove activation", move |tx: &mut TenantTx| {
+        Box::pin(async move {
+            let mut row = row_for_update(tx, &device, now).await?;
+            if row.identity.as_ref() != Some(&pending.identity) {
+                // Another TPM: what the one before it proved does not count for this one.
+                row = fleetward_store::AttestationRow { challenge: row.challenge, ..fresh(&device, now) };
+            }
+            row.identity = Some(pending.identity.clone());
+            row.root = Some(pending.root);
+            row.anchor = Some(pending.anchor.clone());
+            row.attestation_key = Some(pending.attestation);
+            row.key_certificate = Some(der);
+            row.updated_at = now;
+            tx.put_attestation(&row).await?;
+            let detail = json!({ "hardware": pending.identity, "anchor": pending.anchor });
+            record(tx, &ctx_in.done(now, Action::AttestationActivated).device(&device).detail(detail)).await?;
+            Ok(())
+        })
+    })
+    .await?;
+    Ok(certificate)
+}
+
+fn fresh(device: &fleetward_base::DeviceId, now: Timestamp) -> fleetward_store::AttestationRow {
+    fleetward_store::AttestationRow::new(device.clone(), now)
+}
+
+async fn certify(app: &App, tenant: &TenantId, device: &str, pending: &Pending, now: Timestamp) -> Result<Vec<u8>> {
+    let key = Public::parse(&pending.attestation).map_err(Error::internal)?;
+    let policy = identity_policy(app, tenant).await?;
+    let validity = Validity {
+        not_before: now.minus(policy.certificates.backdate()),
+        not_after: now.plus(policy.certificates.life()),
+    };
+    let issuing = authority::issuing(app, tenant).await?;
+    let serial = Serial::generate(app.rng().as_ref());
+    let names = (tenant.as_str(), device);
+    let issued = attestation_key::issue(&issuing.issuer()?, names, &pending.identity, &key.spki(), serial, validity)
+        .map_err(Error::internal)?;
+    Ok(issued.der)
+}
