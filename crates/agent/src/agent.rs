@@ -4,6 +4,7 @@
 //! time, and whatever takes long (connecting, enrolling, downloading, handlers) is a task whose end is an event. Nothing here
 //! is lost with the process: what must not be is on the disk before it counts.
 
+mod attestation;
 mod certificates;
 mod effects;
 
@@ -20,6 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::clock::FloorClock;
+use crate::attest::{AttestError, Attester, Verdict};
 use crate::disk::{Disk, Folder};
 use crate::est::{EstError, Service};
 use crate::handlers::Handlers;
@@ -33,6 +35,7 @@ use crate::options::RunOptions;
 use crate::record::{self, BadRecord, Record, Slot};
 use crate::shadow::{self, Applied, Change, Shadow};
 use crate::tls::{Anchors, Server};
+use attestation::Attestation;
 use certificates::Certificates;
 
 /// How often unanswered requests, the certificate and the connection are looked at.
@@ -80,6 +83,7 @@ enum Done {
     },
     Machine(Event),
     Applied(Vec<(Change, Result<(), String>)>),
+    Attested(Result<Verdict, AttestError>),
     /// A session was said goodbye to.
     Left,
 }
@@ -108,6 +112,7 @@ pub struct Agent {
     jobs: Jobs,
     shadow: Shadow,
     certificates: Certificates,
+    attestation: Attestation,
     link: Link,
     /// Failed attempts to connect, in a row.
     attempts: u32,
@@ -139,6 +144,12 @@ impl Agent {
         let ticking: Arc<dyn Clock> = clock.clone();
         let target = Target { server: server.clone(), port: options.mqtt_port, device, clock: ticking };
         let service = Service { server, port: options.device_port, label: options.tenant.clone() };
+        let attester = options.tpm.clone().map(|place| Attester {
+            service: service.clone(),
+            place,
+            log: options.event_log.clone(),
+            rng: Arc::clone(&rng),
+        });
         let record = open_record(disk.as_ref(), &options.initial_version)?;
         let applied = Applied::load(disk.as_ref()).map_err(io_error("cannot read the applied configuration"))?;
         let policy = Policy { hardware: options.hardware.clone(), signers: read_signers(&options)? };
@@ -151,6 +162,7 @@ impl Agent {
             jobs: Jobs::new(&options.device),
             shadow: Shadow::new(&options.device, boot_id(rng.as_ref()), applied),
             certificates: Certificates::new(rng.as_ref()),
+            attestation: Attestation::new(attester),
             link: Link::Waiting(Duration::ZERO),
             attempts: 0,
             ticks: 0,
@@ -225,6 +237,7 @@ impl Agent {
             tracing::warn!(%error, "cannot keep the time");
         }
         self.look_after_certificate();
+        self.look_after_attestation();
         if let Link::Waiting(until) = self.link
             && self.clock.monotonic() >= until
         {
@@ -239,6 +252,9 @@ impl Agent {
 
     /// Begins to connect, with the credential that is to be proven or the one in use.
     fn connect(&mut self) {
+        if self.attestation.is_first() {
+            return;
+        }
         let Some(credential) = self.certificates.to_connect_with() else { return };
         self.link = Link::Opening;
         let (target, device) = (self.target.clone(), self.options.device.clone());
@@ -326,6 +342,10 @@ impl Agent {
             Done::Machine(event) => self.happened(event),
             Done::Applied(results) => {
                 self.keep_applied(results);
+                Ok(())
+            }
+            Done::Attested(result) => {
+                self.attested(result);
                 Ok(())
             }
             Done::Left => Ok(()),

@@ -6,6 +6,7 @@
 //! new file, say there when it becomes durable.
 
 pub mod agent;
+pub mod attest;
 pub mod attester;
 pub mod clock;
 pub mod disk;

@@ -364,8 +364,14 @@ impl Session {
             Packet::V5_0Connack(packet) if packet.reason_code() == ConnectReasonCode::Success => self.connected = true,
             Packet::V5_0Connack(packet) => self.end = Some(End::Refused(packet.reason_code())),
             Packet::V5_0Suback(packet) => {
-                if let Some(code) = packet.reason_codes().iter().find(|code| code.is_failure()) {
-                    self.end.get_or_insert(End::Subscription(code.to_string()));
+                // A device that is held back may hear of its jobs and not of its shadow: what is left is worth a session.
+                let codes = packet.reason_codes();
+                let refused: Vec<String> =
+                    codes.iter().filter(|code| code.is_failure()).map(ToString::to_string).collect();
+                if let (Some(code), true) = (refused.first(), refused.len() == codes.len()) {
+                    self.end.get_or_insert(End::Subscription(code.clone()));
+                } else if let Some(code) = refused.first() {
+                    tracing::warn!(refused = refused.len(), reason = %code, "the server refused some subscriptions");
                 }
                 self.subscribed = true;
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::keys::Whereabouts;
+use crate::tpm::Place;
 
 /// The device agent: makes its key, enrols, connects, applies configuration and installs signed updates.
 #[derive(Debug, Parser)]
@@ -73,6 +74,17 @@ pub struct RunOptions {
     /// Public key file (PEM), or a directory of `*.pem`, of those whose releases are accepted. Without it no update is.
     #[arg(long, env = "FLEETWARD_SIGNERS", value_name = "PATH")]
     pub signers: Option<PathBuf>,
+    /// The TPM to attest with: a path such as /dev/tpmrm0, tcp:HOST:PORT or unix:PATH. Without it the agent does not attest.
+    #[arg(long, env = "FLEETWARD_TPM", value_name = "PLACE")]
+    pub tpm: Option<Place>,
+    /// The firmware's event log; sent along with a quote where the file is there.
+    #[arg(
+        long,
+        env = "FLEETWARD_EVENT_LOG",
+        value_name = "FILE",
+        default_value = "/sys/kernel/security/tpm0/binary_bios_measurements"
+    )]
+    pub event_log: PathBuf,
     /// The version that the device left the factory with; used when the data folder is made.
     #[arg(long, env = "FLEETWARD_INITIAL_VERSION", value_name = "VERSION", default_value = "0")]
     pub initial_version: String,

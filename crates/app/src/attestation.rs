@@ -34,9 +34,7 @@ pub use anchors::{Anchor, AnchorKind, NewAnchor, add_anchor, anchors, remove_anc
 pub use evidence::{Outcome, submit_evidence};
 pub use overdue::look_at_overdue;
 pub use read::{AttestationView, device_attestation};
-pub use references::{
-    NewReference, Reference, add_reference, lock_reference, reference, references, remove_reference,
-};
+pub use references::{NewReference, Reference, add_reference, lock_reference, reference, references, remove_reference};
 pub use tally::Results;
 
 /// What a device is to include in its evidence.

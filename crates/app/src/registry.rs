@@ -9,7 +9,7 @@ mod revoke;
 mod rows;
 
 pub use change::{amend_device, change_status, create_device, remove_device};
+pub(crate) use change::{load, store_status};
 pub use read::{CertificateView, DeviceFilter, DeviceView, device, device_certificates, devices};
 pub use revoke::revoke_device;
-pub(crate) use change::{load, store_status};
 pub(crate) use rows::{device_of, row_of};

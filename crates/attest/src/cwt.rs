@@ -24,13 +24,7 @@ pub enum Profile {
 ///
 /// # Errors
 /// [`BadToken`].
-pub fn verify(
-    token: &[u8],
-    profile: Profile,
-    keys: &[Key],
-    nonce: &[u8],
-    now: Timestamp,
-) -> Result<Facts, BadToken> {
+pub fn verify(token: &[u8], profile: Profile, keys: &[Key], nonce: &[u8], now: Timestamp) -> Result<Facts, BadToken> {
     let sign1 = parse(token)?;
     let algorithm = match sign1.protected.header.alg.as_ref().ok_or(BadToken::Algorithm)? {
         RegisteredLabelWithPrivate::Assigned(iana::Algorithm::ES256) => Algorithm::Es256,
@@ -43,9 +37,12 @@ pub fn verify(
         return Err(BadToken::Malformed("a critical header"));
     }
     let key = crate::candidates(keys, &sign1.protected.header.key_id).find(|key| {
-        sign1.verify_signature(&[], |signature, message| {
-            if holds(algorithm, &key.spki, message, signature) { Ok(()) } else { Err(()) }
-        }) == Ok(())
+        sign1.verify_signature(
+            &[],
+            |signature, message| {
+                if holds(algorithm, &key.spki, message, signature) { Ok(()) } else { Err(()) }
+            },
+        ) == Ok(())
     });
     let key = key.ok_or(BadToken::Signature)?;
     let payload = sign1.payload.as_deref().ok_or(BadToken::Malformed("no payload"))?;

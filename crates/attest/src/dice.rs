@@ -92,9 +92,9 @@ pub fn verify(chain: &Chain, roots: &[Vec<u8>], nonce: &[u8], now: Timestamp) ->
     if let Some(at) = parsed.iter().position(|link| !link.holds_at(now)) {
         return Err(BadChain::Time(at));
     }
-    let root = roots.iter().find(|root| {
-        Certificate::parse(root).is_ok_and(|root| last.comes_from(&root) && root.not_after >= now)
-    });
+    let root = roots
+        .iter()
+        .find(|root| Certificate::parse(root).is_ok_and(|root| last.comes_from(&root) && root.not_after >= now));
     let root = root.ok_or(BadChain::Root)?;
     let message = [CONTEXT, nonce].concat();
     let signed = [Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa]

@@ -211,7 +211,11 @@ pub fn check_references(references: &References) -> Result<(), &'static str> {
     if !references.keys().all(name) {
         return Err("names have 1 to 128 visible ASCII characters, such as `pcr/7` or `event/4`");
     }
-    if !references.values().flatten().all(digest) { Err("digests are lower-case hex of 16 to 64 bytes") } else { Ok(()) }
+    if !references.values().flatten().all(digest) {
+        Err("digests are lower-case hex of 16 to 64 bytes")
+    } else {
+        Ok(())
+    }
 }
 
 /// The last verdict on a device, of those that count since it enrolled.

@@ -1,6 +1,7 @@
 //! One file per noun. A noun is a `clap` enum of verbs with a `run`.
 
 mod api_token;
+mod attestation;
 mod completion;
 mod device;
 mod did;
@@ -54,6 +55,9 @@ pub(crate) enum Command {
     /// Devices
     #[command(subcommand)]
     Device(device::Device),
+    /// What devices prove of themselves
+    #[command(subcommand)]
+    Attestation(attestation::Attestation),
     /// Desired and reported state of a device
     #[command(subcommand)]
     Shadow(shadow::Shadow),
@@ -96,6 +100,7 @@ impl Command {
             Self::Inventory(verb) => verb.run(session).await,
             Self::Maker(verb) => verb.run(session).await,
             Self::Device(verb) => verb.run(session).await,
+            Self::Attestation(verb) => verb.run(session).await,
             Self::Shadow(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,
             Self::Release(verb) => verb.run(session).await,

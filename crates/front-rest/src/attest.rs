@@ -104,7 +104,7 @@ async fn attest(State(app): State<App>, request: Request) -> Result<Response, Pr
         "verdict": outcome.verdict.as_str(),
         "reasons": reasons,
         "restricted": outcome.restricted,
-        "due": outcome.due.map(|at| at.to_string()),
+        "due_in": outcome.due.map(|at| at.since(app.now()).as_secs()),
     })))
 }
 

@@ -115,8 +115,11 @@ impl Manifest {
             if digests.is_empty() || digests.values().any(BTreeSet::is_empty) {
                 return Err(bad("at least one name, each with at least one digest"));
             }
-            if !digests.keys().all(|name| is_measured(name)) || !digests.values().flatten().all(|text| is_digest(text)) {
-                return Err(bad("names of 1 to 128 visible ASCII characters, digests in lower-case hex of 16 to 64 bytes"));
+            if !digests.keys().all(|name| is_measured(name)) || !digests.values().flatten().all(|text| is_digest(text))
+            {
+                return Err(bad(
+                    "names of 1 to 128 visible ASCII characters, digests in lower-case hex of 16 to 64 bytes",
+                ));
             }
         }
         let manifest = Self { measurements, ..self };

@@ -66,7 +66,8 @@ pub async fn begin_activation(app: &App, ctx: &Ctx, shown: Endorsement) -> Resul
         return Err(Error::invalid("chain", format!("{INTERMEDIATES} certificates at most")));
     }
     let key = Public::parse(&shown.public).map_err(|bad| Error::invalid("endorsement", bad.to_string()))?;
-    let attestation = Public::parse(&shown.attestation).map_err(|bad| Error::invalid("attestation", bad.to_string()))?;
+    let attestation =
+        Public::parse(&shown.attestation).map_err(|bad| Error::invalid("attestation", bad.to_string()))?;
     tpm::judge_attestation_key(&attestation).map_err(|bad| Error::untrusted("attestation-key", bad.to_string()))?;
     let identity = hex(&endorsement::identity(&key));
     let anchor = vouched(app, &tenant, &key, &identity, &shown).await?;

@@ -112,7 +112,8 @@ fn activated(row: &AttestationRow) -> Result<Option<Activated>> {
     let (Some(key), Some(identity), Some(anchor)) = (&row.attestation_key, &row.identity, &row.anchor) else {
         return Ok(None);
     };
-    let identity = fleetward_attest::evidence::unhex(identity).ok_or_else(|| Error::internal("an identity not in hex"))?;
+    let identity =
+        fleetward_attest::evidence::unhex(identity).ok_or_else(|| Error::internal("an identity not in hex"))?;
     let key = Public::parse(key).map_err(Error::internal)?;
     Ok(Some(Activated { key, identity, anchor: anchor.clone() }))
 }

@@ -71,7 +71,9 @@ pub(super) async fn applying(tx: &mut TenantTx, device: &Device) -> Result<Cohor
         }
     }
     for firmware in device.firmware.as_deref().into_iter().chain([ANY]) {
-        let Some(row) = tx.attestation_reference_for_update(&id_of(&device.hardware, firmware)).await? else { continue };
+        let Some(row) = tx.attestation_reference_for_update(&id_of(&device.hardware, firmware)).await? else {
+            continue;
+        };
         if row.state == LEARNING {
             cohort.learning.get_or_insert(row);
         } else {

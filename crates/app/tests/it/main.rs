@@ -3,6 +3,7 @@
 mod approval;
 mod bootstrap;
 mod dids;
+mod attestation;
 mod enroll;
 mod fixture;
 mod fleet;

@@ -1,1 +1,6 @@
-//! Tests of the crate over its public face.
+//! Evidence of other people's tools and of our own making, and bytes that are none.
+
+mod corpus;
+mod dice;
+mod tokens;
+mod tpm;

@@ -33,7 +33,8 @@ fn check(what: &Appraisal, expect: &str) {
 #[test]
 fn measurements_are_held_against_references() {
     let rule = ClassRule::default();
-    let judge = |evidence: &str, good: &str| appraise(&rule, &proven(evidence), Seen::default(), &references(good), false);
+    let judge =
+        |evidence: &str, good: &str| appraise(&rule, &proven(evidence), Seen::default(), &references(good), false);
     check(&judge("pcr/0=aa pcr/7=bb", "pcr/0=aa pcr/7=bb"), "affirming");
     check(&judge("pcr/0=aa pcr/7=cc", "pcr/0=aa pcr/7=bb"), "contraindicated unknown-measurement:pcr/7");
     check(&judge("pcr/0=aa pcr/7=cc", "pcr/0=aa pcr/7=bb pcr/7=cc"), "affirming");
@@ -42,7 +43,10 @@ fn measurements_are_held_against_references() {
     check(&judge("pcr/0=aa", ""), "warning no-reference");
     // A kernel update changes PCR 4 and adds a known event.
     check(&judge("pcr/4=11 event/4=a1 event/4=a2", "event/4=a1 event/4=a2 event/4=a3"), "affirming");
-    check(&judge("pcr/4=11 event/4=a1 event/4=ff", "event/4=a1 event/4=a2"), "contraindicated unknown-measurement:event/4");
+    check(
+        &judge("pcr/4=11 event/4=a1 event/4=ff", "event/4=a1 event/4=a2"),
+        "contraindicated unknown-measurement:event/4",
+    );
 }
 
 #[test]
@@ -129,7 +133,10 @@ fn what_a_device_may_do() {
     let lenient = AttestationPolicy {
         on_failure: OnFailure::Warn,
         every_hours: 0,
-        classes: BTreeMap::from([(Class::Gateway, ClassRule { required: true, accept_warning: true, ..ClassRule::default() })]),
+        classes: BTreeMap::from([(
+            Class::Gateway,
+            ClassRule { required: true, accept_warning: true, ..ClassRule::default() },
+        )]),
         ..policy
     };
     for verdict in [Verdict::Affirming, Verdict::Warning, Verdict::Contraindicated] {

@@ -53,6 +53,11 @@ pub(crate) struct Create {
     /// A file and the hardware revisions that it is made for; once for each file
     #[arg(long = "artifact", required = true, value_name = "FILE=HW[,HW]...")]
     artifacts: Vec<Part>,
+    /// JSON file with what devices measure that run it, by hardware revision: {"rev-b": {"event/4": ["HEX"]}}
+    ///
+    /// Agents from before this field refuse a manifest that has it.
+    #[arg(long, value_name = "FILE")]
+    measurements: Option<PathBuf>,
 }
 
 /// One `--artifact`.
@@ -100,6 +105,10 @@ impl Create {
         let artifacts = parts.iter().map(|(part, measured)| described(part, measured)).collect::<Result<_, _>>()?;
         let manifest = Manifest::new(self.name, self.version, SystemClock::new().now(), artifacts)
             .map_err(|error| Failure::usage(error.to_string()))?;
+        let manifest = match &self.measurements {
+            Some(file) => measured(manifest, file)?,
+            None => manifest,
+        };
         let signed = SignedRelease::sign(&manifest, &key);
         for (part, measured) in &parts {
             upload::upload(session, &part.file, measured).await?;
@@ -111,6 +120,13 @@ impl Create {
         });
         show(session, session.client.post(&session.path(&["releases"]).await?, &body).await?.value)
     }
+}
+
+fn measured(manifest: Manifest, file: &PathBuf) -> Result<Manifest, Failure> {
+    let bad = |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", file.display()));
+    let text = std::fs::read(file).map_err(|error| bad(&error))?;
+    let measurements = serde_json::from_slice(&text).map_err(|error| bad(&error))?;
+    manifest.with_measurements(measurements).map_err(|error| bad(&error))
 }
 
 /// For people without what only programs read.

@@ -8,7 +8,7 @@ use fleetward_app::Peer;
 use fleetward_app::enroll::{Attempt, Credentials, enroll_device};
 use fleetward_app::enroll_tokens::create_enroll_token;
 use fleetward_base::Secret;
-use fleetward_front_rest::device;
+use fleetward_front_rest::{attest, device};
 use fleetward_pki::{SoftKey, csr, name};
 use http::{HeaderMap, Request};
 use rustls_pki_types::CertificateDer;
@@ -36,7 +36,8 @@ impl Device {
     fn with(house: &House, certificates: Vec<CertificateDer<'static>>) -> Self {
         let address = SocketAddr::from(([192, 0, 2, 9], 4711));
         let peer = Peer { address, certificates: certificates.into() };
-        Self(device::router(house.app.clone()).layer(axum::Extension(peer)))
+        let doors = device::router(house.app.clone()).merge(attest::router(house.app.clone()));
+        Self(doors.layer(axum::Extension(peer)))
     }
 
     async fn ask(&self, method: &str, path: &str, body: impl Into<Body>) -> (u16, HeaderMap, Value) {
@@ -145,4 +146,56 @@ async fn a_revoked_device_is_out_at_its_next_request() {
     assert_eq!(device.ask("GET", MINE, "").await.0, 401);
     let certificates = house.get("/v1/tenants/acme/devices/gw-1/certificates", &house.acme).await;
     assert_eq!(certificates.json["items"][0]["status"], "revoked");
+}
+
+const ATTEST: [&str; 4] = ["/v1/attest/challenge", "/v1/attest/activate", "/v1/attest/activate/proof", "/v1/attest"];
+
+#[tokio::test]
+async fn attestation_is_for_devices_only() {
+    let house = House::open().await;
+    let nobody = Device::with(&house, Vec::new());
+    let stranger = Device::with(&house, vec![CertificateDer::from(vec![0x30, 0x00])]);
+    for path in ATTEST {
+        for door in [&nobody, &stranger] {
+            let (status, _, body) = door.ask("POST", path, "{}").await;
+            assert_eq!((status, &body["code"]), (401, &json!("unauthenticated")), "{path}");
+        }
+    }
+    let device = Device::enrolled(&house, "acme", "gw-1").await;
+    let revoked = house.post("/v1/tenants/acme/devices/gw-1/revoke", &house.acme, &json!({})).await;
+    assert_eq!(revoked.json["status"], "suspended");
+    for path in ATTEST {
+        assert_eq!(device.ask("POST", path, "{}").await.0, 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn attestation_answers_and_refuses_as_its_contract_says() {
+    let house = House::open().await;
+    let device = Device::enrolled(&house, "acme", "gw-1").await;
+    let namesake = Device::enrolled(&house, "beta", "gw-1").await;
+    let (status, headers, challenge) = device.ask("POST", "/v1/attest/challenge", "").await;
+    assert_eq!((status, &challenge["ttl"], &challenge["pcrs"]), (200, &json!(120), &json!([0, 2, 4, 7])));
+    assert_eq!(challenge["formats"], json!(["tpm2", "eat-cwt", "eat-jwt", "psa", "dice"]));
+    assert_eq!(headers["cache-control"], "no-store");
+    let token = json!({ "format": "eat-jwt", "evidence": "a.b.c" }).to_string();
+    let (status, _, body) = namesake.ask("POST", "/v1/attest", token.clone()).await;
+    assert_eq!((status, &body["code"]), (409, &json!("no-challenge")), "another tenant's challenge is not its own");
+    let (status, _, body) = device.ask("POST", "/v1/attest", token).await;
+    assert_eq!((status, &body["code"]), (422, &json!("malformed")));
+    for (path, body) in [
+        ("/v1/attest", r#"{"format":"rumour","evidence":"x"}"#),
+        ("/v1/attest", r#"{"format":"psa","evidence":"%"}"#),
+        ("/v1/attest/activate", r#"{"endorsement":"AAAA","attestation":"AAAA"}"#),
+        ("/v1/attest/activate", r#"{"endorsement":"AAAA","attestation":"AAAA","more":1}"#),
+    ] {
+        let (status, _, problem) = device.ask("POST", path, body).await;
+        assert_eq!((status, &problem["code"]), (422, &json!("invalid")), "{body}");
+    }
+    let (status, _, body) = device.ask("POST", "/v1/attest/activate/proof", r#"{"secret":"AAAA"}"#).await;
+    assert_eq!((status, &body["code"]), (409, &json!("no-activation")));
+    let huge = vec![b' '; fleetward_base::limits::ATTESTATION_BYTES + 1];
+    assert_eq!(device.ask("POST", "/v1/attest", huge).await.0, 413);
+    let found = house.get("/v1/tenants/acme/devices/gw-1/attestation", &house.acme).await;
+    assert_eq!((&found.json["required"], &found.json["verdict"]), (&json!(false), &Value::Null));
 }

@@ -100,8 +100,7 @@ impl TenantTx {
 
     /// As [`attestation`](Self::attestation), and nobody else changes it until the unit ends.
     pub async fn attestation_for_update(&mut self, device: &DeviceId) -> Result<Option<AttestationRow>, StoreError> {
-        const SQL: Sql =
-            for_update!("SELECT ", columns!(), " FROM attestation WHERE tenant_id = $1 AND device = $2");
+        const SQL: Sql = for_update!("SELECT ", columns!(), " FROM attestation WHERE tenant_id = $1 AND device = $2");
         self.conn.query_opt(SQL, params![self.scope.key(), device]).await
     }
 

@@ -64,9 +64,8 @@ pub(super) async fn handler(
 
 fn new(body: Body) -> Result<NewAnchor, Problem> {
     let Body { kind, name, root_of_trust, certificate, public_key, sha256 } = body;
-    let kind: AnchorKind = kind
-        .parse()
-        .map_err(|()| Problem::invalid("kind", "tpm-root, endorsement-key, token-key or dice-root"))?;
+    let kind: AnchorKind =
+        kind.parse().map_err(|()| Problem::invalid("kind", "tpm-root, endorsement-key, token-key or dice-root"))?;
     let (field, value) = match kind {
         AnchorKind::TpmRoot | AnchorKind::DiceRoot => {
             let der = certificate.and_then(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok());

@@ -1,0 +1,116 @@
+"""The agent with a TPM in software: enrolled and held back, attested and let in; tampered with and quarantined."""
+
+import contextlib
+import subprocess
+import time
+
+from fleet.server import Server, programs
+from fleet.story import Story, expect, holds
+from fleet.swtpm import Swtpm
+
+story = Story("swtpm")
+HARDWARE = "rev-a"
+
+
+@contextlib.contextmanager
+def agent(server, name, token, tpm=None):
+    """The agent's program, until the block ends."""
+    folder = server.folder / f"agent-{name}"
+    folder.mkdir(exist_ok=True)
+    (folder / "token").write_text(token)
+    command = [programs() / "fleetward-agent", "run", "--server", "localhost", "--device-port", server.device_port]
+    command += ["--mqtt-port", server.mqtt_port, "--ca", server.ca, "--device", name, "--hardware", HARDWARE]
+    command += ["--tenant", "acme", "--token-file", folder / "token", "--data-dir", folder / "data"]
+    command += ["--event-log", folder / "none"]
+    if tpm:
+        command += ["--tpm", tpm.place]
+    with open(folder / "agent.log", "ab") as log:
+        child = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            child.terminate()
+            child.wait(30)
+
+
+def wait_for(what, look, seconds=60):
+    """Asks until the answer is there."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{what} did not come within {seconds} s")
+
+
+def stands(server, name):
+    return server.ctl("attestation", "show", name, tenant="acme")
+
+
+def device(server, name):
+    return server.ctl("device", "show", name, tenant="acme")
+
+
+def reported(server, name):
+    """Whether the agent could report into its shadow, which it may not while it is held back."""
+    shadow = server.ctl("shadow", "get", name, tenant="acme", check=False)
+    return bool(shadow) and shadow.get("state", {}).get("reported")
+
+
+@story.check
+def enrolled_attested_let_in(server):
+    """The agent enrols, attests with its TPM, teaches its cohort, and gets all its rights"""
+    server.ctl("attestation", "learn", "--hardware", HARDWARE, "--devices", "1", tenant="acme")
+    token = server.enrol_token("acme", "gw-1", "--class", "gateway", "--hardware", HARDWARE)
+    with agent(server, "gw-1", token, server.tpm):
+        found = wait_for("a verdict", lambda: (it := stands(server, "gw-1"))["verdict"] and it)
+        expect((found["verdict"], found["restricted"], found["root_of_trust"]), ("affirming", None, "tpm2"))
+        wait_for("a report in its shadow", lambda: reported(server, "gw-1"))
+        expect(device(server, "gw-1")["status"], "active")
+
+
+@story.check
+def without_a_tpm(server):
+    """An agent that cannot attest is connected and held back"""
+    token = server.enrol_token("acme", "gw-2", "--class", "gateway", "--hardware", HARDWARE)
+    with agent(server, "gw-2", token):
+        wait_for("a connection", lambda: device(server, "gw-2")["presence"] == "online")
+        expect(stands(server, "gw-2")["restricted"], "never-attested")
+        holds(not reported(server, "gw-2"), "its shadow is not its to write")
+
+
+@story.check
+def reboots_and_stays(server):
+    """After a reboot into the same state it attests again, and the count of starts grows"""
+    before = stands(server, "gw-1")
+    server.tpm.reboot()
+    with agent(server, "gw-1", "", server.tpm):
+        found = wait_for("another verdict", lambda: (it := stands(server, "gw-1"))["attested_at"] != before["attested_at"] and it)
+        expect((found["verdict"], found["reasons"]), ("affirming", []))
+        holds(found["boots"] > before["boots"], f"{before['boots']} starts, then {found['boots']}")
+
+
+@story.check
+def tampered(server):
+    """A machine that booted something else is quarantined, with an event, and keeps what it needs to be updated"""
+    before = stands(server, "gw-1")
+    server.tpm.reboot()
+    server.tpm.tool("pcrextend", "4:sha256=" + "ab" * 32)
+    with agent(server, "gw-1", "", server.tpm):
+        found = wait_for("another verdict", lambda: (it := stands(server, "gw-1"))["attested_at"] != before["attested_at"] and it)
+        expect((found["verdict"], found["reasons"]), ("contraindicated", ["unknown-measurement:pcr/4"]))
+        expect(device(server, "gw-1")["status"], "quarantined")
+        wait_for("a connection", lambda: device(server, "gw-1")["presence"] == "online")
+    rows = server.ctl("event", "list", tenant="acme")
+    actions = [row["action"] for row in rows if row["device"] == "gw-1" and row["severity"] == "critical"]
+    expect(sorted(actions), ["attestation.verdict", "device.status_changed"])
+
+
+if __name__ == "__main__":
+    with Server() as server, Swtpm(server.folder / "tpm") as tpm:
+        server.tpm = tpm
+        server.tenant("acme")
+        asks = 'attestation.classes={"gateway": {"required": true, "root_of_trust": ["tpm2"]}}'
+        server.ctl("tenant", "policy", "set", asks, tenant="acme")
+        server.ctl("attestation", "anchor", "add", "tpm-root", tpm.maker()[0], "--name", "swtpm", tenant="acme")
+        story.tell(server)

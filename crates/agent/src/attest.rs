@@ -1,0 +1,166 @@
+//! The conversation in which the device proves itself: activation of its TPM's keys, a challenge, a quote, a verdict.
+//!
+//! Over HTTPS with the device's certificate. The TPM is asked on another thread, since it blocks. Nothing is kept: the
+//! keys are the same after each start, and activating them again is harmless.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fleetward_attest::Evidence;
+use fleetward_attest::evidence::{Bytes as Encoded, Tpm2};
+use fleetward_attest::tpm::{Tpm, TpmError};
+use fleetward_base::{Rng, limits};
+use http_body_util::Full;
+use hyper::Request;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::attester::Keys;
+use crate::est::Service;
+use crate::http::{self, HttpError};
+use crate::identity::Credential;
+use crate::tpm::Place;
+
+/// Longest answer of the server.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum AttestError {
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
+    #[error("the server refuses {path} with status {status}: {reason}")]
+    Refused { path: &'static str, status: u16, reason: String },
+    #[error("the server's answer to {0} is not what it must be")]
+    Answer(&'static str),
+    #[error("the event log {0}: {1}")]
+    Log(PathBuf, std::io::Error),
+}
+
+/// What the server thinks of this device.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Verdict {
+    pub verdict: String,
+    pub reasons: Vec<String>,
+    pub restricted: bool,
+    /// Seconds until the next time; the device's clock may be wrong.
+    #[serde(default)]
+    pub due_in: Option<u64>,
+}
+
+/// Where the TPM and the log are.
+#[derive(Clone)]
+pub struct Attester {
+    pub service: Service,
+    pub place: Place,
+    pub log: PathBuf,
+    pub rng: Arc<dyn Rng>,
+}
+
+#[derive(Deserialize)]
+struct Challenge {
+    nonce: Encoded,
+    pcrs: std::collections::BTreeSet<u8>,
+}
+
+#[derive(Deserialize)]
+struct Activation {
+    credential: Encoded,
+    secret: Encoded,
+}
+
+impl Attester {
+    /// Proves the TPM, then the state of the machine.
+    ///
+    /// # Errors
+    /// What the TPM, the network or the server says.
+    pub async fn attest(&self, credential: &Credential) -> Result<Verdict, AttestError> {
+        self.activate(credential).await?;
+        let challenge: Challenge = self.ask(credential, "/v1/attest/challenge", &json!({})).await?;
+        let quoted = self.with_keys(move |tpm, keys| keys.quote(tpm, &challenge.nonce.0, &challenge.pcrs)).await?;
+        let evidence = Evidence::Tpm2(Tpm2 {
+            quoted: Encoded(quoted.signed.statement),
+            signature: Encoded(quoted.signed.signature),
+            pcrs: quoted.pcrs.iter().map(|(pcr, value)| (pcr.to_string(), hex(value))).collect(),
+            event_log: read_log(&self.log)?.map(Encoded),
+            certified: None,
+        });
+        let body = serde_json::to_value(&evidence).map_err(|_| AttestError::Answer("/v1/attest"))?;
+        self.ask(credential, "/v1/attest", &body).await
+    }
+
+    async fn activate(&self, credential: &Credential) -> Result<(), AttestError> {
+        let shown = |_: &mut Tpm, keys: &Keys| {
+            Ok(json!({
+                "endorsement": Encoded(keys.endorsement_public.bytes().to_vec()),
+                "certificate": keys.certificate.clone().map(Encoded),
+                "attestation": Encoded(keys.attestation_public.bytes().to_vec()),
+            }))
+        };
+        let shown = self.with_keys(shown).await?;
+        let wrapped: Activation = self.ask(credential, "/v1/attest/activate", &shown).await?;
+        let mut nonce = [0; 16];
+        self.rng.fill(&mut nonce);
+        let open =
+            move |tpm: &mut Tpm, keys: &Keys| keys.activate(tpm, &wrapped.credential.0, &wrapped.secret.0, &nonce);
+        let secret = self.with_keys(open).await?;
+        let proof = json!({ "secret": Encoded(secret) });
+        self.ask::<Value>(credential, "/v1/attest/activate/proof", &proof).await.map(drop)
+    }
+
+    /// Does something with the TPM and its keys on another thread; afterwards they are out of the TPM again.
+    async fn with_keys<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tpm, &Keys) -> Result<T, TpmError> + Send + 'static,
+    ) -> Result<T, AttestError> {
+        let place = self.place.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let mut tpm = place.open()?;
+            let keys = Keys::open(&mut tpm)?;
+            let outcome = work(&mut tpm, &keys);
+            keys.close(&mut tpm)?;
+            outcome
+        });
+        Ok(done.await.unwrap_or_else(|error| Err(TpmError::Transport(std::io::Error::other(error))))?)
+    }
+
+    async fn ask<T: for<'a> Deserialize<'a>>(
+        &self,
+        credential: &Credential,
+        path: &'static str,
+        body: &Value,
+    ) -> Result<T, AttestError> {
+        let body = Full::new(Bytes::from(body.to_string()));
+        let request = Request::post(path).header("content-type", "application/json").body(body);
+        let request = request.map_err(HttpError::from)?;
+        let to = (self.service.server.host.as_str(), self.service.port);
+        let mut answer = http::send(&self.service.server, to, Some(credential), request).await?;
+        let status = answer.status();
+        let body = answer.body(ANSWER_BYTES).await?;
+        if status != 200 {
+            let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let reason = problem.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
+            let reason = reason.chars().filter(|c| !c.is_control()).take(200).collect();
+            return Err(AttestError::Refused { path, status, reason });
+        }
+        serde_json::from_slice(&body).map_err(|_| AttestError::Answer(path))
+    }
+}
+
+/// The log of the firmware, where there is one. One that is too long to be sent is an error and not half a log.
+fn read_log(path: &Path) -> Result<Option<Vec<u8>>, AttestError> {
+    match std::fs::read(path) {
+        Ok(log) if log.is_empty() => Ok(None),
+        Ok(log) if log.len() <= limits::EVENT_LOG_BYTES => Ok(Some(log)),
+        Ok(_) => Err(AttestError::Log(path.to_owned(), std::io::Error::other("it is too long"))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(AttestError::Log(path.to_owned(), error)),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
