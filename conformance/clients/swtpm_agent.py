@@ -23,7 +23,7 @@ def agent(server, name, token, tpm=None):
     command += ["--tenant", "acme", "--token-file", folder / "token", "--data-dir", folder / "data"]
     command += ["--event-log", folder / "none"]
     if tpm:
-        command += ["--tpm", tpm.place]
+        command += ["--tpm", tpm.place, "--keys", f"tpm:{tpm.place}"]
     with open(folder / "agent.log", "ab") as log:
         child = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
         try:
@@ -59,7 +59,7 @@ def reported(server, name):
 
 @story.check
 def enrolled_attested_let_in(server):
-    """The agent enrols, attests with its TPM, teaches its cohort, and gets all its rights"""
+    """The agent enrols with a key in its TPM, attests with the key certified, teaches its cohort, and gets all its rights"""
     server.ctl("attestation", "learn", "--hardware", HARDWARE, "--devices", "1", tenant="acme")
     token = server.enrol_token("acme", "gw-1", "--class", "gateway", "--hardware", HARDWARE)
     with agent(server, "gw-1", token, server.tpm):
@@ -110,7 +110,7 @@ if __name__ == "__main__":
     with Server() as server, Swtpm(server.folder / "tpm") as tpm:
         server.tpm = tpm
         server.tenant("acme")
-        asks = 'attestation.classes={"gateway": {"required": true, "root_of_trust": ["tpm2"]}}'
+        asks = 'attestation.classes={"gateway": {"required": true, "root_of_trust": ["tpm2"], "certified_key": true}}'
         server.ctl("tenant", "policy", "set", asks, tenant="acme")
         server.ctl("attestation", "anchor", "add", "tpm-root", tpm.maker()[0], "--name", "swtpm", tenant="acme")
         story.tell(server)

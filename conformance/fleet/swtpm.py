@@ -29,7 +29,8 @@ class Swtpm:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.child = None
-        self.port = None
+        # The same after a reboot: whoever knows where it is knows it still.
+        self.port = two_ports()
         (self.folder / "state").mkdir(exist_ok=True)
         names = {key: self.folder / key for key in ("signkey.pem", "issuercert.pem", "serial")}
         (self.folder / "localca.conf").write_text(
@@ -56,13 +57,10 @@ class Swtpm:
         self.stop()
 
     def start(self):
-        self.port = two_ports()
         command = ["swtpm", "socket", "--tpm2", "--flags", "not-need-init,startup-clear"]
         command += ["--tpmstate", f"dir={self.folder / 'state'}"]
-        # Keeps its socket when a client goes: several come one after the other.
         for name, port in (("server", self.port), ("ctrl", self.port + 1)):
-            ends = "" if name == "ctrl" else ",disconnect"
-            command += [f"--{name}", f"type=tcp,port={port},bindaddr=127.0.0.1{ends}"]
+            command += [f"--{name}", f"type=tcp,port={port},bindaddr=127.0.0.1"]
         with open(self.folder / "swtpm.log", "ab") as log:
             self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + 30

@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::clock::FloorClock;
 use crate::attest::{AttestError, Attester, Verdict};
+use crate::clock::FloorClock;
 use crate::disk::{Disk, Folder};
 use crate::est::{EstError, Service};
 use crate::handlers::Handlers;
@@ -133,7 +133,7 @@ impl Agent {
         let folder = Folder::open(&options.data.data_dir).map_err(io_error("cannot make the data folder"))?;
         lock(&folder)?;
         let disk: Arc<dyn Disk> = Arc::new(folder.clone());
-        let keys = open_keys(&options)?;
+        let (keys, tpm_keys) = open_keys(&options)?;
         let clock = Arc::new(FloorClock::open(clock, disk.as_ref()));
         let pem = std::fs::read(&options.ca).map_err(io_error("cannot read the CA file"))?;
         let anchors = Anchors::from_pem(&pem)
@@ -146,6 +146,8 @@ impl Agent {
         let service = Service { server, port: options.device_port, label: options.tenant.clone() };
         let attester = options.tpm.clone().map(|place| Attester {
             service: service.clone(),
+            // A TPM that holds the device's keys too is spoken to on one connection: a simulated one has no other.
+            shared: tpm_keys.clone().filter(|_| options.keys == Whereabouts::Tpm(place.clone())),
             place,
             log: options.event_log.clone(),
             rng: Arc::clone(&rng),
@@ -387,13 +389,15 @@ impl Agent {
 }
 
 /// What holds the device's keys, where it is not the data folder.
-fn open_keys(options: &RunOptions) -> Result<Option<Arc<dyn Keys>>, AgentError> {
+type Held = (Option<Arc<dyn Keys>>, Option<TpmKeys>);
+
+fn open_keys(options: &RunOptions) -> Result<Held, AgentError> {
     let bad = |reason: String| AgentError::Setup(format!("the keys in the {}", options.keys), reason);
     match &options.keys {
-        Whereabouts::File => Ok(None),
+        Whereabouts::File => Ok((None, None)),
         Whereabouts::Tpm(place) => {
             let keys = TpmKeys::open(place.clone()).map_err(|error| bad(error.to_string()))?;
-            Ok(Some(Arc::new(keys)))
+            Ok((Some(Arc::new(keys.clone())), Some(keys)))
         }
         #[cfg(feature = "pkcs11")]
         Whereabouts::Pkcs11(module) => {
@@ -403,7 +407,7 @@ fn open_keys(options: &RunOptions) -> Result<Option<Arc<dyn Keys>>, AgentError> 
             let pin = fleetward_base::Secret::new(pin.trim_end_matches(['\r', '\n']).to_owned());
             let token = Token { module: module.clone(), label: options.token_label.clone(), pin };
             let keys = TokenKeys::open(&token).map_err(|error| bad(error.to_string()))?;
-            Ok(Some(Arc::new(keys)))
+            Ok((Some(Arc::new(keys)), None))
         }
         #[cfg(not(feature = "pkcs11"))]
         Whereabouts::Pkcs11(_) => Err(bad(String::from("this agent was built without the feature pkcs11"))),

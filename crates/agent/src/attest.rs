@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fleetward_attest::Evidence;
-use fleetward_attest::evidence::{Bytes as Encoded, Tpm2};
-use fleetward_attest::tpm::{Tpm, TpmError};
+use fleetward_attest::evidence::{Bytes as Encoded, CertifiedKey, Tpm2};
+use fleetward_attest::tpm::{Tpm, TpmError, certified};
 use fleetward_base::{Rng, limits};
 use http_body_util::Full;
 use hyper::Request;
@@ -20,6 +20,7 @@ use crate::attester::Keys;
 use crate::est::Service;
 use crate::http::{self, HttpError};
 use crate::identity::Credential;
+use crate::keys::tpm::{TpmKeys, handle};
 use crate::tpm::Place;
 
 /// Longest answer of the server.
@@ -56,6 +57,8 @@ pub struct Verdict {
 pub struct Attester {
     pub service: Service,
     pub place: Place,
+    /// The connection of the device's keys, where they are in this TPM; their attestation key vouches for them then.
+    pub shared: Option<TpmKeys>,
     pub log: PathBuf,
     pub rng: Arc<dyn Rng>,
 }
@@ -80,13 +83,24 @@ impl Attester {
     pub async fn attest(&self, credential: &Credential) -> Result<Verdict, AttestError> {
         self.activate(credential).await?;
         let challenge: Challenge = self.ask(credential, "/v1/attest/challenge", &json!({})).await?;
-        let quoted = self.with_keys(move |tpm, keys| keys.quote(tpm, &challenge.nonce.0, &challenge.pcrs)).await?;
+        let spki = credential.key.public_spki().to_vec();
+        let own = self.shared.is_some().then(|| handle(credential.place));
+        let speak = move |tpm: &mut Tpm, keys: &Keys| {
+            let nonce = &challenge.nonce.0;
+            let quoted = keys.quote(tpm, nonce, &challenge.pcrs)?;
+            let Some(own) = own else { return Ok((quoted, None)) };
+            let signed = keys.certify(tpm, own, &certified::qualifying_data(nonce, &spki))?;
+            let public = Encoded(tpm.read_public(own)?.bytes().to_vec());
+            let attest = Encoded(signed.statement);
+            Ok((quoted, Some(CertifiedKey { public, attest, signature: Encoded(signed.signature) })))
+        };
+        let (quoted, certified) = self.with_keys(speak).await?;
         let evidence = Evidence::Tpm2(Tpm2 {
             quoted: Encoded(quoted.signed.statement),
             signature: Encoded(quoted.signed.signature),
             pcrs: quoted.pcrs.iter().map(|(pcr, value)| (pcr.to_string(), hex(value))).collect(),
             event_log: read_log(&self.log)?.map(Encoded),
-            certified: None,
+            certified,
         });
         let body = serde_json::to_value(&evidence).map_err(|_| AttestError::Answer("/v1/attest"))?;
         self.ask(credential, "/v1/attest", &body).await
@@ -116,13 +130,18 @@ impl Attester {
         &self,
         work: impl FnOnce(&mut Tpm, &Keys) -> Result<T, TpmError> + Send + 'static,
     ) -> Result<T, AttestError> {
-        let place = self.place.clone();
+        let (place, shared) = (self.place.clone(), self.shared.clone());
         let done = tokio::task::spawn_blocking(move || {
-            let mut tpm = place.open()?;
-            let keys = Keys::open(&mut tpm)?;
-            let outcome = work(&mut tpm, &keys);
-            keys.close(&mut tpm)?;
-            outcome
+            let work = |tpm: &mut Tpm| {
+                let keys = Keys::open(tpm)?;
+                let outcome = work(tpm, &keys);
+                keys.close(tpm)?;
+                outcome
+            };
+            match shared {
+                Some(shared) => shared.with(work),
+                None => work(&mut place.open()?),
+            }
         });
         Ok(done.await.unwrap_or_else(|error| Err(TpmError::Transport(std::io::Error::other(error))))?)
     }

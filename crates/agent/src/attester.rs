@@ -43,7 +43,8 @@ impl Keys {
             },
         };
         let (endorsement, endorsement_public) = tpm.create_primary(Handle::ENDORSEMENT, &template)?;
-        match tpm.create_primary(Handle::OWNER, &template::attestation_p256()) {
+        // In this hierarchy a statement has the true count of starts; in the owner's it would be obscured (Part 1 §36.7).
+        match tpm.create_primary(Handle::ENDORSEMENT, &template::attestation_p256()) {
             Ok((attestation, attestation_public)) => {
                 Ok(Self { endorsement, endorsement_public, certificate, attestation, attestation_public })
             }

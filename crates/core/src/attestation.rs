@@ -157,10 +157,14 @@ pub fn appraise(rule: &ClassRule, proven: &Proven, before: Seen, references: &Re
     Appraisal { verdict, reasons: reasons.into_iter().take(limits::ATTESTATION_REASONS).collect() }
 }
 
-/// Neither ever goes back on the same hardware: what shows less is older than what was seen, or another TPM.
+/// The count of starts never goes back on the same hardware, and the clock does not within one start. At a start that
+/// nobody prepared a TPM goes on from the time that it saved last, which may be an hour ago (TPM 2.0 Part 1 §36.3.2).
 fn went_back(before: Seen, proven: &Proven) -> bool {
-    let less = |now: Option<u64>, seen: Option<u64>| matches!((now, seen), (Some(now), Some(seen)) if now < seen);
-    less(proven.boots.map(u64::from), before.boots.map(u64::from)) || less(proven.clock_ms, before.clock_ms)
+    let clock = matches!((proven.clock_ms, before.clock_ms), (Some(now), Some(seen)) if now < seen);
+    match (proven.boots, before.boots) {
+        (Some(now), Some(seen)) if now != seen => now < seen,
+        _ => clock,
+    }
 }
 
 fn compare<'a>(

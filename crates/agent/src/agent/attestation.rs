@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleetward_base::Clock as _;
+
 use super::{Agent, Done, chance};
 use crate::attest::{AttestError, Attester, Verdict};
 

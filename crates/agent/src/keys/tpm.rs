@@ -52,7 +52,8 @@ impl TpmKeys {
         Ok(Self(Arc::new(Mutex::new(Line { place, open }))))
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Tpm) -> Result<T, TpmError>) -> Result<T, TpmError> {
+    /// Does something with the TPM; others wait meanwhile.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Tpm) -> Result<T, TpmError>) -> Result<T, TpmError> {
         let mut line: MutexGuard<'_, Line> = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut tpm = match line.open.take() {
             Some(tpm) => tpm,

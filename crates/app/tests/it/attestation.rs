@@ -169,9 +169,8 @@ async fn a_bad_state_is_quarantined_restricted_or_told() {
         let outcome = attest(&fixture, &maker, &gateway, "hw-1", "v1").await;
         assert_eq!((outcome.verdict, outcome.restricted), (Verdict::Affirming, reaction == "quarantine"));
         if reaction == "quarantine" {
-            let (app, admin) = (&fixture.app, &fixture.admin);
-            let back = registry::change_status(app, admin, &tenant("acme"), &device("gw-1"), Transition::Reinstate);
-            back.await.expect("reinstated");
+            let (app, admin, step) = (&fixture.app, &fixture.admin, Transition::Reinstate);
+            registry::change_status(app, admin, &tenant("acme"), &device("gw-1"), step).await.expect("reinstated");
         }
         assert_eq!(rights(&fixture, &gateway).await, DeviceRights::Full, "{reaction}");
     }
@@ -192,6 +191,7 @@ async fn one_hardware_is_one_device() {
         (status(&fixture, "gw-1").await, status(&fixture, "gw-2").await),
         ("active".into(), "quarantined".into())
     );
+    assert_eq!(attest(&fixture, &maker, &first, "hw-1", "v1").await.verdict, Verdict::Affirming, "it was here first");
     // Once the first is at its end its hardware may be another device.
     let step = Transition::Decommission;
     registry::change_status(&fixture.app, &fixture.admin, &tenant("acme"), &device("gw-1"), step).await.expect("ends");

@@ -67,6 +67,8 @@ fn what_else_speaks_against_a_device() {
     check(&judge(&|it| it.boots = Some(4)), "contraindicated went-back");
     check(&judge(&|it| it.clock_ms = Some(99)), "contraindicated went-back");
     check(&judge(&|it| it.boots = Some(6)), "affirming");
+    check(&judge(&|it| (it.boots, it.clock_ms) = (Some(6), Some(50))), "affirming");
+    check(&judge(&|it| (it.boots, it.clock_ms) = (None, Some(50))), "contraindicated went-back");
     check(&judge(&|it| it.elsewhere = true), "contraindicated hardware-elsewhere");
     check(&judge(&|it| it.root = RootOfTrust::Software), "contraindicated root-of-trust");
     check(&judge(&|it| it.certified_key = false), "contraindicated key-not-certified");

@@ -148,7 +148,8 @@ impl TenantTx {
         self.conn.execute(SQL, params![self.scope.key(), device]).await.map(hit)
     }
 
-    /// Devices other than `but` whose hardware is this, and that are not at their end.
+    /// Devices other than `but` that attested with this hardware before and are not at their end. One that was found to
+    /// have another's hardware does not count: the first one keeps it.
     pub async fn devices_with_hardware(
         &mut self,
         identity: &str,
@@ -158,7 +159,7 @@ impl TenantTx {
         const SQL: &str = "SELECT a.device FROM attestation AS a \
              JOIN device AS d ON d.tenant_id = a.tenant_id AND d.id = a.device \
              WHERE a.tenant_id = $1 AND a.identity = $2 AND a.device <> $3 AND d.status <> 'decommissioned' \
-             ORDER BY a.device LIMIT $4";
+             AND a.attested_at IS NOT NULL AND a.reasons NOT LIKE '%hardware-elsewhere%' ORDER BY a.device LIMIT $4";
         self.conn.query(SQL, params![self.scope.key(), identity, but, limit]).await
     }
 

@@ -1,7 +1,7 @@
 //! What both engines promise. Each test runs on each engine; every method of a noun is in one of them (`coverage`).
 
-mod bootstrap;
 mod attestation;
+mod bootstrap;
 mod deployments;
 mod devices;
 mod identity;

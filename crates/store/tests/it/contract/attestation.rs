@@ -36,6 +36,10 @@ pub(crate) async fn a_device_has_one_attestation(on: Fixture) {
             tx.put_attestation(&AttestationRow { attested_at: None, identity: None, ..row("c") }).await?;
             assert_eq!(tx.devices_with_hardware("aa", &device("b"), 9).await?, [device("a")]);
             assert_eq!(tx.devices_with_hardware("cc", &device("b"), 9).await?, []);
+            let second = AttestationRow { reasons: r#"["hardware-elsewhere"]"#.into(), ..row("b") };
+            tx.put_attestation(&second).await?;
+            assert_eq!(tx.devices_with_hardware("aa", &device("a"), 9).await?, [], "the first keeps it");
+            tx.put_attestation(&AttestationRow { attested_at: Some(at(5)), ..row("b") }).await?;
             assert_eq!(tx.lapsing_attestations(at(10), 9).await?, [device("b")]);
             assert_eq!(tx.lapsing_attestations(at(11), 9).await?, [device("b"), device("a")]);
             assert_eq!(tx.lapsing_attestations(at(11), 1).await?, [device("b")]);
