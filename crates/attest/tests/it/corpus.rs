@@ -44,6 +44,9 @@ fn tokens(bytes: &[u8]) -> bool {
 
 #[test]
 fn the_corpora() {
+    if std::env::var_os("WRITE_CORPUS").is_some() {
+        write_the_corpora();
+    }
     for (name, bytes) in files("attest_tpm") {
         assert_eq!(tpm(&bytes), !name.starts_with("bad-"), "{name}");
     }
@@ -55,9 +58,7 @@ fn the_corpora() {
     }
 }
 
-/// Writes the corpora anew: `cargo test -p fleetward-attest write_the_corpora -- --ignored`.
-#[test]
-#[ignore = "it writes into the tree"]
+/// Writes the corpora anew: `WRITE_CORPUS=1 cargo test -p fleetward-attest corpora`.
 fn write_the_corpora() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
     let write = |target: &str, name: &str, bytes: &[u8]| {
