@@ -8,8 +8,8 @@
 //! `cargo xtask openapi` and a look at `tests/it/golden/routes.txt`, where it appears with its permission. The probes of
 //! `tests/it` reach it by themselves.
 
-pub mod attest;
 mod activate;
+pub mod attest;
 pub mod body;
 pub mod caller;
 pub mod device;

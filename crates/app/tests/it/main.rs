@@ -1,9 +1,9 @@
 //! Use cases against a real store, with a clock that the test moves.
 
 mod approval;
+mod attestation;
 mod bootstrap;
 mod dids;
-mod attestation;
 mod enroll;
 mod fixture;
 mod fleet;
