@@ -47,6 +47,11 @@ pub async fn identity_policy(app: &App, tenant: &TenantId) -> Result<Arc<Identit
     Ok(policy)
 }
 
+/// The policy as far as it is in memory, else the default one: for what must not wait.
+pub(crate) fn known_policy(app: &App, tenant: &TenantId) -> Arc<IdentityPolicy> {
+    app.policies().known.read().get(tenant).cloned().unwrap_or_default()
+}
+
 /// Forgets what is in memory: it is read again when it is asked for.
 pub(crate) fn forget_policies(app: &App) {
     app.policies().known.write().clear();

@@ -10,8 +10,10 @@ pub mod attestation;
 pub mod authority;
 pub mod context;
 pub mod deployments;
+pub mod detection;
 pub mod device_flow;
 pub mod dids;
+pub mod doctor;
 pub mod enroll;
 pub mod enroll_tokens;
 pub mod enrollment_keys;
@@ -90,6 +92,8 @@ struct Inner {
     polls: device_flow::Polls,
     documents: dids::Documents,
     policies: identity_policy::Policies,
+    detection: detection::Detection,
+    doctor: doctor::Doctor,
     traffic: rotation::traffic::Traffic,
     attestation_results: attestation::Results,
 }
@@ -120,6 +124,8 @@ impl App {
             polls: device_flow::Polls::default(),
             documents: dids::Documents::default(),
             policies: identity_policy::Policies::default(),
+            detection: detection::Detection::default(),
+            doctor: doctor::Doctor::default(),
             traffic: rotation::traffic::Traffic::default(),
             attestation_results: attestation::Results::default(),
         };
@@ -201,6 +207,14 @@ impl App {
     /// What the metrics page shows of certificates.
     pub fn certificate_figures(&self) -> rotation::Figures {
         self.inner.traffic.figures()
+    }
+
+    pub(crate) fn doctor(&self) -> &doctor::Doctor {
+        &self.inner.doctor
+    }
+
+    pub(crate) fn detection(&self) -> &detection::Detection {
+        &self.inner.detection
     }
 
     pub(crate) fn policies(&self) -> &identity_policy::Policies {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::Result;
-use crate::{App, attestation, authority, identity_policy, presence, vault};
+use crate::{App, attestation, authority, detection, identity_policy, presence, vault};
 
 /// How long a reconciler sleeps where nothing wakes it.
 const ROLLOUTS_EVERY: Duration = Duration::from_secs(1);
@@ -29,6 +29,7 @@ const GAP: Duration = Duration::from_millis(100);
 const CAMPAIGNS_EVERY: Duration = Duration::from_secs(1);
 const ROTATION_EVERY: Duration = Duration::from_secs(10);
 const ATTESTATION_EVERY: Duration = Duration::from_secs(30);
+const AUTH_FAILURES_EVERY: Duration = Duration::from_secs(15);
 const EXPIRY_EVERY: Duration = Duration::from_secs(60);
 /// Keys that are disabled must be dropped everywhere within a second.
 const VAULT_EVERY: Duration = Duration::from_millis(250);
@@ -99,6 +100,10 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
         every(&tracker, &stop, &app, "attestation", ATTESTATION_EVERY, false, |app| async move {
             let overdue = attestation::look_at_overdue(&app).await?;
             Ok((overdue > 0).then(|| format!("{overdue} overdue")))
+        });
+        every(&tracker, &stop, &app, "auth failures", AUTH_FAILURES_EVERY, false, |app| async move {
+            detection::forget_stale(&app, app.now());
+            detection::flush_failures(&app).await.map(|_| None)
         });
         every(&tracker, &stop, &app, "expiry", EXPIRY_EVERY, false, |app| async move {
             expiry::expire(&app).await.map(|_| None)

@@ -63,6 +63,14 @@ pub const PAGE_ROWS: u32 = 1000;
 pub const PAGE_ROWS_DEFAULT: u32 = 100;
 /// The identity policy of a tenant, as its text.
 pub const IDENTITY_POLICY_BYTES: usize = 32 * 1024;
+/// Networks that a tenant gives a place to.
+pub const DETECTION_PLACES: usize = 256;
+/// Devices whose last connections are remembered to tell a clone from a journey; the rest are taken at their word.
+pub const DETECTION_DEVICES: usize = 250_000;
+/// Kinds of refused authentications that one process counts at once between two writings; more are counted together.
+pub const AUTH_FAILURE_KINDS: usize = 10_000;
+/// How long counts of refused authentications are kept.
+pub const AUTH_FAILURES_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Tags of one device, and attributes.
 pub const DEVICE_TAGS: usize = 64;
 pub const DEVICE_ATTRIBUTES: usize = 64;

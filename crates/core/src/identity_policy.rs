@@ -8,6 +8,7 @@
 
 mod attestation;
 mod certificates;
+mod detection;
 pub mod enrolment;
 mod est;
 mod renewal;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use attestation::{AttestationPolicy, ClassRule, OnFailure};
 pub use certificates::CertificatesPolicy;
+pub use detection::{DetectionPolicy, Reaction};
 pub use enrolment::EnrolmentPolicy;
 pub use est::{ChallengePassword, EstPolicy, Layout};
 pub use renewal::{KeyReuse, RenewalPolicy};
@@ -26,6 +28,7 @@ pub use renewal::{KeyReuse, RenewalPolicy};
 pub struct IdentityPolicy {
     pub attestation: AttestationPolicy,
     pub certificates: CertificatesPolicy,
+    pub detection: DetectionPolicy,
     pub enrolment: EnrolmentPolicy,
     pub renewal: RenewalPolicy,
     pub est: EstPolicy,
@@ -46,6 +49,7 @@ impl IdentityPolicy {
     pub fn check(&self) -> Result<(), Invalid> {
         self.attestation.check()?;
         self.certificates.check()?;
+        self.detection.check()?;
         self.enrolment.check()?;
         self.renewal.check()?;
         self.est.check()

@@ -11,6 +11,7 @@ pub mod approval;
 pub mod attestation;
 pub mod ca_rotation;
 pub mod deployment;
+pub mod detection;
 pub mod enrolment;
 pub mod identity_policy;
 pub mod invariants;

@@ -15,6 +15,7 @@ mod key;
 mod release;
 mod rollout;
 mod rotation;
+mod security;
 mod setup;
 mod shadow;
 mod tenant;
@@ -76,6 +77,9 @@ pub(crate) enum Command {
     /// What happened, as it happens
     #[command(subcommand)]
     Event(event::Event),
+    /// Signs of abuse, and refused authentications
+    #[command(subcommand)]
+    Security(security::Security),
     /// Tokens for this API
     #[command(subcommand)]
     ApiToken(api_token::ApiToken),
@@ -107,6 +111,7 @@ impl Command {
             Self::Rollout(verb) => verb.run(session).await,
             Self::Rotation(verb) => verb.run(session).await,
             Self::Event(verb) => verb.run(session).await,
+            Self::Security(verb) => verb.run(session).await,
             Self::ApiToken(verb) => verb.run(session).await,
             Self::Vault(verb) => verb.run(session).await,
             Self::Whoami => session.out.one(&session.client.get("/v1/whoami").await?.value),

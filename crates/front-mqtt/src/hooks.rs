@@ -101,6 +101,7 @@ impl Hooks for MqttHooks {
         };
         let arrival = Arrival { epoch: connected.epoch, address: Some(connected.address.ip()), protocol };
         self.app.presence().connected(&principal.tenant, &principal.device, self.app.now(), arrival);
+        self.look_for_clones(principal, connected);
         if self.ended_lately() {
             self.recheck(principal);
         }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fleetward_app::enroll;
+use fleetward_app::{detection, enroll};
 use fleetward_base::limits::MQTT_CONNECT_DEADLINE;
-use fleetward_broker::{Principal, Reason};
+use fleetward_broker::{Connected, Principal, Reason};
+use fleetward_core::access::DeviceRights;
+use fleetward_core::detection::sessions::Arrival;
 
 use crate::MqttHooks;
 
@@ -40,6 +42,30 @@ impl MqttHooks {
                 }
                 (Ok(_), _) => {}
                 (Err(error), _) => tracing::warn!(%error, "a device that connected could not be asked after again"),
+            }
+        });
+    }
+
+    /// Has a connection held against those before it.
+    pub(crate) fn look_for_clones(&self, principal: &Arc<Principal>, connected: &Connected) {
+        if principal.rights == DeviceRights::Claim {
+            return;
+        }
+        let arrival = Arrival {
+            at: self.app.now(),
+            address: connected.address.ip(),
+            serial: principal.serial.to_string(),
+            took_over: connected.took_over,
+        };
+        let findings = detection::connected(&self.app, &principal.tenant, &principal.device, arrival);
+        if findings.is_empty() {
+            return;
+        }
+        let (app, principal) = (self.app.clone(), Arc::clone(principal));
+        self.tasks.spawn(async move {
+            let settled = detection::settle(&app, &principal.tenant, Some(&principal.device), findings).await;
+            if let Err(error) = settled {
+                tracing::warn!(%error, "a finding could not be journaled");
             }
         });
     }

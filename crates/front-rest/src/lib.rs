@@ -49,6 +49,7 @@ pub fn router(door: Door) -> Router {
         .merge(activate::routes())
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
+        .route("/healthz/deep", get(status::deep))
         .fallback(|| async { Problem::not_found("resource") })
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Not this method", "see the Allow field")

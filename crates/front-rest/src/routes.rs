@@ -21,6 +21,7 @@ mod makers;
 mod releases;
 mod rollouts;
 mod rotations;
+mod security;
 mod setup;
 pub(crate) mod shadow;
 mod signers;
@@ -60,4 +61,5 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(rollouts::router())
         .merge(rotations::router())
         .merge(events::router())
+        .merge(security::router())
 }

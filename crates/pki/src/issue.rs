@@ -114,6 +114,11 @@ impl<'a> Issuer<'a> {
         if fits { Ok(Self { certificate, signer }) } else { Err(IssueError::Authority) }
     }
 
+    /// What it signs with.
+    pub fn signer(&self) -> &'a dyn Signer {
+        self.signer
+    }
+
     /// The wanted time cut to that of the authority: no leaf outlives who vouches for it.
     pub(crate) fn clamp(&self, wanted: Validity) -> Result<Validity, IssueError> {
         let not_before = Timestamp::max(wanted.not_before, self.certificate.not_before);

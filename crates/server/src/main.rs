@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod doctor;
 mod documents;
 mod http;
 mod listen;
@@ -36,6 +37,8 @@ enum Verb {
     /// the server must be stopped.
     #[command(subcommand)]
     Seal(seal::Seal),
+    /// Check a running server and what is around it, and say what to do.
+    Doctor(doctor::DoctorArgs),
     /// Run a server with a simulated fleet and watch an update roll out, a bad cohort stop it, and devices fall back.
     Demo(demo::DemoArgs),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
     let outcome = match cli.verb {
         Verb::Serve(args) => runtime.block_on(serve::run(*args)).map(|()| ExitCode::SUCCESS),
         Verb::Seal(verb) => runtime.block_on(verb.run()).map(|()| ExitCode::SUCCESS),
+        Verb::Doctor(args) => runtime.block_on(doctor::run(args)),
         Verb::Demo(args) => runtime.block_on(demo::run(args)),
     };
     // Whatever still blocks (a reader of a slow disk) must not keep the process from ending.

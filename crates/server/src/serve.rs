@@ -54,6 +54,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     );
     let devices = Clients::Devices(fleetward_app::authority::trust(&app), Arc::clone(app.clock()));
     let endpoints = readiness::Endpoints::of(&args, &sockets, &app)?;
+    fleetward_app::doctor::add_probes(&app, parts::probes(&app, &sockets).await?);
 
     background.spawn(listen::accept(
         sockets.device,
@@ -73,7 +74,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         gate,
         operator_http,
     ));
-    background.spawn(metrics::serve(sockets.metrics, recorder, stop.clone()));
+    background.spawn(metrics::serve(sockets.metrics, recorder, app.clone(), stop.clone()));
     // Heard from before anybody is told that the server is ready.
     let signals = Signals::listen()?;
     readiness::announce(&app, &args, &endpoints).await?;

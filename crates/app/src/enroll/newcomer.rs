@@ -23,6 +23,7 @@ use super::issue::{self, Origin};
 use super::refusal::{Fault, Refusal};
 use super::{Attempt, approval, provenance, usable};
 use crate::App;
+use crate::detection;
 use crate::error::Error;
 use crate::identity_policy::identity_policy;
 use crate::registry::row_of;
@@ -74,15 +75,17 @@ pub(crate) async fn enter(
     let Newcomer { tenant, device, way, source, facts, csr } = newcomer;
     let request_id = attempt.request_id;
     let origin = Origin { way, source };
+    let (home, shown) = (tenant.clone(), origin.source.clone());
     let terms = identity_policy(app, &tenant).await?.renewal.terms();
     // Signed before the transaction; one that the transaction then does not keep was never seen by anybody.
     let signed = issue::sign(app, &tenant, &device, &csr, origin).await?;
-    app.store()
+    let (row, returning) = app
+        .store()
         .write(&tenant, "enrol newcomer", move |tx: &mut TenantTx| {
             Box::pin(async move {
                 let now = signed.issued_at;
                 if credential.consume(tx, &signed.request, now).await? == Use::Again {
-                    return issued_before(tx, &device, &signed.request, now).await;
+                    return Ok((issued_before(tx, &device, &signed.request, now).await?, false));
                 }
                 approval::take(tx, &leave, now).await?;
                 let made = provenance::admit(tx, &policy.enrolment, &device, &facts).await?;
@@ -107,10 +110,12 @@ pub(crate) async fn enter(
                 issue::keep(tx, &known, &signed, entry, &terms, request_id).await?;
                 // Whoever comes anew, or comes back, proves itself anew.
                 tx.forget_attestation(&device).await?;
-                Ok(signed)
+                Ok::<_, Fault>((signed, before.certificate.is_some()))
             })
         })
-        .await
+        .await?;
+    detection::enrolled(app, &home, way, shown.as_deref(), returning).await;
+    Ok(row)
 }
 
 async fn check_provenance(app: &App, newcomer: &Newcomer, policy: &Arc<IdentityPolicy>) -> Result<(), Fault> {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::Attempt;
 use crate::App;
+use crate::detection::{self, Refused};
 use crate::error::Error;
 use crate::journal::record;
 
@@ -73,11 +74,23 @@ pub(crate) async fn settle(app: &App, attempt: &Attempt, action: Action, whose: 
         app.gate().debit(attempt.address, now);
     }
     tracing::debug!(cause = refusal.cause, address = %attempt.address, "refused");
+    let (tenant, cause, issuer) = (whose.tenant.as_ref(), refusal.cause, issuer(&whose, refusal.cause));
+    detection::count_refused(app, Refused { tenant, cause, issuer, address: attempt.address });
     let unsaid = app.gate().journals(whose.tenant.as_ref(), now);
     if let Err(error) = write_down(app, attempt, action, whose, refusal.cause, unsaid).await {
         tracing::warn!(%error, "a refusal could not be journaled");
     }
     refusal.error
+}
+
+/// Whose credential it was, in one word.
+fn issuer(whose: &Whose, cause: &str) -> &'static str {
+    match (&whose.serial, whose.token) {
+        (Some(_), _) => "issuing",
+        (None, Some(_)) => "token",
+        (None, None) if cause.starts_with("factory") => "factory",
+        (None, None) => "unknown",
+    }
 }
 
 async fn write_down(

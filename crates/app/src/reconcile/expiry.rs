@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 pub async fn expire(app: &App) -> Result<u64> {
     let before = app.now().minus(limits::IDEMPOTENCY_TTL);
     let tokens_before = app.now().minus(limits::ENROLL_TOKEN_KEPT);
+    let failures_before = app.now().minus(limits::AUTH_FAILURES_KEPT);
     let requests_before = app.now().minus(limits::ENROLLMENT_REQUEST_KEPT);
     let mut forgotten = app
         .store()
@@ -33,7 +34,8 @@ pub async fn expire(app: &App) -> Result<u64> {
                 Box::pin(async move {
                     let answers = tx.expire_idempotent_answers(before).await?;
                     let requests = tx.forget_enrollment_requests(requests_before).await?;
-                    Ok(answers + requests + tx.forget_enroll_tokens(tokens_before).await?)
+                    let failures = tx.forget_auth_failures(failures_before).await?;
+                    Ok(answers + failures + requests + tx.forget_enroll_tokens(tokens_before).await?)
                 })
             });
             forgotten += expire.await?;

@@ -3,6 +3,7 @@
 mod approval;
 mod attestation;
 mod bootstrap;
+mod detection;
 mod dids;
 mod enroll;
 mod fixture;

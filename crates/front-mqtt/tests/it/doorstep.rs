@@ -1,5 +1,6 @@
 //! Who gets in, and who hears whom.
 
+use fleetward_app::journal::{self, JournalFilter};
 use fleetward_app::registry;
 use fleetward_core::lifecycle::Transition;
 use fleetward_sim::mqtt::{Options, Version};
@@ -71,6 +72,30 @@ async fn a_quarantined_device_keeps_what_it_needs_to_be_looked_at() {
     assert_eq!(link.ended().await, Some(0x98), "it comes back with all its rights");
     let mut link = house.connect(&gw, Version::V5).await;
     link.subscribe(&["shared/#"]).await;
+}
+
+#[tokio::test]
+async fn two_that_take_each_others_place_are_noticed() {
+    let house = House::new().await;
+    let gw = house.enroll("acme", "gw-1", "rev-a").await;
+    let mut links = Vec::new();
+    for _ in 0..7 {
+        links.push(house.connect(&gw, Version::V5).await);
+    }
+    let filter = JournalFilter { action: Some("security.".to_owned()), ..JournalFilter::default() };
+    let found = within(async {
+        loop {
+            let acme = tenant("acme");
+            let events =
+                journal::events(&house.app, &house.admin, &acme, filter.clone(), None, 10).await.expect("events");
+            if let Some(event) = events.into_iter().next() {
+                return event.entry;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!((found.action.as_str(), found.device), ("security.takeover_flapping", Some(id("gw-1"))));
 }
 
 #[tokio::test]

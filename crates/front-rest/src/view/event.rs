@@ -41,6 +41,21 @@ pub struct ActorView {
     pub name: String,
 }
 
+/// Refused authentications of one hour that are alike.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuthFailure)]
+pub struct AuthFailureView {
+    /// When the hour began.
+    pub hour: Time,
+    /// Why, in one stable word: `expired`, `revoked-certificate`, `unknown-token`.
+    pub cause: String,
+    /// Whose credential was shown: `issuing`, `factory`, `token` or `unknown`.
+    pub issuer: String,
+    /// The place that the policy gives to the address; `-` where it gives none.
+    pub region: String,
+    pub count: u64,
+}
+
 /// The outcome of a check of the audit log's hash chain.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = AuditVerification)]

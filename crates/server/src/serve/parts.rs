@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use fleetward_app::doctor::Probe;
 use fleetward_app::mqtt_sessions::StoredSessions;
 use fleetward_app::{App, Peer, Settings};
 use fleetward_base::{Clock, Rng, SystemClock, SystemRng};
@@ -16,11 +17,14 @@ use fleetward_front_mqtt::MqttHooks;
 use fleetward_store::Store;
 use fleetward_vault::Vault;
 use object_store::local::LocalFileSystem;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::ServeArgs;
+use crate::doctor::door::MqttDoorProbe;
 use crate::listen::{self, Door, Stream};
 use crate::seals::SealArgs;
 
@@ -134,6 +138,13 @@ pub(super) fn device_router(app: &App) -> Router {
         .merge(fleetward_front_update::router(app.clone()))
         .merge(fleetward_front_rest::device::router(app.clone()))
         .merge(fleetward_front_rest::attest::router(app.clone()))
+}
+
+/// What an examination tries beside what `app` knows of.
+pub(super) async fn probes(app: &App, sockets: &Sockets) -> anyhow::Result<Vec<Arc<dyn Probe>>> {
+    let root = CertificateDer::from_pem_slice(fleetward_app::authority::root_pem(app).await?.as_bytes())?;
+    let door = MqttDoorProbe::new(sockets.mqtt.local_addr()?, "localhost", root)?;
+    Ok(vec![Arc::new(door)])
 }
 
 /// The broker behind a listener.

@@ -73,3 +73,11 @@ pub(crate) async fn stop(mut child: Child) -> Option<i32> {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is ours");
     tokio::time::timeout(PATIENCE, child.wait()).await.expect("it stops").expect("it ended").code()
 }
+
+/// Has the doctor look at a server, and gives its exit status and its report.
+pub(crate) async fn doctor(data_dir: &Path) -> (Option<i32>, serde_json::Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fleetward"));
+    command.args(["doctor", "--json", "--data-dir"]).arg(data_dir).stdin(Stdio::null());
+    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("it ends").expect("it runs");
+    (output.status.code(), serde_json::from_slice(&output.stdout).expect("JSON"))
+}

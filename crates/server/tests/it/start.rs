@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::process::{Folder, command, command_with_mqtt, ready, refused, stop};
+use crate::process::{Folder, command, command_with_mqtt, doctor, ready, refused, stop};
 
 fn mode(path: &std::path::Path) -> u32 {
     std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
@@ -69,4 +69,27 @@ async fn a_taken_port_and_every_wrong_argument_are_named() {
     for flag in ["--public-host", "--database", "--max-connections"] {
         assert!(said.contains(flag), "{flag}: {said}");
     }
+}
+
+#[tokio::test]
+async fn the_doctor_finds_a_healthy_server_well_and_a_stopped_one_not() {
+    let folder = Folder::new();
+    let server = ready(&folder.path()).await;
+    let (code, report) = doctor(&folder.path()).await;
+    let verdicts: Vec<(&str, &str)> = report["checks"]
+        .as_array()
+        .expect("checks")
+        .iter()
+        .map(|check| (check["name"].as_str().expect("a name"), check["verdict"].as_str().expect("a verdict")))
+        .collect();
+    for name in ["folder", "disk", "names", "store", "clock", "seal", "issuers", "expiry", "broker"] {
+        let found = verdicts.iter().find(|(found, _)| *found == name);
+        assert!(matches!(found, Some((_, "ok" | "warn"))), "{name}: {report:#}");
+    }
+    assert_eq!(code, Some(0), "{report:#}");
+    assert_eq!(stop(server).await, Some(0));
+    let (code, report) = doctor(&folder.path()).await;
+    assert_eq!((code, report["verdict"].as_str()), (Some(1), Some("fail")));
+    let server = report["checks"].as_array().expect("checks").iter().find(|check| check["name"] == "server");
+    assert!(server.is_some_and(|check| check["remedy"].as_str().is_some_and(|text| text.contains("fleetward serve"))));
 }

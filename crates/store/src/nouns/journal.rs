@@ -285,10 +285,26 @@ impl TenantTx {
 }
 
 impl SystemTx {
+    /// When the newest entry of all was written.
+    pub async fn newest_entry_at(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        // across tenants: the clock is one for all
+        const SQL: &str = "SELECT at FROM journal ORDER BY id DESC LIMIT 1";
+        let newest: Option<Moment> = self.across().await?.query_opt(SQL, params![]).await?;
+        Ok(newest.map(|moment| moment.0))
+    }
+
     /// Whose rows wait for a seal.
     pub async fn unsealed_tenants(&mut self) -> Result<Vec<Option<TenantId>>, StoreError> {
         const SQL: &str = "SELECT DISTINCT tenant_id FROM journal WHERE seq IS NULL ORDER BY tenant_id";
         let owners: Vec<Owner> = self.across().await?.query(SQL, params![]).await?;
         Ok(owners.into_iter().map(|owner| owner.0).collect())
+    }
+}
+
+struct Moment(Timestamp);
+
+impl FromRow for Moment {
+    fn from_row(cells: &mut Cells) -> Result<Self, StoreError> {
+        cells.time().map(Self)
     }
 }

@@ -1,6 +1,7 @@
 //! What both engines promise. Each test runs on each engine; every method of a noun is in one of them (`coverage`).
 
 mod attestation;
+mod auth_failures;
 mod bootstrap;
 mod deployments;
 mod devices;
@@ -34,6 +35,7 @@ macro_rules! contract {
 }
 
 contract! {
+    auth_failures: refusals_are_added_up_by_the_hour;
     bootstrap: inventory_is_replaced_and_paged, makers_have_one_key_each, enrollments_are_changed_by_revision,
         requests_wait_for_a_decision, registrations_and_scopes, identifiers_are_of_one_device;
     attestation: a_device_has_one_attestation, anchors_and_references;

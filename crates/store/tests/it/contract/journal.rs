@@ -29,6 +29,8 @@ pub(crate) async fn the_journal_is_appended_and_paged(on: Fixture) {
         })
         .await;
     assert!(ids.1.iter().all(|id| *id > ids.0));
+    let newest = on.system(|tx| Box::pin(async move { tx.newest_entry_at().await })).await;
+    assert_eq!(newest, Some(entry("rollout.paused").at), "that of the last one written, not the latest of all");
 
     for (filter, expected) in [
         (JournalFilter::default(), vec!["rollout.paused", "rollout.started", "device.enrolled"]),
