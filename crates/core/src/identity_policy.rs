@@ -10,6 +10,7 @@ mod attestation;
 mod certificates;
 pub mod enrolment;
 mod est;
+mod provisioning;
 mod renewal;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ pub use attestation::{AttestationPolicy, ClassRule, OnFailure};
 pub use certificates::CertificatesPolicy;
 pub use enrolment::EnrolmentPolicy;
 pub use est::{ChallengePassword, EstPolicy, Layout};
+pub use provisioning::ProvisioningPolicy;
 pub use renewal::{KeyReuse, RenewalPolicy};
 
 /// The policy of a tenant.
@@ -27,6 +29,7 @@ pub struct IdentityPolicy {
     pub attestation: AttestationPolicy,
     pub certificates: CertificatesPolicy,
     pub enrolment: EnrolmentPolicy,
+    pub provisioning: ProvisioningPolicy,
     pub renewal: RenewalPolicy,
     pub est: EstPolicy,
 }
