@@ -58,6 +58,16 @@ pub(super) fn seal(app: &App, tenant: &TenantId, template: &str, secret: &Secret
     Ok(app.vault().seal(app.rng().as_ref(), Purpose::Secret, &bound, secret.expose().as_bytes())?)
 }
 
+/// The secret of a template's hook under the tenant's newest key; none where it is already, or there is no hook.
+///
+/// # Errors
+/// Where it does not open.
+pub(super) fn reseal(app: &App, tenant: &TenantId, template: &TemplateRow) -> Result<Option<Vec<u8>>> {
+    let Some(sealed) = &template.hook_secret else { return Ok(None) };
+    let bound = [tenant.as_str(), "provisioning-hook", template.name.as_str()];
+    Ok(app.vault().reseal(app.rng().as_ref(), Purpose::Secret, &bound, sealed)?)
+}
+
 /// Asks the hook of a template: the parameters that it adds or changes, or why it said no.
 ///
 /// # Errors

@@ -223,6 +223,34 @@ pub async fn delete_template(app: &App, ctx: &Ctx, tenant: &TenantId, name: &str
     .await
 }
 
+/// Seals the secrets of a tenant's hooks again under its newest key, where they are under another; for the walk behind a
+/// rotation. How many.
+pub(crate) async fn reseal_hooks(app: &App, tenant: &TenantId) -> Result<usize> {
+    let (mut after, mut sealed): (Option<String>, usize) = (None, 0);
+    loop {
+        let from = after.take();
+        let rows = app
+            .read(tenant, "hooks to seal again", move |tx| {
+                Box::pin(async move { Ok(tx.templates(from.as_deref(), limits::PAGE_ROWS).await?) })
+            })
+            .await?;
+        let Some(last) = rows.last() else { return Ok(sealed) };
+        after = Some(last.name.clone());
+        for row in rows {
+            let Some(hook_secret) = hook::reseal(app, tenant, &row)? else { continue };
+            let kept = app.write(tenant, "seal hook again", move |tx| {
+                Box::pin(async move {
+                    // The same secret: nobody who saw this revision saw another.
+                    let expected = row.revision;
+                    let row = TemplateRow { hook_secret: Some(hook_secret), ..row };
+                    Ok(tx.update_template(&row, expected).await?)
+                })
+            });
+            sealed += usize::from(kept.await?);
+        }
+    }
+}
+
 fn template_of(row: TemplateRow) -> Template {
     let warnings = Read::parse(&row.body).map(|read| read.warnings).unwrap_or_default();
     Template {
