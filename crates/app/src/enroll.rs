@@ -9,6 +9,7 @@
 //! costs its address a part of its allowance; what succeeds costs nothing, since a factory sits behind one address.
 
 mod admission;
+pub(crate) mod adopt;
 pub(crate) mod approval;
 mod certificate;
 mod channel;
@@ -20,6 +21,7 @@ mod issue;
 pub(crate) mod ladder;
 pub(crate) mod newcomer;
 pub(crate) mod provenance;
+mod recognise;
 pub(crate) mod refusal;
 mod renewal;
 mod server_key;
@@ -31,11 +33,12 @@ use fleetward_base::{DeviceId, RequestId, Secret, TenantId, Timestamp};
 use fleetward_core::rotation::Standing;
 use fleetward_store::CertificateRow;
 
-pub use admission::{Admitted, admit_device, still_admitted};
+pub use admission::{Admitted, admit_chain, admit_device, still_admitted};
 pub use certificate::enroll_with_certificate;
 pub use channel::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, Request};
 pub use first::{enroll_by_password, enroll_device};
-pub(crate) use gate::Gate;
+pub(crate) use gate::{Allowances, Gate};
+pub(crate) use refusal::{Fault, Refusal, Whose, settle};
 pub use renewal::reenroll_device;
 pub use server_key::{Proof, enroll_with_server_key};
 

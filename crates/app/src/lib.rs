@@ -28,6 +28,7 @@ pub mod links;
 pub mod mqtt_sessions;
 pub mod peer;
 pub mod presence;
+pub mod provisioning;
 pub mod reconcile;
 pub mod registry;
 pub mod releases;
@@ -66,6 +67,8 @@ pub struct Settings {
     pub server_names: Vec<String>,
     /// The tenant that requests without a label mean; `None` where there is only what their credential says.
     pub default_tenant: Option<TenantId>,
+    /// Networks of the installation's own that hooks of tenants may be in.
+    pub hook_networks: Vec<provisioning::Network>,
 }
 
 /// Everything a use case works with. Cheap to clone.
@@ -91,6 +94,7 @@ struct Inner {
     gate: enroll::Gate,
     polls: device_flow::Polls,
     documents: dids::Documents,
+    provisioning: provisioning::Paces,
     policies: identity_policy::Policies,
     detection: detection::Detection,
     doctor: doctor::Doctor,
@@ -123,6 +127,7 @@ impl App {
             gate: enroll::Gate::default(),
             polls: device_flow::Polls::default(),
             documents: dids::Documents::default(),
+            provisioning: provisioning::Paces::default(),
             policies: identity_policy::Policies::default(),
             detection: detection::Detection::default(),
             doctor: doctor::Doctor::default(),
@@ -224,6 +229,10 @@ impl App {
     /// Results of attestation in this process.
     pub fn attestation_results(&self) -> &attestation::Results {
         &self.inner.attestation_results
+    }
+
+    pub(crate) fn provisioning(&self) -> &provisioning::Paces {
+        &self.inner.provisioning
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {

@@ -21,6 +21,9 @@ pub trait DeviceLinks: Send + Sync + 'static {
     /// Ends every live session of the device now.
     fn end_sessions(&self, tenant: &TenantId, device: &DeviceId, reason: EndReason);
 
+    /// Ends every live connection that was made with the claim of this serial number.
+    fn end_claim(&self, tenant: &TenantId, serial: &str);
+
     /// Ends the live session of the device that was opened with this certificate, if there is one: it is no longer accepted.
     fn end_certificate(&self, tenant: &TenantId, device: &DeviceId, serial: &str);
 

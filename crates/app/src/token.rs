@@ -19,6 +19,8 @@ pub enum TokenKind {
     Setup,
     /// What a device polls with until somebody has let it in.
     DeviceCode,
+    /// Of a certificate that waits for its device.
+    Ownership,
 }
 
 impl TokenKind {
@@ -28,6 +30,7 @@ impl TokenKind {
             Self::Enroll => "fwe_",
             Self::Setup => "fws_",
             Self::DeviceCode => "fwd_",
+            Self::Ownership => "fwo_",
         }
     }
 }

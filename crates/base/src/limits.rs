@@ -26,6 +26,41 @@ pub const SHADOW_DEPTH: usize = 8;
 pub const CLIENT_TOKEN_BYTES: usize = 64;
 /// Requests of one MQTT connection that the services work on at once; above it they answer 429.
 pub const SERVICE_REQUESTS_IN_FLIGHT: usize = 10;
+/// A body of fleet provisioning, either way.
+pub const PROVISIONING_BODY_BYTES: usize = 64 * 1024;
+/// A provisioning template, as AWS has it (10,240), with room for its blanks; and how deep it nests.
+pub const TEMPLATE_BYTES: usize = 32 * 1024;
+pub const TEMPLATE_DEPTH: usize = 20;
+/// What one evaluation of a template may write, what its functions throw away included.
+pub const TEMPLATE_OUTPUT_BYTES: usize = 64 * 1024;
+/// Parameters that a device sends for its template, and the bytes of a name and of a value.
+pub const TEMPLATE_PARAMETERS: usize = 64;
+pub const TEMPLATE_PARAMETER_NAME_BYTES: usize = 128;
+pub const TEMPLATE_PARAMETER_BYTES: usize = 2048;
+/// What a claim may ask for: requests in a burst, then a second; certificates that wait for their device; connections at once.
+pub const CLAIM_REQUESTS_BURST: u32 = 100;
+pub const CLAIM_REQUESTS_PER_SECOND: u32 = 20;
+pub const PENDING_PER_CLAIM: u64 = 1000;
+pub const CLAIM_CONNECTIONS: usize = 500;
+/// How long an ownership token holds, and the certificate that it is for waits.
+pub const OWNERSHIP_TOKEN_TTL: Duration = Duration::from_secs(3600);
+/// How long the claim of a trusted user holds.
+pub const USER_CLAIM_TTL: Duration = Duration::from_secs(5 * 60);
+/// How long a claim of a trusted user is kept after its end.
+pub const USER_CLAIM_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// The URL of a pre-provisioning hook, its answer, and how long it may take.
+pub const HOOK_URL_BYTES: usize = 2048;
+pub const HOOK_ANSWER_BYTES: usize = 64 * 1024;
+pub const HOOK_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the code holds that a factory's authority has to sign.
+pub const REGISTRATION_CODE_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Devices of one factory that wait to be claimed, and how long they wait.
+pub const FACTORY_PENDING: u64 = 100_000;
+pub const FACTORY_PENDING_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Claim codes of a tenant that were no good, in a minute.
+pub const CLAIM_CODES_TRIED_PER_MINUTE: u32 = 20;
+/// How long a claim code is kept after its end.
+pub const CLAIM_CODE_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Everything that comes before a CONNECT is accepted, the CONNECT packet included.
 pub const MQTT_CONNECT_BYTES: usize = 4 * 1024;
 /// From accepting the socket to the whole CONNECT packet.

@@ -59,6 +59,13 @@ text_enum! {
         InventoryRemove => "inventory:remove",
         /// Whose statements in the inventory are believed.
         MakerManage => "maker:manage",
+        ProvisioningRead => "provisioning:read",
+        /// Templates, claims, and the authorities of factories.
+        ProvisioningManage => "provisioning:manage",
+        /// A claim of five minutes, for whoever installs a device.
+        ProvisioningClaim => "provisioning:claim",
+        DeviceActivate => "device:activate",
+        ClaimCodeCreate => "claim-code:create",
         ShadowRead => "shadow:read",
         ShadowUpdate => "shadow:update",
         ShadowDelete => "shadow:delete",
@@ -128,6 +135,10 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::EnrollmentKeyRead
                 | P::InventoryRead
                 | P::InventoryImport
+                | P::ProvisioningRead
+                | P::ProvisioningClaim
+                | P::DeviceActivate
+                | P::ClaimCodeCreate
                 | P::ShadowRead
                 | P::ShadowUpdate
                 | P::ShadowDelete
@@ -155,6 +166,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::EnrollmentRead
                 | P::EnrollmentKeyRead
                 | P::InventoryRead
+                | P::ProvisioningRead
                 | P::ShadowRead
                 | P::SignerRead
                 | P::ReleaseRead

@@ -11,6 +11,7 @@ mod certificates;
 mod detection;
 pub mod enrolment;
 mod est;
+mod provisioning;
 mod renewal;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ pub use certificates::CertificatesPolicy;
 pub use detection::{DetectionPolicy, Reaction};
 pub use enrolment::EnrolmentPolicy;
 pub use est::{ChallengePassword, EstPolicy, Layout};
+pub use provisioning::ProvisioningPolicy;
 pub use renewal::{KeyReuse, RenewalPolicy};
 
 /// The policy of a tenant.
@@ -30,6 +32,7 @@ pub struct IdentityPolicy {
     pub certificates: CertificatesPolicy,
     pub detection: DetectionPolicy,
     pub enrolment: EnrolmentPolicy,
+    pub provisioning: ProvisioningPolicy,
     pub renewal: RenewalPolicy,
     pub est: EstPolicy,
 }

@@ -103,6 +103,10 @@ text_enum! {
         DeviceRegistered => "device.registered",
         DeviceDidAdded => "device.did_added",
         DeviceDidRemoved => "device.did_removed",
+        /// Issued to a claim; nobody's yet.
+        CertificatePending => "certificate.pending",
+        /// Certificates that no device owned in their hour are gone.
+        CertificateForgotten => "certificate.forgotten",
         CertificateIssued => "certificate.issued",
         CertificateRenewed => "certificate.renewed",
         /// Its first use on a connection.
@@ -144,6 +148,23 @@ text_enum! {
         SecurityImpossibleTravel => "security.impossible_travel",
         SecurityMassReregistration => "security.mass_reregistration",
         SecurityClaimBurst => "security.claim_burst",
+        ProvisioningTemplateCreated => "provisioning_template.created",
+        ProvisioningTemplateUpdated => "provisioning_template.updated",
+        ProvisioningTemplateDeleted => "provisioning_template.deleted",
+        /// A claim or a factory's certificate was not let in.
+        ProvisioningRefused => "provisioning.refused",
+        ClaimCreated => "claim.created",
+        ClaimRevoked => "claim.revoked",
+        RegistrationCodeCreated => "registration_code.created",
+        FactoryAuthorityRegistered => "factory_authority.registered",
+        FactoryAuthorityUpdated => "factory_authority.updated",
+        FactoryAuthorityRevoked => "factory_authority.revoked",
+        /// A device of a factory was seen for the first time and waits to be claimed.
+        FactoryCertificateSeen => "factory_certificate.seen",
+        FactoryCertificateActivated => "factory_certificate.activated",
+        ClaimCodeCreated => "claim_code.created",
+        ClaimCodeUsed => "claim_code.used",
+        ClaimCodeRevoked => "claim_code.revoked",
         ShadowUpdated => "shadow.updated",
         ShadowDeleted => "shadow.deleted",
         MessagePublished => "message.published",

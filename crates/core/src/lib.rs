@@ -20,6 +20,7 @@ pub mod issuer;
 pub mod journal;
 pub mod lifecycle;
 pub mod presence;
+pub mod provisioning;
 pub mod registry;
 pub mod release;
 pub mod rollout;

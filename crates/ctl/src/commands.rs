@@ -2,6 +2,8 @@
 
 mod api_token;
 mod attestation;
+mod claim;
+mod claim_code;
 mod completion;
 mod device;
 mod did;
@@ -9,6 +11,7 @@ mod enroll_token;
 mod enrollment;
 mod enrollment_group;
 mod event;
+mod factory_ca;
 mod inventory;
 mod issuer;
 mod key;
@@ -18,6 +21,7 @@ mod rotation;
 mod security;
 mod setup;
 mod shadow;
+mod template;
 mod tenant;
 mod upload;
 mod vault;
@@ -53,6 +57,18 @@ pub(crate) enum Command {
     /// Makers whose statements in the inventory are believed
     #[command(subcommand)]
     Maker(inventory::Maker),
+    /// Templates by which devices that nobody has named become devices
+    #[command(subcommand)]
+    Template(template::Template),
+    /// Certificates that devices may share, good for asking for an identity
+    #[command(subcommand)]
+    Claim(claim::Claim),
+    /// Authorities of factories: their devices are in when they first connect, or when they are claimed
+    #[command(subcommand)]
+    FactoryCa(factory_ca::FactoryCa),
+    /// Codes that lie in the box with a device
+    #[command(subcommand)]
+    ClaimCode(claim_code::ClaimCode),
     /// Devices
     #[command(subcommand)]
     Device(device::Device),
@@ -103,6 +119,10 @@ impl Command {
             Self::EnrollmentGroup(verb) => verb.run(session).await,
             Self::Inventory(verb) => verb.run(session).await,
             Self::Maker(verb) => verb.run(session).await,
+            Self::Template(verb) => verb.run(session).await,
+            Self::Claim(verb) => verb.run(session).await,
+            Self::FactoryCa(verb) => verb.run(session).await,
+            Self::ClaimCode(verb) => verb.run(session).await,
             Self::Device(verb) => verb.run(session).await,
             Self::Attestation(verb) => verb.run(session).await,
             Self::Shadow(verb) => verb.run(session).await,
@@ -130,6 +150,11 @@ fn put(object: &mut serde_json::Value, key: &str, value: serde_json::Value) {
     if let Some(fields) = object.as_object_mut() {
         fields.insert(key.to_owned(), value);
     }
+}
+
+/// A file of text that is sent: a certificate, a request, a template.
+fn text_file(file: &std::path::Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))
 }
 
 /// A span such as `90`, `90s`, `15m`, `24h` or `7d`, in seconds.

@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fleetward_app::Error;
-use fleetward_app::enroll::{Attempt, admit_device};
+use fleetward_app::enroll::{Attempt, admit_chain};
 use fleetward_app::presence::Arrival;
+use fleetward_app::provisioning::claims::{AdmittedClaim, admit_claim, is_claim};
 use fleetward_app::rotation;
 use fleetward_app::shadow::{self, ShadowKey};
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::{
     Connect, Connected, Disconnected, Hooks, Nack, Overload, Peer, Principal, Protocol, Refusal, ServiceRequest,
 };
+use fleetward_core::access::DeviceRights;
 use fleetward_core::shadow::Refused;
 use fleetward_wire::aws::client_token;
 use fleetward_wire::aws::jobs::RejectCode;
+use fleetward_wire::aws::provisioning;
 use fleetward_wire::aws::topic::{self, JobsPart, PREFIX, ShadowPart, Topic, What};
 use fleetward_wire::renew;
 use rustls_pki_types::CertificateDer;
@@ -25,19 +28,13 @@ use crate::{MqttHooks, policy};
 #[async_trait]
 impl Hooks for MqttHooks {
     async fn authenticate(&self, peer: &Peer, connect: &Connect) -> Result<Arc<Principal>, Refusal> {
-        let Some(leaf) = peer.certificates.first() else { return Err(Refusal::NotAuthorized) };
+        let chain: Vec<_> = peer.certificates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        let Some(leaf) = chain.first() else { return Err(Refusal::NotAuthorized) };
         let attempt = Attempt { address: peer.address.ip(), request_id: self.app.new_request_id() };
-        let leaf = CertificateDer::from(leaf.as_slice());
-        let admitted = admit_device(&self.app, &attempt, &leaf).await.map_err(|error| match error {
-            Error::TooMany { .. } => Refusal::Busy,
-            Error::Unauthenticated { .. } | Error::NotFound { .. } | Error::Denied { .. } | Error::Untrusted { .. } => {
-                Refusal::NotAuthorized
-            }
-            error => {
-                tracing::warn!(%error, "a device could not be asked after");
-                Refusal::Unavailable
-            }
-        })?;
+        if is_claim(leaf) {
+            return self.authenticate_claim(&attempt, leaf, connect).await;
+        }
+        let admitted = admit_chain(&self.app, &attempt, &chain).await.map_err(|error| refusal(&error))?;
         // An empty client id leaves the choice to the server, which has made it.
         if !connect.client_id.is_empty() && connect.client_id != admitted.device.as_str() {
             tracing::info!(device = %admitted.device, "refused: its client id is not its name");
@@ -65,10 +62,13 @@ impl Hooks for MqttHooks {
     }
 
     fn owns(&self, topic: &str) -> bool {
-        topic.starts_with(PREFIX)
+        topic.starts_with(PREFIX) || provisioning::owns(topic)
     }
 
     async fn service(&self, principal: &Arc<Principal>, request: ServiceRequest) -> Result<(), Nack> {
+        if provisioning::owns(&request.topic) {
+            return self.provision(principal, &request).await;
+        }
         match request_of(principal, &request.topic)? {
             What::Shadow { name, part: ShadowPart::Request(op) } => self.shadow(principal, name, op, &request).await,
             What::Jobs(JobsPart::Request(op)) => self.jobs(principal, op, &request).await,
@@ -78,6 +78,10 @@ impl Hooks for MqttHooks {
     }
 
     fn overloaded(&self, principal: &Arc<Principal>, request: &ServiceRequest) -> Overload {
+        if let Some(topic) = provisioning::parse(&request.topic) {
+            self.throttle_provisioning(principal, topic);
+            return Overload::Answered;
+        }
         let token = client_token(&request.payload);
         match request_of(principal, &request.topic) {
             Ok(What::Shadow { name, part: ShadowPart::Request(op) }) => {
@@ -95,6 +99,12 @@ impl Hooks for MqttHooks {
     }
 
     fn connected(&self, principal: &Arc<Principal>, connected: &Connected) {
+        if principal.rights == DeviceRights::Claim {
+            self.claimants.connected(&principal.device);
+            return if self.ended_lately() {
+                self.recheck(principal)
+            };
+        }
         let protocol = match connected.protocol {
             Protocol::V311 => "mqtt-3.1.1",
             Protocol::V5 => "mqtt-5",
@@ -108,17 +118,26 @@ impl Hooks for MqttHooks {
     }
 
     fn disconnected(&self, principal: &Arc<Principal>, disconnected: &Disconnected) {
+        if principal.rights == DeviceRights::Claim {
+            return self.claimants.gone(&principal.device);
+        }
         let (now, epoch, reason) = (self.app.now(), disconnected.epoch, disconnected.reason.as_str());
         self.app.presence().disconnected(&principal.tenant, &principal.device, now, epoch, reason);
     }
 
     fn seen(&self, principal: &Arc<Principal>) {
+        if principal.rights == DeviceRights::Claim {
+            return;
+        }
         self.app.presence().seen(&principal.tenant, &principal.device, self.app.now());
     }
 
     /// A device that asks for deltas gets the one that stands now, so that it need not report before it knows
     /// (requirement S4); one that asks for requests to renew gets the one that stands.
     fn subscribed(&self, principal: &Arc<Principal>, filters: &[Arc<str>]) {
+        if principal.rights == DeviceRights::Claim {
+            return;
+        }
         let renew = renew::topic(principal.device.as_str());
         if filters.iter().any(|filter| policy::matches(filter, &renew)) {
             let (app, principal) = (self.app.clone(), Arc::clone(principal));
@@ -140,6 +159,42 @@ impl Hooks for MqttHooks {
 
     fn queue_full(&self, tenant: &TenantId, device: &DeviceId) {
         tracing::warn!(%tenant, %device, "the queue of a session is full: new messages for it are refused");
+    }
+}
+
+impl MqttHooks {
+    /// Lets a connection in that shows a claim, under a name of its own.
+    async fn authenticate_claim(
+        &self,
+        attempt: &Attempt,
+        leaf: &CertificateDer<'_>,
+        connect: &Connect,
+    ) -> Result<Arc<Principal>, Refusal> {
+        let admitted = admit_claim(&self.app, attempt, leaf, &connect.client_id).await;
+        let AdmittedClaim { claimant, not_after } = admitted.map_err(|error| refusal(&error))?;
+        let name: DeviceId = claimant.connection.parse().map_err(|_| Refusal::NotAuthorized)?;
+        let (tenant, serial) = (claimant.tenant.clone(), claimant.serial.as_str().into());
+        if !self.claimants.admit(&name, claimant, self.app.clock().monotonic()) {
+            return Err(Refusal::Quota);
+        }
+        let rights = DeviceRights::Claim;
+        Ok(Arc::new(Principal { tenant, device: name, serial, rights, valid_until: Some(not_after) }))
+    }
+}
+
+fn refusal(error: &Error) -> Refusal {
+    match error {
+        Error::TooMany { .. } => Refusal::Busy,
+        Error::Unauthenticated { .. }
+        | Error::NotFound { .. }
+        | Error::Denied { .. }
+        | Error::Untrusted { .. }
+        | Error::Conflict { .. }
+        | Error::Invalid { .. } => Refusal::NotAuthorized,
+        error => {
+            tracing::warn!(%error, "a device could not be asked after");
+            Refusal::Unavailable
+        }
     }
 }
 

@@ -1,15 +1,18 @@
 //! The devices' MQTT door: who may connect, which topics are whose, and the services behind the reserved ones.
 //!
 //! The broker speaks MQTT and asks here. A connection is a device, known by its certificate and nothing else: its client
-//! id must be its name, and user name and password are ignored (AWS SDKs put telemetry there). What [`policy`] does not
+//! id must be its name, and user name and password are ignored (AWS SDKs put telemetry there). A connection with a claim is
+//! no device: it may only ask for an identity ([`provisioning`]). What [`policy`] does not
 //! allow does not happen. Reserved topics are parsed by `wire`, answered by one use case each, and told back; `docs/topics.md`
 //! has the list. To add a family of topics: its parser in `wire`, a module here, its lines in [`policy`] and in that page.
 
 mod answer;
+mod claimants;
 mod hooks;
 mod jobs;
 mod links;
 pub mod policy;
+mod provisioning;
 mod shadow;
 mod standing;
 
@@ -26,13 +29,21 @@ pub struct MqttHooks {
     broker: OnceLock<Broker>,
     /// When sessions were last ended from above (monotonic, in milliseconds, from 1; 0 for never).
     ended_ms: AtomicU64,
+    /// Who is in with a claim.
+    claimants: claimants::Claimants,
     /// Work that a synchronous hook begins and does not wait for.
     tasks: TaskTracker,
 }
 
 impl MqttHooks {
     pub fn new(app: App) -> Self {
-        Self { app, broker: OnceLock::new(), ended_ms: AtomicU64::new(0), tasks: TaskTracker::new() }
+        Self {
+            app,
+            broker: OnceLock::new(),
+            ended_ms: AtomicU64::new(0),
+            claimants: claimants::Claimants::default(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// The broker that asks, known once it runs. From here on use cases reach connected devices. The first call counts.

@@ -26,6 +26,13 @@ impl DeviceLinks for MqttHooks {
         }
     }
 
+    fn end_claim(&self, tenant: &TenantId, serial: &str) {
+        self.note_end();
+        if let Some(broker) = self.broker.get() {
+            broker.kick_claim(tenant, serial, Reason::AdministrativeAction);
+        }
+    }
+
     fn end_certificate(&self, tenant: &TenantId, device: &DeviceId, serial: &str) {
         self.note_end();
         if let Some(broker) = self.broker.get() {

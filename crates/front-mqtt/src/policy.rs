@@ -9,13 +9,15 @@
 //!
 //! That is for a device with all its rights. One with [`DeviceRights::Restricted`] keeps its jobs, and of its own topics those
 //! with `attest`, `diagnostics`, `identity` or `status` in the third level: enough to prove itself, to be updated, and to be
-//! looked at. One with [`DeviceRights::Claim`] is no device yet and has none of these.
+//! looked at. One with [`DeviceRights::Claim`] is no device yet: it publishes the requests
+//! of fleet provisioning and hears their answers.
 //!
 //! The second level says whose a topic is, so that `telemetry/gw-1/cpu` and `devices/gw-1/log` are both a device's own and
 //! nobody else's. A filter is allowed where everything that it can match is: below the part that decides it may hold
 //! wildcards, and in the first level too, since what stands there decides nothing for those who listen.
 
 use fleetward_core::access::DeviceRights;
+use fleetward_wire::aws::provisioning;
 use fleetward_wire::aws::topic::{self, What};
 
 /// What every device of a tenant publishes and subscribes to.
@@ -28,6 +30,9 @@ const RESTRICTED: [&str; 4] = ["attest", "diagnostics", "identity", "status"];
 
 /// Whether `device` may publish to `topic`.
 pub fn may_publish(rights: DeviceRights, device: &str, topic: &str, retain: bool) -> bool {
+    if rights == DeviceRights::Claim {
+        return !retain && provisioning::parse(topic).is_some_and(|topic| topic.is_request());
+    }
     if topic.starts_with('$') {
         let request = topic::parse(topic).filter(|topic| topic.thing == device && topic.is_request());
         return !retain && request.is_some_and(|topic| may_request(rights, &topic.what));
@@ -46,6 +51,9 @@ pub fn may_subscribe(rights: DeviceRights, device: &str, filter: &str) -> bool {
 
 /// Whether a message on `topic` may reach `device`.
 pub fn may_receive(rights: DeviceRights, device: &str, topic: &str) -> bool {
+    if rights == DeviceRights::Claim {
+        return answers_to_claims(topic);
+    }
     if topic.starts_with('$') {
         let rest = topic.strip_prefix(topic::PREFIX).and_then(|rest| rest.strip_prefix(device));
         let rest = rest.and_then(|rest| rest.strip_prefix('/')).filter(|rest| !rest.is_empty());
@@ -60,6 +68,15 @@ pub fn may_receive(rights: DeviceRights, device: &str, topic: &str) -> bool {
         DeviceRights::Restricted => left(device, topic),
         DeviceRights::Claim => false,
     }
+}
+
+/// Whether a filter asks only for answers of fleet provisioning. AWS's clients ask by `+` in the last level too.
+fn answers_to_claims(filter: &str) -> bool {
+    let named = match filter.rsplit_once('/') {
+        Some((request, "+")) => provisioning::parse(request).filter(provisioning::Topic::is_request),
+        _ => provisioning::parse(filter).filter(|topic| !topic.is_request()),
+    };
+    named.is_some()
 }
 
 const fn may_request(rights: DeviceRights, what: &What<'_>) -> bool {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use fleetward_app::provisioning::claims;
 use fleetward_app::{detection, enroll};
 use fleetward_base::limits::MQTT_CONNECT_DEADLINE;
 use fleetward_broker::{Connected, Principal, Reason};
@@ -35,7 +36,17 @@ impl MqttHooks {
         let (app, principal, broker) = (self.app.clone(), Arc::clone(principal), self.broker.get().cloned());
         self.tasks.spawn(async move {
             let (tenant, device) = (&principal.tenant, &principal.device);
-            let admitted = enroll::still_admitted(&app, tenant, device, &principal.serial, principal.rights).await;
+            let serial = &principal.serial;
+            if principal.rights == DeviceRights::Claim {
+                let claim = device.as_str().rsplit_once(':').map_or("", |(claim, _)| claim);
+                match (claims::still_admitted(&app, tenant, claim, serial).await, broker) {
+                    (Ok(false), Some(broker)) => drop(broker.kick_claim(tenant, serial, Reason::AdministrativeAction)),
+                    (Ok(_), _) => {}
+                    (Err(error), _) => tracing::warn!(%error, "a claim could not be asked after again"),
+                }
+                return;
+            }
+            let admitted = enroll::still_admitted(&app, tenant, device, serial, principal.rights).await;
             match (admitted, broker) {
                 (Ok(false), Some(broker)) => {
                     broker.kick_serial(tenant, device, &principal.serial, Reason::AdministrativeAction);

@@ -136,6 +136,40 @@ impl Segment for ReferenceId {
     const WHAT: &'static str = "reference";
 }
 
+/// A name of what has no id: a template or a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(pub String);
+
+impl FromStr for Name {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let good = (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        if good { Ok(Self(text.to_owned())) } else { Err(()) }
+    }
+}
+impl Segment for Name {
+    const PARAM: &'static str = "name";
+    const WHAT: &'static str = "resource";
+}
+
+/// The id of a certificate: its SHA-256 in lower-case hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateId(pub String);
+
+impl FromStr for CertificateId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let good = text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
+        if good { Ok(Self(text.to_owned())) } else { Err(()) }
+    }
+}
+impl Segment for CertificateId {
+    const PARAM: &'static str = "certificate";
+    const WHAT: &'static str = "certificate";
+}
+
 /// The segment of this type.
 #[derive(Debug)]
 pub struct At<T>(pub T);

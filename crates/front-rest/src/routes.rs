@@ -6,18 +6,22 @@
 mod api_tokens;
 mod artifacts;
 mod attestation;
+mod claim_codes;
+mod claims;
 mod devices;
 mod dids;
 mod enroll_tokens;
 mod enrollment_keys;
 mod enrollment_requests;
 mod events;
+mod factories;
 mod identity_policy;
 mod installation_tokens;
 mod installation_vault;
 mod inventory;
 mod issuer;
 mod makers;
+mod provisioning_templates;
 mod releases;
 mod rollouts;
 mod rotations;
@@ -52,6 +56,10 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(inventory::router())
         .merge(makers::router())
         .merge(dids::router())
+        .merge(provisioning_templates::router())
+        .merge(claims::router())
+        .merge(factories::router())
+        .merge(claim_codes::router())
         .merge(devices::router())
         .merge(attestation::router())
         .merge(shadow::router())

@@ -14,7 +14,7 @@ use x509_cert::time::Validity as X509Validity;
 
 use fleetward_base as base;
 
-use crate::identity::{ClaimName, Identity};
+use crate::identity::{ClaimName, Identity, UnboundName};
 use crate::issue::Serial;
 
 pub(crate) const SUBJECT_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
@@ -92,6 +92,14 @@ impl Certificate {
             x509_cert::Certificate::from_der(&self.der).ok().and_then(|read| read.tbs_certificate.extensions);
         let extensions = extensions.unwrap_or_default().into_iter();
         extensions.map(|extension| (extension.extn_id, extension.extn_value.into_bytes())).collect()
+    }
+
+    /// What it is called where it names no device: its one name is `urn:fleetward-certificate:TENANT:ID`.
+    pub fn unbound(&self) -> Option<UnboundName> {
+        match self.alt_names.as_slice() {
+            [AltName::Uri(uri)] => uri.parse().ok(),
+            _ => None,
+        }
     }
 
     /// The tenant of [`Self::identity`].

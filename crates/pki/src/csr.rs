@@ -191,6 +191,19 @@ impl Csr {
         if self.wishes.alt_names.iter().all(own) { Ok(()) } else { Err(CsrError::AltName) }
     }
 
+    /// Holds the request to being nobody's yet: its certificate will name no device, so it must not ask to be known by any
+    /// alternative name, nor carry the name of another tenant.
+    ///
+    /// # Errors
+    /// [`CsrError::Tenant`] or [`CsrError::AltName`].
+    pub fn check_unbound(&self, tenant: &TenantId) -> Result<(), CsrError> {
+        let foreign = |name: &String| name != tenant.as_str() && name.parse::<TenantId>().is_ok();
+        if self.names.organizations.iter().any(foreign) {
+            return Err(CsrError::Tenant);
+        }
+        if self.wishes.alt_names.is_empty() { Ok(()) } else { Err(CsrError::AltName) }
+    }
+
     /// Holds a renewal to the certificate that it renews: the same subject (RFC 7030 §4.2.2). A missing
     /// subjectAltName is derived again by the server, so only a wrong one is refused, by [`Self::check_identity`].
     ///

@@ -67,6 +67,33 @@ impl FromStr for ClaimName {
     }
 }
 
+const UNBOUND_PREFIX: &str = "urn:fleetward-certificate:";
+
+/// A certificate that names no device: the registry says whose it is, or that it is nobody's yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UnboundName {
+    pub tenant: TenantId,
+    /// Follows the rules of a device's name.
+    pub id: String,
+}
+
+impl fmt::Display for UnboundName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{UNBOUND_PREFIX}{}:{}", self.tenant, self.id)
+    }
+}
+
+impl FromStr for UnboundName {
+    type Err = BadIdentity;
+
+    fn from_str(text: &str) -> Result<Self, BadIdentity> {
+        let (tenant, id) =
+            text.strip_prefix(UNBOUND_PREFIX).and_then(|rest| rest.split_once(':')).ok_or(BadIdentity)?;
+        let id: DeviceId = id.parse().map_err(|_| BadIdentity)?;
+        Ok(Self { tenant: tenant.parse().map_err(|_| BadIdentity)?, id: id.to_string() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +122,9 @@ mod tests {
         assert_eq!(claim.parse::<ClaimName>().map(|name| name.to_string()).as_deref(), Ok(claim));
         assert_eq!(claim.parse::<Identity>(), Err(BadIdentity));
         assert_eq!("urn:fleetward:acme:gw-1".parse::<ClaimName>(), Err(BadIdentity));
+        let unbound = "urn:fleetward-certificate:acme:4f00";
+        assert_eq!(unbound.parse::<UnboundName>().map(|name| name.to_string()).as_deref(), Ok(unbound));
+        assert_eq!(unbound.parse::<Identity>(), Err(BadIdentity));
+        assert_eq!(claim.parse::<UnboundName>(), Err(BadIdentity));
     }
 }

@@ -12,7 +12,7 @@ use crate::asn1;
 use crate::ca::device_usage;
 use crate::certificate::SUBJECT_ALT_NAME;
 use crate::csr::{Csr, CsrError};
-use crate::identity::Identity;
+use crate::identity::{ClaimName, Identity, UnboundName};
 use crate::issue::{self, IssueError, Issued, Issuer, Serial, Template, Validity};
 use crate::name;
 
@@ -41,7 +41,52 @@ pub fn issue(
     let derived = name::write(Some(tenant.as_str()), device.as_str());
     let subject = if csr.has_subject() { csr.subject() } else { &derived };
     let identity = Identity { tenant: tenant.clone(), device: device.clone() }.to_string();
-    let alt_name = asn1::sequence(&[&asn1::element(0x86, &[identity.as_bytes()])]);
+    named(issuer, &identity, subject, csr, serial, validity)
+}
+
+/// Issues a certificate for the key of `csr` that is nobody's yet: the registry will say whose it is.
+///
+/// # Errors
+/// [`LeafError::Request`] where the request names somebody, [`LeafError::Issue`] where the authority cannot sign.
+pub fn unbound(
+    issuer: &Issuer<'_>,
+    tenant: &TenantId,
+    csr: &Csr,
+    serial: Serial,
+    validity: Validity,
+) -> Result<Issued, LeafError> {
+    csr.check_unbound(tenant)?;
+    let id = serial.to_string();
+    let derived = name::write(Some(tenant.as_str()), &id);
+    let subject = if csr.has_subject() { csr.subject() } else { &derived };
+    let name = UnboundName { tenant: tenant.clone(), id }.to_string();
+    named(issuer, &name, subject, csr, serial, validity)
+}
+
+/// Issues the certificate of a claim. Its subject is the server's, whatever the request says.
+///
+/// # Errors
+/// [`LeafError::Issue`] where the authority cannot sign.
+pub fn claim(
+    issuer: &Issuer<'_>,
+    claim: &ClaimName,
+    csr: &Csr,
+    serial: Serial,
+    validity: Validity,
+) -> Result<Issued, LeafError> {
+    let subject = name::write(Some(claim.tenant.as_str()), &claim.claim);
+    named(issuer, &claim.to_string(), &subject, csr, serial, validity)
+}
+
+fn named(
+    issuer: &Issuer<'_>,
+    name: &str,
+    subject: &[u8],
+    csr: &Csr,
+    serial: Serial,
+    validity: Validity,
+) -> Result<Issued, LeafError> {
+    let alt_name = asn1::sequence(&[&asn1::element(0x86, &[name.as_bytes()])]);
     let mut extensions = device_usage();
     extensions.push(asn1::extension(SUBJECT_ALT_NAME, false, &alt_name));
     Ok(issue::sign(Template { serial, validity, subject, spki: csr.spki(), extensions }, issuer)?)

@@ -19,6 +19,7 @@ pub mod csr;
 pub mod csrattrs;
 pub mod did;
 pub mod est;
+pub mod factory;
 pub mod foreign;
 pub mod identity;
 pub mod issue;

@@ -10,6 +10,24 @@ use crate::asn1;
 
 pub(crate) const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 pub(crate) const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
+const SERIAL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.5");
+const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
+const STATE_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.8");
+const ORGANIZATIONAL_UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.11");
+const QUALIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.46");
+
+/// An attribute of a subject that a device's record can be made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attribute {
+    CommonName,
+    SerialNumber,
+    Country,
+    StateName,
+    Organization,
+    OrganizationalUnit,
+    /// dnQualifier.
+    Qualifier,
+}
 
 /// A Name with organisation (where given) and common name, as UTF8String.
 pub fn write(organization: Option<&str>, common_name: &str) -> Vec<u8> {
@@ -60,6 +78,31 @@ pub fn say_the_same(one: &[u8], other: &[u8]) -> bool {
     flat(&one) == flat(&other)
 }
 
+/// The attributes of a Name that are known here and readable as text, in their order; others are passed over.
+///
+/// # Errors
+/// Where it is not a Name.
+pub fn attributes(name_der: &[u8]) -> der::Result<Vec<(Attribute, String)>> {
+    let rdns = RdnSequence::from_der(name_der)?;
+    let mut found = Vec::new();
+    for attribute in rdns.0.iter().flat_map(|rdn| rdn.0.iter()) {
+        let known = match attribute.oid {
+            COMMON_NAME => Attribute::CommonName,
+            SERIAL_NUMBER => Attribute::SerialNumber,
+            COUNTRY => Attribute::Country,
+            STATE_NAME => Attribute::StateName,
+            ORGANIZATION => Attribute::Organization,
+            ORGANIZATIONAL_UNIT => Attribute::OrganizationalUnit,
+            QUALIFIER => Attribute::Qualifier,
+            _ => continue,
+        };
+        if let Ok(text) = text(attribute.value.tag(), attribute.value.value()) {
+            found.push((known, text));
+        }
+    }
+    Ok(found)
+}
+
 /// The text of a string of one of the types of DirectoryString that are ASCII or UTF-8 (RFC 5280 §4.1.2.4). A NUL is
 /// refused: readers in C would see another name.
 fn text(tag: Tag, bytes: &[u8]) -> der::Result<String> {
@@ -100,6 +143,18 @@ mod tests {
         assert!(!say_the_same(&write(None, "gw-1"), &printable("gw-2")));
         assert!(!say_the_same(&write(Some("acme"), "gw-1"), &printable("gw-1")));
         assert!(!say_the_same(&write(None, "gw-1"), b"nonsense"));
+    }
+
+    #[test]
+    fn attributes_are_found_by_their_meaning() {
+        let found = attributes(&write(Some("acme"), "gw-1")).expect("a name");
+        assert_eq!(found, [(Attribute::Organization, "acme".to_owned()), (Attribute::CommonName, "gw-1".to_owned())]);
+        assert_eq!(
+            attributes(&write(None, "gw-1\0.evil")).expect("a name"),
+            [],
+            "what cannot be compared is not there"
+        );
+        assert!(attributes(b"x").is_err());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use webpki::{EndEntityCert, KeyUsage};
 use fleetward_base as base;
 
 use crate::certificate::{BadCertificate, Certificate};
-use crate::identity::ClaimName;
+use crate::identity::{ClaimName, UnboundName};
 
 /// Intermediates that are looked at; a peer may send more, and they are not read.
 const INTERMEDIATES: usize = 4;
@@ -102,6 +102,18 @@ pub struct VerifiedClaim {
     pub not_after: Timestamp,
 }
 
+/// A certificate of ours that names no device: the registry knows by its serial number whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedUnbound {
+    pub tenant: TenantId,
+    /// The serial number in lower-case hexadecimal.
+    pub serial: String,
+    /// SHA-256 of the certificate in lower-case hexadecimal.
+    pub fingerprint: String,
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
+}
+
 /// A certificate that a device was given where it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedFactory {
@@ -116,6 +128,7 @@ pub struct VerifiedFactory {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presented {
     Device(Verified),
+    Unbound(VerifiedUnbound),
     Claim(VerifiedClaim),
     Factory(Box<VerifiedFactory>),
 }
@@ -175,7 +188,18 @@ impl TrustIndex {
     ) -> Result<Verified, TrustError> {
         match self.identify(leaf, intermediates, now, Duration::ZERO)? {
             Presented::Device(verified) => Ok(verified),
-            Presented::Claim(_) | Presented::Factory(_) => Err(TrustError::Foreign),
+            Presented::Unbound(_) | Presented::Claim(_) | Presented::Factory(_) => Err(TrustError::Foreign),
+        }
+    }
+
+    /// Which claim's certificate `leaf` is, at `now`.
+    ///
+    /// # Errors
+    /// [`TrustError`] says why it is none.
+    pub fn verify_claim(&self, leaf: &CertificateDer<'_>, now: Timestamp) -> Result<VerifiedClaim, TrustError> {
+        match self.identify(leaf, &[], now, Duration::ZERO)? {
+            Presented::Claim(verified) => Ok(verified),
+            Presented::Device(_) | Presented::Unbound(_) | Presented::Factory(_) => Err(TrustError::Foreign),
         }
     }
 
@@ -255,6 +279,10 @@ fn presented(certificate: Certificate, entry: &Entry) -> Result<Presented, Trust
     if let Some(ClaimName { tenant: named, claim }) = certificate.claim() {
         let claim = VerifiedClaim { tenant, claim, serial, fingerprint, not_after };
         return if named == claim.tenant { Ok(Presented::Claim(claim)) } else { Err(TrustError::Foreign) };
+    }
+    if let Some(UnboundName { tenant: named, .. }) = certificate.unbound() {
+        let unbound = VerifiedUnbound { tenant, serial, fingerprint, not_before, not_after };
+        return if named == unbound.tenant { Ok(Presented::Unbound(unbound)) } else { Err(TrustError::Foreign) };
     }
     let identity = certificate.identity().filter(|identity| identity.tenant == tenant).ok_or(TrustError::Foreign)?;
     Ok(Presented::Device(Verified { tenant, device: identity.device, serial, fingerprint, not_before, not_after }))

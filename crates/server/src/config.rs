@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
+use fleetward_app::provisioning::Network;
 use fleetward_base::TenantId;
 
 use crate::seals::SealArgs;
@@ -42,6 +43,10 @@ pub(crate) struct ServeArgs {
     /// Tenant of enrolment requests that name none and whose credential names none.
     #[arg(long, env = "FLEETWARD_DEFAULT_TENANT")]
     pub(crate) default_tenant: Option<TenantId>,
+
+    /// Networks of your own in which hooks of tenants may be, such as 10.2.0.0/16. Others than public addresses are refused.
+    #[arg(long = "hook-network", env = "FLEETWARD_HOOK_NETWORK", value_delimiter = ',')]
+    pub(crate) hook_networks: Vec<Network>,
 
     #[command(flatten)]
     pub(crate) seal: SealArgs,

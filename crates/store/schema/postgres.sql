@@ -211,6 +211,55 @@ ALTER TABLE certificate FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON certificate USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
+CREATE TABLE claim (
+    tenant_id text NOT NULL,
+    name text NOT NULL,
+    kind text NOT NULL,
+    template text NOT NULL,
+    serial text NOT NULL,
+    fingerprint text NOT NULL,
+    der bytea NOT NULL,
+    count_cap bigint,
+    used bigint NOT NULL,
+    created_by text NOT NULL,
+    created_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    revoked_at bigint,
+    CONSTRAINT claim_pkey PRIMARY KEY (tenant_id, name),
+    CONSTRAINT claim_fingerprint_key UNIQUE (fingerprint)
+);
+
+ALTER TABLE claim ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE claim FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON claim USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE claim_code (
+    tenant_id text NOT NULL,
+    id text NOT NULL,
+    hash bytea NOT NULL,
+    subject_kind text NOT NULL,
+    subject text NOT NULL,
+    created_by text NOT NULL,
+    created_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    used_at bigint,
+    used_by text,
+    revoked_at bigint,
+    CONSTRAINT claim_code_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE UNIQUE INDEX claim_code_hash ON public.claim_code USING btree (tenant_id, hash);
+
+CREATE INDEX claim_code_subject ON public.claim_code USING btree (tenant_id, subject_kind, subject);
+
+ALTER TABLE claim_code ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE claim_code FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON claim_code USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE deployment (
     tenant_id text COLLATE "C" NOT NULL,
     rollout text COLLATE "C" NOT NULL,
@@ -410,6 +459,52 @@ ALTER TABLE enrollment_request ENABLE ROW LEVEL SECURITY;
 ALTER TABLE enrollment_request FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON enrollment_request USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE factory_authority (
+    tenant_id text NOT NULL,
+    id text NOT NULL,
+    name text NOT NULL,
+    der bytea NOT NULL,
+    mode text NOT NULL,
+    template text,
+    status text NOT NULL,
+    not_after bigint NOT NULL,
+    revision bigint NOT NULL,
+    created_by text NOT NULL,
+    created_at bigint NOT NULL,
+    revoked_at bigint,
+    CONSTRAINT factory_authority_pkey PRIMARY KEY (tenant_id, id)
+);
+
+ALTER TABLE factory_authority ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE factory_authority FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON factory_authority USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE factory_certificate (
+    tenant_id text NOT NULL,
+    id text NOT NULL,
+    authority text NOT NULL,
+    name text NOT NULL,
+    serial_number text,
+    device text,
+    der bytea NOT NULL,
+    status text NOT NULL,
+    address text,
+    first_seen_at bigint NOT NULL,
+    activated_at bigint,
+    activated_by text,
+    CONSTRAINT factory_certificate_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE INDEX factory_certificate_status ON public.factory_certificate USING btree (tenant_id, status, id);
+
+ALTER TABLE factory_certificate ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE factory_certificate FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON factory_certificate USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE id_scope (
     tenant_id text COLLATE "C" NOT NULL,
@@ -618,6 +713,69 @@ ALTER TABLE mqtt_subscription ENABLE ROW LEVEL SECURITY;
 ALTER TABLE mqtt_subscription FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON mqtt_subscription USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE pending_certificate (
+    tenant_id text NOT NULL,
+    id text NOT NULL,
+    token bytea NOT NULL,
+    claim text NOT NULL,
+    connection text NOT NULL,
+    serial text NOT NULL,
+    authority text NOT NULL,
+    request bytea NOT NULL,
+    not_before bigint NOT NULL,
+    not_after bigint NOT NULL,
+    der bytea NOT NULL,
+    created_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    CONSTRAINT pending_certificate_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE INDEX pending_certificate_claim ON public.pending_certificate USING btree (tenant_id, claim, expires_at);
+
+CREATE UNIQUE INDEX pending_certificate_token ON public.pending_certificate USING btree (tenant_id, token);
+
+ALTER TABLE pending_certificate ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE pending_certificate FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON pending_certificate USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE provisioning_template (
+    tenant_id text NOT NULL,
+    name text NOT NULL,
+    body text NOT NULL,
+    hook_url text,
+    hook_secret bytea,
+    hook_ca text,
+    enabled bigint NOT NULL,
+    revision bigint NOT NULL,
+    created_by text NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    CONSTRAINT provisioning_template_pkey PRIMARY KEY (tenant_id, name)
+);
+
+ALTER TABLE provisioning_template ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE provisioning_template FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON provisioning_template USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE registration_code (
+    tenant_id text NOT NULL,
+    code text NOT NULL,
+    created_by text NOT NULL,
+    created_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    CONSTRAINT registration_code_pkey PRIMARY KEY (tenant_id, code)
+);
+
+ALTER TABLE registration_code ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE registration_code FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON registration_code USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE release (
     tenant_id text COLLATE "C" NOT NULL,

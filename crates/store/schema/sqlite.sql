@@ -147,6 +147,42 @@ CREATE INDEX certificate_expiry ON certificate (tenant_id, not_after) WHERE stat
 
 CREATE INDEX certificate_revoked ON certificate (tenant_id, authority) WHERE status = 'revoked';
 
+CREATE TABLE claim (
+    tenant_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    template TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    fingerprint TEXT NOT NULL UNIQUE,
+    der BLOB NOT NULL,
+    count_cap INTEGER,
+    used INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    revoked_at INTEGER,
+    PRIMARY KEY (tenant_id, name)
+) STRICT;
+
+CREATE TABLE claim_code (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    hash BLOB NOT NULL,
+    subject_kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    used_at INTEGER,
+    used_by TEXT,
+    revoked_at INTEGER,
+    PRIMARY KEY (tenant_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX claim_code_hash ON claim_code (tenant_id, hash);
+
+CREATE INDEX claim_code_subject ON claim_code (tenant_id, subject_kind, subject);
+
 CREATE TABLE deployment (
     tenant_id TEXT NOT NULL,
     rollout TEXT NOT NULL,
@@ -297,6 +333,40 @@ CREATE UNIQUE INDEX enrollment_request_code ON enrollment_request (tenant_id, us
 
 CREATE INDEX enrollment_request_device ON enrollment_request (tenant_id, device);
 
+CREATE TABLE factory_authority (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    der BLOB NOT NULL,
+    mode TEXT NOT NULL,
+    template TEXT,
+    status TEXT NOT NULL,
+    not_after INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
+CREATE TABLE factory_certificate (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    authority TEXT NOT NULL,
+    name TEXT NOT NULL,
+    serial_number TEXT,
+    device TEXT,
+    der BLOB NOT NULL,
+    status TEXT NOT NULL,
+    address TEXT,
+    first_seen_at INTEGER NOT NULL,
+    activated_at INTEGER,
+    activated_by TEXT,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
+CREATE INDEX factory_certificate_status ON factory_certificate (tenant_id, status, id);
+
 CREATE TABLE id_scope (
     tenant_id TEXT NOT NULL,
     scope TEXT NOT NULL UNIQUE,
@@ -431,6 +501,51 @@ CREATE TABLE mqtt_subscription (
     qos INTEGER NOT NULL,
     options INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, client, filter)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE pending_certificate (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    token BLOB NOT NULL,
+    claim TEXT NOT NULL,
+    connection TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    authority TEXT NOT NULL,
+    request BLOB NOT NULL,
+    not_before INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
+    der BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
+CREATE INDEX pending_certificate_claim ON pending_certificate (tenant_id, claim, expires_at);
+
+CREATE UNIQUE INDEX pending_certificate_token ON pending_certificate (tenant_id, token);
+
+CREATE TABLE provisioning_template (
+    tenant_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    body TEXT NOT NULL,
+    hook_url TEXT,
+    hook_secret BLOB,
+    hook_ca TEXT,
+    enabled INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+) STRICT;
+
+CREATE TABLE registration_code (
+    tenant_id TEXT NOT NULL,
+    code TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, code)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE release (

@@ -1,9 +1,10 @@
-//! The AWS IoT device messages: reserved topics, device shadow, jobs.
+//! The AWS IoT device messages: reserved topics, device shadow, jobs, fleet provisioning.
 //!
 //! Names on the wire are AWS's own, so are the texts of its errors. Time stamps are whole seconds since 1970.
 
 pub mod document;
 pub mod jobs;
+pub mod provisioning;
 pub mod shadow;
 mod token;
 pub mod topic;

@@ -13,11 +13,12 @@ use fleetward_pki::Verified;
 use fleetward_store::{CertificateRow, TenantTx};
 use rustls_pki_types::CertificateDer;
 
+use super::recognise::recognise;
 use super::refusal::{Fault, Refusal, Whose, settle};
 use super::{Attempt, ladder, renewal, usable};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
-use crate::{App, Principal, attestation, authority};
+use crate::{App, Principal, attestation};
 
 /// A device that may come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +45,20 @@ impl Admitted {
 /// # Errors
 /// `Unauthenticated` where it may not; the cause is journaled.
 pub async fn admit_device(app: &App, attempt: &Attempt, presented: &CertificateDer<'_>) -> Result<Admitted> {
-    let verified = match authority::trust(app).load().verify(presented, &[], app.now()) {
+    admit_chain(app, attempt, std::slice::from_ref(presented)).await
+}
+
+/// As [`admit_device`], with all certificates that came in the hand-shake, the device's own first: that of a factory may
+/// need the intermediate ones.
+///
+/// # Errors
+/// `Unauthenticated` where it may not; the cause is journaled.
+pub async fn admit_chain(app: &App, attempt: &Attempt, presented: &[CertificateDer<'_>]) -> Result<Admitted> {
+    let verified = match recognise(app, attempt, presented).await {
         Ok(verified) => verified,
-        Err(error) => {
-            let fault = Refusal::credential(error.code(), "the certificate is not accepted");
-            return Err(settle(app, attempt, Action::DeviceConnectionRefused, Whose::default(), fault).await);
+        Err((tenant, fault)) => {
+            let whose = Whose { tenant, ..Whose::default() };
+            return Err(settle(app, attempt, Action::DeviceConnectionRefused, whose, fault).await);
         }
     };
     let whose = Whose {

@@ -141,7 +141,7 @@ fn check_certificate(
             let named = names.is_ok_and(|names| matches!(names.as_slice(), [name] if name == device.as_str()));
             verified.tenant == *tenant && named
         }
-        Presented::Claim(_) => false,
+        Presented::Unbound(_) | Presented::Claim(_) => false,
     };
     if own { Ok(()) } else { Err(Refusal::credential("foreign-certificate", "unauthorized")) }
 }

@@ -20,6 +20,7 @@ use super::{Attempt, Enrolled, usable};
 use crate::App;
 use crate::error::Result;
 use crate::identity_policy::identity_policy;
+use crate::provisioning::jit;
 
 /// Issues a certificate of ours to the device that proved to hold a factory's.
 ///
@@ -52,7 +53,10 @@ async fn enroll(
     if label.is_some_and(|label| *label != tenant) || !policy.est.factory_certificates {
         return Err(Refusal::credential("factory-certificate", "the certificate is not accepted"));
     }
-    let device = device_named(&factory)?;
+    let device = match jit::registered(app, attempt, &factory).await? {
+        Some(device) => device,
+        None => device_named(&factory)?,
+    };
     let newcomer = Newcomer {
         tenant: tenant.clone(),
         device: device.clone(),

@@ -81,7 +81,8 @@ fn round_up(wait: Duration) -> Duration {
     Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }
 
-struct Allowances<K> {
+/// Allowances by key.
+pub(crate) struct Allowances<K> {
     /// One more becomes free each time this has passed.
     interval: Duration,
     /// What a burst may be ahead of that.
@@ -92,7 +93,7 @@ struct Allowances<K> {
 }
 
 impl<K: Eq + Hash + Clone> Allowances<K> {
-    fn new(interval: Duration, burst: u32, keys: usize) -> Self {
+    pub(crate) fn new(interval: Duration, burst: u32, keys: usize) -> Self {
         Self { interval, slack: interval * burst.saturating_sub(1), keys, paid_until: HashMap::new() }
     }
 
@@ -105,7 +106,7 @@ impl<K: Eq + Hash + Clone> Allowances<K> {
     }
 
     /// Uses one up; `false`, and nothing used, where there is none.
-    fn take(&mut self, key: K, now: Duration) -> bool {
+    pub(crate) fn take(&mut self, key: K, now: Duration) -> bool {
         if self.wait(&key, now) > Duration::ZERO {
             return false;
         }

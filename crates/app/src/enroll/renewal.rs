@@ -15,6 +15,7 @@ use rustls_pki_types::CertificateDer;
 use serde_json::json;
 
 use super::channel::Request;
+use super::recognise::bound;
 use super::refusal::{Fault, Refusal, Whose, settle};
 use super::{Attempt, Enrolled, issue, ladder};
 use crate::error::{Error, Result};
@@ -43,11 +44,11 @@ pub async fn reenroll_device<'a>(
     request: impl Into<Request<'a>>,
 ) -> Result<Enrolled> {
     app.gate().check(attempt.address, app.clock().monotonic())?;
-    let verified = match identify(app, presented) {
+    let verified = match identify(app, presented).await {
         Ok(verified) => verified,
-        Err(error) => {
-            let fault = Refusal::credential(error.code(), "the certificate is not accepted");
-            app.traffic().renewal_ended(None, app.clock().monotonic(), Some(error.code()));
+        Err(fault) => {
+            let cause = if let Fault::Refused(refusal) = &fault { refusal.cause } else { "failed" };
+            app.traffic().renewal_ended(None, app.clock().monotonic(), Some(cause));
             return Err(settle(app, attempt, Action::EnrollmentRefused, Whose::default(), fault).await);
         }
     };
@@ -74,10 +75,14 @@ pub async fn reenroll_device<'a>(
 }
 
 /// Whose certificate it is. One that has ended is known too; what comes of that is decided by the tenant's policy.
-fn identify(app: &App, presented: &CertificateDer<'_>) -> Result<Verified, TrustError> {
-    match authority::trust(app).load().identify(presented, &[], app.now(), limits::EXPIRED_ACCEPTED)? {
+async fn identify(app: &App, presented: &CertificateDer<'_>) -> Result<Verified, Fault> {
+    let refused = |error: TrustError| Refusal::credential(error.code(), "the certificate is not accepted");
+    // Bound here, so that the index is not held while the store is asked.
+    let known = authority::trust(app).load().identify(presented, &[], app.now(), limits::EXPIRED_ACCEPTED);
+    match known.map_err(refused)? {
         Presented::Device(verified) => Ok(verified),
-        Presented::Claim(_) | Presented::Factory(_) => Err(TrustError::Foreign),
+        Presented::Unbound(unbound) => bound(app, unbound).await,
+        Presented::Claim(_) | Presented::Factory(_) => Err(refused(TrustError::Foreign)),
     }
 }
 
@@ -98,7 +103,11 @@ async fn renew(
     app.traffic().admit(&verified.tenant, app.clock().monotonic(), app.rng().as_ref())?;
     let csr = request.read(&policies.est)?;
     csr.check_identity(&verified.tenant, &verified.device)?;
-    csr.check_renews(&Certificate::parse(presented).map_err(Error::internal)?)?;
+    let shown = Certificate::parse(presented).map_err(Error::internal)?;
+    // One that names nobody is renewed by one that names its device: there is no subject to repeat.
+    if shown.unbound().is_none() {
+        csr.check_renews(&shown)?;
+    }
     let origin = issue::Origin { way: Way::Renewal, source: Some(verified.serial.clone()) };
     let signed = issue::sign(app, &verified.tenant, &verified.device, &csr, origin).await?;
     let (tenant, request_id, now) = (verified.tenant.clone(), attempt.request_id, app.now());

@@ -2,12 +2,13 @@
 
 use fleetward_base::{TenantId, limits};
 
-use crate::App;
 use crate::error::{Error, Result};
+use crate::{App, provisioning};
 
 /// Forgets answers under an `Idempotency-Key`, enrolment tokens and requests for approval that were kept for long enough;
 /// how many.
 pub async fn expire(app: &App) -> Result<u64> {
+    let now = app.now();
     let before = app.now().minus(limits::IDEMPOTENCY_TTL);
     let tokens_before = app.now().minus(limits::ENROLL_TOKEN_KEPT);
     let failures_before = app.now().minus(limits::AUTH_FAILURES_KEPT);
@@ -35,7 +36,9 @@ pub async fn expire(app: &App) -> Result<u64> {
                     let answers = tx.expire_idempotent_answers(before).await?;
                     let requests = tx.forget_enrollment_requests(requests_before).await?;
                     let failures = tx.forget_auth_failures(failures_before).await?;
-                    Ok(answers + failures + requests + tx.forget_enroll_tokens(tokens_before).await?)
+                    let tokens = tx.forget_enroll_tokens(tokens_before).await?;
+                    let forgotten = provisioning::forget::forget(tx, now).await?;
+                    Ok(answers + failures + requests + tokens + forgotten)
                 })
             });
             forgotten += expire.await?;

@@ -108,6 +108,7 @@ async fn seal_again(app: &App, owner: Option<TenantId>) -> Result<usize> {
     }
     if let Some(tenant) = owner {
         sealed += usize::from(crate::authority::reseal_credential(app, &tenant).await?);
+        sealed += crate::provisioning::templates::reseal_hooks(app, &tenant).await?;
     }
     Ok(sealed)
 }

@@ -82,6 +82,7 @@ pub(crate) fn settings() -> Settings {
         mqtt_port: 8883,
         server_names: vec!["localhost".to_owned()],
         default_tenant: None,
+        hook_networks: Vec::new(),
     }
 }
 

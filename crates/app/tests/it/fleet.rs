@@ -47,6 +47,8 @@ impl Told {
 
 #[async_trait]
 impl DeviceLinks for Told {
+    fn end_claim(&self, _tenant: &TenantId, _serial: &str) {}
+
     fn end_sessions(&self, _: &TenantId, _: &DeviceId, _: EndReason) {}
 
     fn end_certificate(&self, _: &TenantId, _: &DeviceId, _: &str) {}

@@ -1,9 +1,11 @@
-//! What the fuzz target was given, given again: its corpus on the stable toolchain.
+//! What the fuzz targets were given, given again: their corpora on the stable toolchain.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use fleetward_base::Timestamp;
+use fleetward_base::{Timestamp, limits};
 use fleetward_core::invariants::{shadow_metadata_fits, shadow_version_grew};
+use fleetward_core::provisioning::Template;
 use fleetward_core::shadow::{Document, UpdateRequest, update};
 
 #[test]
@@ -44,4 +46,20 @@ fn imports_are_read_the_same_in_any_pieces() {
         }
     }
     assert!(rows >= 3, "{rows} good rows");
+}
+
+#[test]
+fn templates_are_evaluated_within_their_bounds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/core_template");
+    let given = BTreeMap::from([("SerialNumber".to_owned(), "1".to_owned())]);
+    let certificate = BTreeMap::from([("AWS::IoT::Certificate::CommonName", "gw-1".to_owned())]);
+    let mut evaluated = 0;
+    for file in std::fs::read_dir(folder).expect("a corpus") {
+        let text = std::fs::read_to_string(file.expect("a file").path()).expect("text");
+        let Ok(template) = Template::parse(&text) else { continue };
+        let Ok(plan) = template.evaluate(&given, &certificate) else { continue };
+        assert!(plan.attributes.values().map(String::len).sum::<usize>() <= limits::TEMPLATE_OUTPUT_BYTES);
+        evaluated += 1;
+    }
+    assert!(evaluated > 0, "the corpus has lost what is good in it");
 }

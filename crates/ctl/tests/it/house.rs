@@ -59,6 +59,7 @@ impl House {
             mqtt_port: 8883,
             server_names: vec!["localhost".into()],
             default_tenant: None,
+            hook_networks: Vec::new(),
         });
         authority::open_installation(&app).await.expect("authorities");
         let offer = setup::offer(&app).await.expect("an offer").expect("a fresh house");

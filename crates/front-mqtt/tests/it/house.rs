@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fleetward_app::enroll::{Attempt, Credentials, enroll_device};
 use fleetward_app::mqtt_sessions::StoredSessions;
+use fleetward_app::provisioning::claims::{NewClaim, create_claim};
+use fleetward_app::provisioning::templates::{TemplateInput, create_template};
 use fleetward_app::{App, Ctx, Principal, Settings, api_tokens, authority, enroll_tokens, setup, tenants};
 use fleetward_base::{Clock, DeviceId, ManualClock, ReleaseId, Rng, Secret, SeededRng, SignerId, TenantId, Timestamp};
 use fleetward_broker::{Broker, Config, Peer};
@@ -28,6 +32,7 @@ pub(crate) struct House {
     pub(crate) app: App,
     pub(crate) broker: Broker,
     pub(crate) admin: Ctx,
+    pub(crate) clock: Arc<ManualClock>,
     tasks: TaskTracker,
     _dir: TempDir,
 }
@@ -56,6 +61,7 @@ impl House {
             mqtt_port: 8883,
             server_names: vec!["localhost".to_owned()],
             default_tenant: None,
+            hook_networks: Vec::new(),
         });
         authority::open_installation(&app).await.expect("authorities");
         let offer = setup::offer(&app).await.expect("a store").expect("fresh");
@@ -70,7 +76,7 @@ impl House {
             Config { publish_messages: None, publish_bytes: None, connects_per_client: None, ..Config::default() };
         let broker = Broker::start(config, hooks.clone(), sessions, Arc::clone(app.clock())).await.expect("a broker");
         hooks.connect(broker.clone());
-        Self { app, broker, admin, tasks: TaskTracker::new(), _dir: dir }
+        Self { app, broker, admin, clock, tasks: TaskTracker::new(), _dir: dir }
     }
 
     pub(crate) async fn enroll(&self, home: &str, device: &str, hardware: &str) -> Device {
@@ -83,6 +89,25 @@ impl House {
         let credentials = Credentials { device: device.to_owned(), token };
         let enrolled = enroll_device(app, &attempt, None, &credentials, &request).await.expect("enrolled");
         Device { name: device.to_owned(), certificate: enrolled.certificate }
+    }
+
+    /// A claim for a template, as if it were a device.
+    pub(crate) async fn claim(&self, home: &str, name: &str, template: &str, count_cap: Option<u64>) -> Device {
+        let request = csr::write(&name::write(None, "claim"), &[], &SoftKey::generate().0).expect("signs");
+        let new = NewClaim {
+            name: name.to_owned(),
+            template: template.to_owned(),
+            csr: pem("CERTIFICATE REQUEST", &request),
+            count_cap,
+            life: None,
+        };
+        let made = create_claim(&self.app, &self.admin, &tenant(home), new).await.expect("a claim");
+        Device { name: "who-knows".to_owned(), certificate: unpem(&made.certificate_pem) }
+    }
+
+    pub(crate) async fn template(&self, home: &str, name: &str, body: &Value) {
+        let input = TemplateInput { body: Some(body.to_string()), ..TemplateInput::default() };
+        create_template(&self.app, &self.admin, &tenant(home), name, input).await.expect("a template");
     }
 
     /// A stream to the broker, as a listener hands it over after the TLS hand-shake.
@@ -209,6 +234,28 @@ impl Link {
         (message.topic, serde_json::from_slice(&message.payload).unwrap_or_default())
     }
 
+    /// The next message, topic and bytes.
+    pub(crate) async fn next_bytes(&mut self) -> (String, Vec<u8>) {
+        while self.seen.is_empty() {
+            let packet = self.packet().await;
+            self.keep(packet).await;
+        }
+        let message = self.seen.remove(0);
+        (message.topic, message.payload.to_vec())
+    }
+
+    /// Sends bytes.
+    pub(crate) async fn publish_bytes(&mut self, topic: &str, payload: &[u8]) -> u8 {
+        let wanted = self.client.publish(topic, payload);
+        within(self.client.flush()).await.expect("sent");
+        loop {
+            match self.packet().await {
+                Packet::Puback { id, code } if id == wanted => return code,
+                other => self.keep(other).await,
+            }
+        }
+    }
+
     /// The next message on a topic that ends so.
     pub(crate) async fn expect(&mut self, end: &str) -> Value {
         let (topic, body) = self.next().await;
@@ -253,6 +300,15 @@ impl Link {
             self.seen.push(message);
         }
     }
+}
+
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+}
+
+pub(crate) fn unpem(text: &str) -> Vec<u8> {
+    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    STANDARD.decode(body).expect("base64")
 }
 
 pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {

@@ -4,4 +4,5 @@ mod doorstep;
 mod house;
 mod jobs;
 mod probes;
+mod provisioning;
 mod shadow;

@@ -14,14 +14,38 @@ struct Probe {
     topic: &'static str,
     /// Its device's alone: to a neighbour of the same tenant it is denied.
     private: bool,
+    /// For connections with a claim, which are no devices.
+    claims: bool,
 }
 
-const PROBES: [Probe; 5] = [
-    Probe { family: "{any}/{self}/...", topic: "devices/gw-1/probe", private: true },
-    Probe { family: "shared/...", topic: "shared/probe", private: false },
-    Probe { family: "fleet/...", topic: "fleet/probe", private: false },
-    Probe { family: "$aws/things/{self}/shadow/...", topic: "$aws/things/gw-1/shadow/update/documents", private: true },
-    Probe { family: "$aws/things/{self}/jobs/...", topic: "$aws/things/gw-1/jobs/notify", private: true },
+const PROBES: [Probe; 7] = [
+    Probe { family: "{any}/{self}/...", topic: "devices/gw-1/probe", private: true, claims: false },
+    Probe { family: "shared/...", topic: "shared/probe", private: false, claims: false },
+    Probe { family: "fleet/...", topic: "fleet/probe", private: false, claims: false },
+    Probe {
+        family: "$aws/things/{self}/shadow/...",
+        topic: "$aws/things/gw-1/shadow/update/documents",
+        private: true,
+        claims: false,
+    },
+    Probe {
+        family: "$aws/things/{self}/jobs/...",
+        topic: "$aws/things/gw-1/jobs/notify",
+        private: true,
+        claims: false,
+    },
+    Probe {
+        family: "$aws/certificates/...",
+        topic: "$aws/certificates/create/json/accepted",
+        private: true,
+        claims: true,
+    },
+    Probe {
+        family: "$aws/provisioning-templates/...",
+        topic: "$aws/provisioning-templates/line/provision/json/accepted",
+        private: true,
+        claims: true,
+    },
 ];
 
 #[test]
@@ -42,11 +66,12 @@ fn every_family_has_its_probe() {
 async fn another_tenant_hears_and_reaches_nothing() {
     let house = House::new().await;
     let (here, abroad) = (house.enroll("acme", "gw-1", "rev-a").await, house.enroll("zenith", "gw-1", "rev-a").await);
+    let of_devices = || PROBES.iter().filter(|probe| !probe.claims);
     let (mut here, mut abroad) = (house.connect(&here, Version::V5).await, house.connect(&abroad, Version::V5).await);
-    let filters = PROBES.map(|probe| probe.topic);
+    let filters: Vec<&str> = of_devices().map(|probe| probe.topic).collect();
     here.subscribe(&filters).await;
     abroad.subscribe(&filters).await;
-    for probe in PROBES {
+    for probe in of_devices() {
         let receipt = house.broker.publish(&tenant("acme"), Message::new(probe.topic, b"{}")).expect("published");
         receipt.durable().await.expect("committed");
         assert_eq!(here.next().await.0, probe.topic, "its own tenant hears it");
@@ -57,6 +82,33 @@ async fn another_tenant_hears_and_reaches_nothing() {
         abroad.publish(&format!("acme/{}", probe.topic), "{}").await;
     }
     here.expect_nothing().await;
+}
+
+#[tokio::test]
+async fn another_tenants_claim_hears_and_reaches_nothing() {
+    let house = House::new().await;
+    let template = serde_json::json!({ "Resources": { "thing": { "Type": "AWS::IoT::Thing" } } });
+    for home in ["acme", "zenith"] {
+        house.template(home, "line", &template).await;
+    }
+    let (here, abroad) =
+        (house.claim("acme", "line", "line", None).await, house.claim("zenith", "line", "line", None).await);
+    let (mut here, mut abroad) = (house.connect(&here, Version::V5).await, house.connect(&abroad, Version::V5).await);
+    for probe in PROBES.iter().filter(|probe| probe.claims) {
+        here.subscribe(&[probe.topic]).await;
+        abroad.subscribe(&[probe.topic]).await;
+        let request = probe.topic.trim_end_matches("/accepted");
+        abroad.publish(request, "{}").await;
+        assert!(abroad.next().await.0.ends_with("/rejected"), "{request} is answered");
+        let receipt = house.broker.publish(&tenant("acme"), Message::new(probe.topic, b"{}")).expect("published");
+        receipt.durable().await.expect("committed");
+        here.expect_nothing().await;
+        abroad.expect_nothing().await;
+    }
+    for probe in PROBES.iter().filter(|probe| !probe.claims) {
+        assert_eq!(here.try_subscribe(&[probe.topic]).await, [0x87], "{}", probe.family);
+        assert_eq!(here.publish(probe.topic, "{}").await, 0x87, "{}", probe.family);
+    }
 }
 
 #[tokio::test]

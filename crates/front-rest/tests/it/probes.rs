@@ -45,6 +45,8 @@ impl Route {
             .replace("{token}", id)
             .replace("{signer}", id)
             .replace("{release}", id)
+            .replace("{name}", "line-4")
+            .replace("{certificate}", &"0".repeat(64))
             .replace("{rollout}", id)
             .replace("{request}", "WDJB-MJHT")
             .replace("{serial}", "SN-1")

@@ -70,6 +70,7 @@ impl House {
             mqtt_port: 8883,
             server_names: vec!["localhost".to_owned()],
             default_tenant: None,
+            hook_networks: Vec::new(),
         });
         authority::open_installation(&app).await.expect("authorities");
         let system = app.system("test");

@@ -117,6 +117,7 @@ pub(super) fn settings(args: &ServeArgs, sockets: &Sockets) -> anyhow::Result<Se
         mqtt_port: sockets.mqtt.local_addr()?.port(),
         server_names,
         default_tenant: args.default_tenant.clone(),
+        hook_networks: args.hook_networks.clone(),
     })
 }
 

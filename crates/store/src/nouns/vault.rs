@@ -115,6 +115,7 @@ impl SystemTx {
         const SQL: &str = "SELECT (SELECT count(*) FROM sealed_key WHERE substr(sealed, 1, 9) = $1) \
              + (SELECT count(*) FROM idempotency WHERE substr(response, 1, 9) = $1) \
              + (SELECT count(*) FROM issuer WHERE substr(credential, 1, 9) = $1) \
+             + (SELECT count(*) FROM provisioning_template WHERE substr(hook_secret, 1, 9) = $1) \
              + (SELECT count(*) FROM enrollment WHERE substr(primary_key, 1, 9) = $1 \
                 OR substr(secondary_key, 1, 9) = $1)";
         let number: Option<Number> = self.across().await?.query_opt(SQL, params![header]).await?;

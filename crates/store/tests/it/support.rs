@@ -188,6 +188,15 @@ impl Fixture {
         fixture
     }
 
+    /// Writes in `umbrella` and expects it to work.
+    pub(crate) async fn elsewhere<F, T>(&self, work: F) -> T
+    where
+        F: for<'t> FnOnce(&'t mut TenantTx) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.store.write(&self.umbrella, "test", work).await.expect("the unit is written")
+    }
+
     /// Writes in `acme` and expects it to work.
     pub(crate) async fn write<F, T>(&self, work: F) -> T
     where

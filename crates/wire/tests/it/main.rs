@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fleetward_wire::aws::jobs::{DescribeRequest, GetRequest, Request, StartNextRequest, UpdateRequest};
+use fleetward_wire::aws::provisioning::{self, CsrRequest, Format, KeysRequest, ProvisionRequest, encode};
 use fleetward_wire::aws::{client_token, topic};
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
@@ -47,4 +48,24 @@ fn azure_messages_are_read_or_refused() {
         }
     }
     assert_eq!(read, 4, "a token, a user name and two topics");
+}
+
+#[test]
+fn provisioning_is_read_or_refused() {
+    use provisioning::Request as _;
+    let mut read = 0;
+    for bytes in corpus("wire_provisioning") {
+        let (first, rest) = bytes.split_first().expect("a format");
+        let format = if first & 1 == 0 { Format::Json } else { Format::Cbor };
+        drop((CsrRequest::parse(format, rest), KeysRequest::parse(format, rest)));
+        if let Ok(request) = ProvisionRequest::parse(format, rest) {
+            assert_eq!(ProvisionRequest::parse(format, &encode(format, &request)), Ok(request));
+            read += 1;
+        }
+        if let Some(topic) = std::str::from_utf8(rest).ok().and_then(provisioning::parse) {
+            assert_eq!(topic.to_string().as_bytes(), rest);
+            read += 1;
+        }
+    }
+    assert!(read >= 4, "the corpus has lost what is good in it");
 }

@@ -51,6 +51,8 @@ struct Fuse {
 
 #[async_trait]
 impl DeviceLinks for Fuse {
+    fn end_claim(&self, _tenant: &TenantId, _serial: &str) {}
+
     fn end_sessions(&self, _: &TenantId, _: &DeviceId, _: EndReason) {}
 
     fn end_certificate(&self, _: &TenantId, _: &DeviceId, _: &str) {}
@@ -275,6 +277,7 @@ async fn open(dir: &TempDir, clock: &Arc<ManualClock>, rng: &Arc<SeededRng>) -> 
         mqtt_port: 8883,
         server_names: vec!["localhost".to_owned()],
         default_tenant: None,
+        hook_networks: Vec::new(),
     });
     let fuse = Arc::new(Fuse { left: AtomicU64::new(u64::MAX) });
     app.connect_links(Arc::clone(&fuse) as Arc<dyn DeviceLinks>);

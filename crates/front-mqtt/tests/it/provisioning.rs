@@ -1,0 +1,437 @@
+//! Fleet provisioning and just-in-time registration, as devices see them.
+
+use fleetward_app::Error;
+use fleetward_app::identity_policy::amend_policy;
+use fleetward_app::provisioning::claims::{create_user_claim, revoke_claim};
+use fleetward_app::provisioning::codes::{Subject, claim_device, create_claim_code};
+use fleetward_app::provisioning::factories::{
+    FactoryChange, NewFactory, amend_factory, create_registration_code, register_factory, revoke_factory,
+};
+use fleetward_app::provisioning::jit::{activate, arrived};
+use fleetward_app::registry;
+use fleetward_core::provisioning::Mode;
+use fleetward_pki::{SoftKey, csr, name};
+use fleetward_sim::mqtt::Version;
+use fleetward_wire::aws::provisioning::{CertificateAccepted, Format, ProvisionRequest, decode, encode};
+use serde_json::{Value, json};
+
+use crate::house::{Device, House, Link, id, pem, tenant, unpem};
+
+const CSR: &str = "$aws/certificates/create-from-csr/json";
+const KEYS: &str = "$aws/certificates/create/json";
+const PROVISION: &str = "$aws/provisioning-templates/line/provision/json";
+
+fn line() -> Value {
+    json!({
+        "Parameters": { "SerialNumber": { "Type": "String" } },
+        "Resources": {
+            "thing": { "Type": "AWS::IoT::Thing", "Properties": {
+                "ThingName": { "Fn::Sub": "gw-${SerialNumber}" },
+                "ThingGroups": ["line-4"], "AttributePayload": { "hardware": "rev-b" }
+            } },
+            "certificate": { "Type": "AWS::IoT::Certificate", "Properties": {
+                "CertificateId": { "Ref": "AWS::IoT::Certificate::Id" }, "Status": "ACTIVE"
+            } }
+        },
+        "DeviceConfiguration": { "endpoint": "fleet.example" }
+    })
+}
+
+fn request() -> Value {
+    let der = csr::write(&name::write(None, "any"), &[], &SoftKey::generate().0).expect("signs");
+    json!({ "certificateSigningRequest": pem("CERTIFICATE REQUEST", &der) })
+}
+
+fn provision(token: &str, serial: &str) -> String {
+    json!({ "certificateOwnershipToken": token, "parameters": { "SerialNumber": serial } }).to_string()
+}
+
+/// A connection with a claim that has asked for the answers.
+async fn connected(house: &House, claim: &Device) -> Link {
+    let mut link = house.connect(claim, Version::V5).await;
+    link.subscribe(&[&format!("{CSR}/+"), &format!("{PROVISION}/accepted"), &format!("{PROVISION}/rejected")]).await;
+    link
+}
+
+async fn certificate(link: &mut Link) -> Value {
+    link.publish(CSR, &request().to_string()).await;
+    link.expect("create-from-csr/json/accepted").await
+}
+
+fn text<'a>(body: &'a Value, field: &str) -> &'a str {
+    body[field].as_str().unwrap_or_else(|| panic!("no {field} in {body}"))
+}
+
+async fn rejected(link: &mut Link) -> (u64, String) {
+    let body = link.expect("/rejected").await;
+    (body["statusCode"].as_u64().expect("a status"), text(&body, "errorCode").to_owned())
+}
+
+#[tokio::test]
+async fn a_device_with_a_claim_becomes_a_device() {
+    let house = House::new().await;
+    house.template("acme", "line", &line()).await;
+    let claim = house.claim("acme", "line-4", "line", None).await;
+    let mut link = connected(&house, &claim).await;
+    let made = certificate(&mut link).await;
+    let device = Device { name: "gw-17".to_owned(), certificate: unpem(text(&made, "certificatePem")) };
+    assert_eq!(text(&made, "certificateId").len(), 64);
+    assert_eq!(house.refused(Some(&device), "gw-17", Version::V5).await, 0x87, "it is nobody's yet");
+
+    link.publish(PROVISION, &provision(text(&made, "certificateOwnershipToken"), "17")).await;
+    let body = link.expect("provision/json/accepted").await;
+    assert_eq!(body, json!({ "thingName": "gw-17", "deviceConfiguration": { "endpoint": "fleet.example" } }));
+    let mut own = house.connect(&device, Version::V5).await;
+    own.subscribe(&["$aws/things/gw-17/shadow/get/+"]).await;
+    own.publish("$aws/things/gw-17/shadow/update", r#"{"state":{"reported":{"a":1}}}"#).await;
+    own.publish("$aws/things/gw-17/shadow/get", "").await;
+    assert_eq!(own.expect("shadow/get/accepted").await["state"], json!({ "reported": { "a": 1 } }));
+    let record = registry::device(&house.app, &house.admin, &tenant("acme"), &id("gw-17")).await.expect("a record");
+    assert_eq!((record.device.hardware.as_str(), record.device.tags.contains("line-4")), ("rev-b", true));
+}
+
+#[tokio::test]
+async fn cbor_is_as_good_as_json() {
+    let house = House::new().await;
+    house.template("acme", "line", &line()).await;
+    let claim = house.claim("acme", "line-4", "line", None).await;
+    let mut link = house.connect(&claim, Version::V311).await;
+    link.publish_bytes("$aws/certificates/create-from-csr/cbor", &encode(Format::Cbor, &request())).await;
+    let (topic, bytes) = link.next_bytes().await;
+    assert_eq!(topic, "$aws/certificates/create-from-csr/cbor/accepted", "told without a subscription too");
+    let made: CertificateAccepted = decode(Format::Cbor, &bytes).expect("CBOR");
+    let asked = ProvisionRequest {
+        certificate_ownership_token: made.certificate_ownership_token,
+        parameters: [("SerialNumber".to_owned(), "18".to_owned())].into(),
+    };
+    link.publish_bytes("$aws/provisioning-templates/line/provision/cbor", &encode(Format::Cbor, &asked)).await;
+    let (topic, bytes) = link.next_bytes().await;
+    assert_eq!(topic, "$aws/provisioning-templates/line/provision/cbor/accepted");
+    assert_eq!(decode::<Value>(Format::Cbor, &bytes).expect("CBOR")["thingName"], "gw-18");
+}
+
+#[tokio::test]
+async fn a_token_is_good_once_for_an_hour_on_its_own_connection() {
+    let house = House::new().await;
+    house.template("acme", "line", &line()).await;
+    let claim = house.claim("acme", "line-4", "line", None).await;
+    let (mut link, mut other) = (connected(&house, &claim).await, connected(&house, &claim).await);
+    let made = certificate(&mut link).await;
+    let token = text(&made, "certificateOwnershipToken");
+    let refusal = (400, "InvalidCertificateOwnershipToken".to_owned());
+
+    other.publish(PROVISION, &provision(token, "1")).await;
+    assert_eq!(rejected(&mut other).await, refusal, "another connection, with the same claim");
+    link.expect_nothing().await;
+    for bad in ["", "fwo_x", "fwo_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+        link.publish(PROVISION, &provision(bad, "1")).await;
+        assert_eq!(rejected(&mut link).await, refusal, "{bad:?}");
+    }
+    link.publish(PROVISION, &provision(token, "1")).await;
+    link.expect("/accepted").await;
+    link.publish(PROVISION, &provision(token, "2")).await;
+    assert_eq!(rejected(&mut link).await, refusal, "a second time");
+
+    let late = certificate(&mut link).await;
+    house.clock.advance(std::time::Duration::from_secs(3601));
+    link.publish(PROVISION, &provision(text(&late, "certificateOwnershipToken"), "3")).await;
+    assert_eq!(rejected(&mut link).await, refusal, "after its hour");
+    fleetward_app::reconcile::expiry::expire(&house.app).await.expect("expired");
+    let nobody = Device { name: "gw-3".to_owned(), certificate: unpem(text(&late, "certificatePem")) };
+    assert_eq!(house.refused(Some(&nobody), "gw-3", Version::V5).await, 0x87);
+}
+
+#[tokio::test]
+async fn a_claim_reaches_its_topics_and_nothing_else() {
+    let house = House::new().await;
+    house.template("acme", "line", &line()).await;
+    house.template("acme", "other", &line()).await;
+    let claim = house.claim("acme", "line-4", "line", None).await;
+    let device = house.enroll("acme", "gw-1", "rev-a").await;
+    let mut device = house.connect(&device, Version::V5).await;
+    let mut link = connected(&house, &claim).await;
+    for topic in ["devices/who-knows/x", "devices/line-4/x", "shared/x", "fleet/x", "$aws/things/gw-1/shadow/get", "#"]
+    {
+        assert_ne!(link.try_subscribe(&[topic]).await, [1], "{topic}");
+        if topic != "#" {
+            assert_eq!(link.publish(topic, "{}").await, 0x87, "{topic}");
+        }
+    }
+    for filter in ["$aws/certificates/#", "$aws/certificates/+/json/accepted", "$aws/#", "+/+/+", CSR] {
+        assert_eq!(link.try_subscribe(&[filter]).await, [0x87], "{filter}");
+    }
+    assert_eq!(link.publish(&format!("{CSR}/accepted"), "{}").await, 0x87, "what the server says");
+    // A device is no claim.
+    for topic in [CSR, KEYS, PROVISION] {
+        assert_eq!(device.publish(topic, &request().to_string()).await, 0x87, "{topic}");
+        assert_eq!(device.try_subscribe(&[&format!("{topic}/accepted")]).await, [0x87], "{topic}");
+    }
+    // Nor does a claim reach another template, or a device hear what is said to a claim.
+    let made = certificate(&mut link).await;
+    let token = text(&made, "certificateOwnershipToken");
+    link.publish("$aws/provisioning-templates/other/provision/json", &provision(token, "1")).await;
+    assert_eq!(rejected(&mut link).await, (404, "ResourceNotFound".to_owned()));
+    device.expect_nothing().await;
+}
+
+#[tokio::test]
+async fn a_request_cannot_speak_for_others() {
+    let house = House::new().await;
+    house.template("acme", "line", &line()).await;
+    let claim = house.claim("acme", "line-4", "line", None).await;
+    let mut link = connected(&house, &claim).await;
+    let foreign = csr::write(&name::write(Some("zenith"), "any"), &[], &SoftKey::generate().0).expect("signs");
+    for (csr, code) in [
+        (pem("CERTIFICATE REQUEST", &foreign), "InvalidCSR"),
+        (pem("CERTIFICATE REQUEST", b"x"), "InvalidCSR"),
+        ("x".to_owned(), "InvalidCSR"),
+    ] {
+        link.publish(CSR, &json!({ "certificateSigningRequest": csr }).to_string()).await;
+        assert_eq!(rejected(&mut link).await, (400, code.to_owned()));
+    }
+    link.publish(CSR, "{").await;
+    assert_eq!(rejected(&mut link).await, (400, "InvalidPayload".to_owned()));
+    let made = certificate(&mut link).await;
+    let token = text(&made, "certificateOwnershipToken");
+    let smuggled = json!({ "SerialNumber": "1", "AWS::IoT::Certificate::CommonName": "gw-1" });
+    let body = json!({ "certificateOwnershipToken": token, "parameters": smuggled }).to_string();
+    link.publish(PROVISION, &body).await;
+    assert_eq!(rejected(&mut link).await, (400, "InvalidParameters".to_owned()));
+    for serial in ["1/../x", "urn:fleetward:zenith:x ", "+", ""] {
+        link.publish(PROVISION, &provision(token, serial)).await;
+        if serial.is_empty() {
+            assert_eq!(link.expect("/accepted").await["thingName"], "gw-");
+        } else {
+            assert_eq!(rejected(&mut link).await, (400, "InvalidParameters".to_owned()), "{serial}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_device_in_use_keeps_its_name() {
+    let house = House::new().await;
+    house.template("acme", "line", &line()).await;
+    let claim = house.claim("acme", "line-4", "line", None).await;
+    let known = house.enroll("acme", "gw-9", "rev-a").await;
+    house.connect(&known, Version::V5).await;
+    let mut link = connected(&house, &claim).await;
+    let made = certificate(&mut link).await;
+    let body = provision(text(&made, "certificateOwnershipToken"), "9");
+    link.publish(PROVISION, &body).await;
+    assert_eq!(rejected(&mut link).await, (409, "ResourceConflict".to_owned()));
+    let patch = json!({ "provisioning": { "reprovision": true } }).as_object().cloned().expect("an object");
+    amend_policy(&house.app, &house.admin, &tenant("acme"), 1, patch).await.expect("amended");
+    link.publish(PROVISION, &body).await;
+    link.expect("/accepted").await;
+}
+
+#[tokio::test]
+async fn the_server_makes_keys_where_it_may() {
+    let house = House::new().await;
+    house.template("acme", "line", &line()).await;
+    let claim = house.claim("acme", "line-4", "line", None).await;
+    let mut link = house.connect(&claim, Version::V5).await;
+    link.publish(KEYS, "").await;
+    assert_eq!(rejected(&mut link).await, (403, "AccessDenied".to_owned()));
+    let patch = json!({ "provisioning": { "server_keys": true } }).as_object().cloned().expect("an object");
+    amend_policy(&house.app, &house.admin, &tenant("acme"), 1, patch).await.expect("amended");
+    link.publish(KEYS, "{}").await;
+    let made = link.expect("/accepted").await;
+    assert!(SoftKey::from_pkcs8(&unpem(text(&made, "privateKey"))).is_ok());
+}
+
+#[tokio::test]
+async fn a_claim_ends_by_its_count_its_time_and_its_owner() {
+    let house = House::new().await;
+    house.template("acme", "line", &line()).await;
+    let claim = house.claim("acme", "once", "line", Some(1)).await;
+    let mut link = connected(&house, &claim).await;
+    let (one, two) = (certificate(&mut link).await, certificate(&mut link).await);
+    link.publish(PROVISION, &provision(text(&one, "certificateOwnershipToken"), "1")).await;
+    link.expect("/accepted").await;
+    link.publish(PROVISION, &provision(text(&two, "certificateOwnershipToken"), "2")).await;
+    assert_eq!(rejected(&mut link).await, (429, "LimitExceeded".to_owned()));
+    revoke_claim(&house.app, &house.admin, &tenant("acme"), "once").await.expect("revoked");
+    assert_eq!(link.ended().await, Some(0x98));
+    assert_eq!(house.refused(Some(&claim), "any", Version::V5).await, 0x87);
+    let zenith = revoke_claim(&house.app, &house.admin, &tenant("zenith"), "once").await;
+    assert!(matches!(zenith, Err(Error::NotFound { .. })), "another tenant's");
+
+    let user = create_user_claim(&house.app, &house.admin, &tenant("acme"), "line").await.expect("a claim");
+    let user = Device { name: "app".to_owned(), certificate: unpem(&user.claim.certificate_pem) };
+    connected(&house, &user).await;
+    house.clock.advance(std::time::Duration::from_secs(301));
+    assert_eq!(house.refused(Some(&user), "app", Version::V5).await, 0x87, "after five minutes");
+}
+
+/// A factory that knows nothing of us.
+struct Maker {
+    issuer: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+}
+
+impl Maker {
+    fn new() -> Self {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut params = named("Maker CA");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        Self { issuer: rcgen::CertifiedIssuer::self_signed(params, key).expect("signs") }
+    }
+
+    fn leaf(&self, name: &str) -> Vec<u8> {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        named(name).signed_by(&key, &self.issuer).expect("signs").der().to_vec()
+    }
+
+    fn device(&self, name: &str) -> Device {
+        Device { name: name.to_owned(), certificate: self.leaf(name) }
+    }
+
+    async fn register(&self, house: &House, home: &str, mode: Mode) -> String {
+        let (app, admin, home) = (&house.app, &house.admin, tenant(home));
+        let (code, _) = create_registration_code(app, admin, &home).await.expect("a code");
+        let new = NewFactory {
+            name: "Maker".to_owned(),
+            certificate: pem("CERTIFICATE", self.issuer.der()),
+            verification: pem("CERTIFICATE", &self.leaf(&code)),
+            mode,
+            template: None,
+        };
+        register_factory(app, admin, &home, new).await.expect("registered").id
+    }
+}
+
+fn named(name: &str) -> rcgen::CertificateParams {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+#[tokio::test]
+async fn a_factorys_device_is_in_on_its_first_connection() {
+    let house = House::new().await;
+    let maker = Maker::new();
+    assert_eq!(house.refused(Some(&maker.device("sn-1")), "sn-1", Version::V5).await, 0x87, "not registered yet");
+    let factory = maker.register(&house, "acme", Mode::Provision).await;
+    let device = maker.device("sn-1");
+    let mut link = house.connect(&device, Version::V5).await;
+    link.subscribe(&["$aws/things/sn-1/shadow/get/+"]).await;
+    link.publish("$aws/things/sn-1/shadow/get", "").await;
+    assert_eq!(link.expect("/rejected").await["code"], 404);
+    house.connect(&device, Version::V311).await;
+    // Somebody else with the same name does not take its place.
+    assert_eq!(house.refused(Some(&maker.device("sn-1")), "sn-1", Version::V5).await, 0x87);
+    // No enrolled device's either.
+    let known = house.enroll("acme", "gw-1", "rev-a").await;
+    house.connect(&known, Version::V5).await;
+    assert_eq!(house.refused(Some(&maker.device("gw-1")), "gw-1", Version::V5).await, 0x87);
+
+    let (app, admin, acme) = (&house.app, &house.admin, tenant("acme"));
+    let change = FactoryChange { enabled: Some(false), ..FactoryChange::default() };
+    amend_factory(app, admin, &acme, &factory, 1, change).await.expect("disabled");
+    assert_eq!(house.refused(Some(&maker.device("sn-2")), "sn-2", Version::V5).await, 0x87, "nobody new");
+    let mut still = house.connect(&device, Version::V5).await;
+    still.expect_nothing().await;
+    revoke_factory(app, admin, &acme, &factory).await.expect("revoked");
+    assert_eq!(still.ended().await, Some(0x87));
+    assert_eq!(house.refused(Some(&device), "sn-1", Version::V5).await, 0x87);
+}
+
+#[tokio::test]
+async fn who_registers_a_factory_holds_its_key() {
+    let house = House::new().await;
+    let (app, admin, acme, zenith) = (&house.app, &house.admin, tenant("acme"), tenant("zenith"));
+    let (maker, thief) = (Maker::new(), Maker::new());
+    let (code, _) = create_registration_code(app, admin, &acme).await.expect("a code");
+    let new = |signer: &Maker, code: &str| NewFactory {
+        name: "Maker".to_owned(),
+        certificate: pem("CERTIFICATE", maker.issuer.der()),
+        verification: pem("CERTIFICATE", &signer.leaf(code)),
+        mode: Mode::Provision,
+        template: None,
+    };
+    let by = |error: Error| error.to_string();
+    let stolen = register_factory(app, admin, &acme, new(&thief, &code)).await.map_err(by);
+    assert!(stolen.is_err_and(|error| error.contains("not signed by this authority's key")));
+    let elsewhere = register_factory(app, admin, &zenith, new(&maker, &code)).await;
+    assert!(matches!(elsewhere, Err(Error::Untrusted { code: "registration-code", .. })), "acme's code");
+    register_factory(app, admin, &acme, new(&maker, &code)).await.expect("registered");
+    let again = register_factory(app, admin, &acme, new(&maker, &code)).await;
+    assert!(matches!(again, Err(Error::Untrusted { code: "registration-code", .. })), "the code is used");
+    let (code, _) = create_registration_code(app, admin, &zenith).await.expect("a code");
+    let taken = register_factory(app, admin, &zenith, new(&maker, &code)).await;
+    assert!(matches!(taken, Err(Error::Conflict { code: "factory-taken", .. })));
+}
+
+#[tokio::test]
+async fn a_factorys_device_waits_for_its_customer() {
+    let house = House::new().await;
+    let (app, admin, acme) = (&house.app, &house.admin, tenant("acme"));
+    let maker = Maker::new();
+    maker.register(&house, "acme", Mode::Register).await;
+    let (first, second) = (maker.device("sn-1"), maker.device("sn-2"));
+    for device in [&first, &first, &second] {
+        assert_eq!(house.refused(Some(device), &device.name, Version::V5).await, 0x87);
+    }
+    let waiting = arrived(app, admin, &acme, true, None, 10).await.expect("a page");
+    assert_eq!(waiting.len(), 2);
+    assert!(arrived(app, admin, &tenant("zenith"), true, None, 10).await.expect("a page").is_empty());
+
+    // By an operator.
+    let row = waiting.iter().find(|row| row.name == "sn-2").expect("it waits");
+    activate(app, admin, &acme, &row.id).await.expect("activated");
+    house.connect(&second, Version::V5).await;
+    // By a code, after the device came.
+    let subject = Subject::Device(id("sn-1"));
+    let code = create_claim_code(app, admin, &acme, subject, None).await.expect("a code").code;
+    let abroad = claim_device(app, admin, &tenant("zenith"), &code).await;
+    assert!(matches!(abroad, Err(Error::NotFound { .. })), "another tenant's");
+    let claimed = claim_device(app, admin, &acme, &code.to_lowercase()).await.expect("claimed");
+    assert_eq!(claimed.device, Some(id("sn-1")));
+    house.connect(&first, Version::V5).await;
+    // By a code, before it comes.
+    let code = create_claim_code(app, admin, &acme, Subject::Device(id("sn-3")), None).await.expect("a code").code;
+    assert_eq!(claim_device(app, admin, &acme, &code).await.expect("claimed").device, None);
+    house.connect(&maker.device("sn-3"), Version::V5).await;
+    // Codes that are none, until it is enough.
+    let mut refusals = Vec::new();
+    for _ in 0..25 {
+        refusals.push(claim_device(app, admin, &acme, "0000-0000-0000-0000-0000").await.expect_err("none"));
+    }
+    assert!(matches!(refusals.first(), Some(Error::NotFound { .. })));
+    assert!(matches!(refusals.last(), Some(Error::TooMany { .. })));
+}
+
+async fn policy(house: &House, revision: u64, patch: Value) {
+    let patch = patch.as_object().cloned().expect("an object");
+    amend_policy(&house.app, &house.admin, &tenant("acme"), revision, patch).await.expect("amended");
+}
+
+#[tokio::test]
+async fn what_the_tenant_decided_holds_for_claims_and_factories_too() {
+    let house = House::new().await;
+    house.template("acme", "line", &line()).await;
+    let claim = house.claim("acme", "line-4", "line", None).await;
+    let maker = Maker::new();
+    maker.register(&house, "acme", Mode::Provision).await;
+    let mut link = connected(&house, &claim).await;
+    let made = certificate(&mut link).await;
+    let body = provision(text(&made, "certificateOwnershipToken"), "1");
+
+    policy(&house, 1, json!({ "enrolment": { "require_inventory": true } })).await;
+    link.publish(PROVISION, &body).await;
+    assert_eq!(rejected(&mut link).await, (409, "ResourceConflict".to_owned()), "nobody made it");
+    assert_eq!(house.refused(Some(&maker.device("sn-1")), "sn-1", Version::V5).await, 0x87);
+
+    let approval = json!({ "enrolment": { "require_inventory": null, "approval": ["claim", "factory"] } });
+    policy(&house, 2, approval).await;
+    link.publish(PROVISION, &body).await;
+    link.expect("/accepted").await;
+    let born = maker.device("sn-1");
+    house.connect(&born, Version::V5).await;
+    for name in ["gw-1", "sn-1"] {
+        let found = registry::device(&house.app, &house.admin, &tenant("acme"), &id(name)).await.expect("a record");
+        assert_eq!(found.device.status.as_str(), "quarantined", "{name}");
+    }
+}

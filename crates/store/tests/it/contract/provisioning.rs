@@ -1,0 +1,240 @@
+use fleetward_store::{
+    AuthorityRow, ClaimCodeRow, ClaimRow, FactoryAuthorityRow, FactoryCertificateRow, PendingCertificateRow,
+    TemplateRow,
+};
+
+use crate::support::{Fixture, at, device, token};
+
+fn template(name: &str) -> TemplateRow {
+    TemplateRow {
+        name: name.into(),
+        body: "{}".into(),
+        hook_url: Some("https://hook.example".into()),
+        hook_secret: Some(vec![1, 2]),
+        hook_ca: None,
+        enabled: true,
+        revision: 1,
+        created_by: "ops".into(),
+        created_at: at(1),
+        updated_at: at(1),
+    }
+}
+
+pub(crate) async fn templates_change_at_their_revision(on: Fixture) {
+    let other = on.elsewhere(|tx| Box::pin(async move { tx.insert_template(&template("line")).await })).await;
+    assert!(other, "a name belongs to each tenant");
+    on.write(|tx| {
+        Box::pin(async move {
+            assert!(tx.insert_template(&template("line")).await?);
+            assert!(!tx.insert_template(&template("line")).await?);
+            assert!(tx.insert_template(&template("a")).await?);
+            assert_eq!(tx.template("line").await?, Some(template("line")));
+            let next = TemplateRow { hook_secret: None, enabled: false, revision: 2, ..template("line") };
+            assert!(tx.update_template(&next, 1).await?);
+            assert!(!tx.update_template(&next, 1).await?);
+            assert_eq!(tx.templates(None, 9).await?, [template("a"), next.clone()]);
+            assert_eq!(tx.templates(Some("a"), 9).await?, [next]);
+            assert!(!tx.delete_template("line", 1).await?);
+            assert!(tx.delete_template("line", 2).await?);
+            assert_eq!(tx.template("line").await?, None);
+            Ok(())
+        })
+    })
+    .await;
+}
+
+fn claim(name: &str, count_cap: Option<u64>) -> ClaimRow {
+    ClaimRow {
+        name: name.into(),
+        kind: "claim".into(),
+        template: "line".into(),
+        serial: format!("{name}01"),
+        fingerprint: format!("{name}ff"),
+        der: vec![0x30],
+        count_cap,
+        used: 0,
+        created_by: "ops".into(),
+        created_at: at(1),
+        expires_at: at(100),
+        revoked_at: None,
+    }
+}
+
+pub(crate) async fn claims_count_to_their_cap(on: Fixture) {
+    on.write(|tx| {
+        Box::pin(async move {
+            assert!(tx.insert_claim(&claim("a", Some(2))).await?);
+            assert!(!tx.insert_claim(&claim("a", None)).await?);
+            assert!(tx.insert_claim(&claim("b", None)).await?);
+            let counted = [tx.use_claim("a").await?, tx.use_claim("a").await?, tx.use_claim("a").await?];
+            assert_eq!(counted, [Some(1), Some(2), None]);
+            assert_eq!(tx.use_claim("b").await?, Some(1));
+            assert!(tx.revoke_claim("b", at(5)).await?);
+            assert!(!tx.revoke_claim("b", at(6)).await?);
+            assert_eq!(tx.use_claim("b").await?, None);
+            assert_eq!(tx.claim("b").await?.and_then(|row| row.revoked_at), Some(at(5)));
+            assert_eq!(tx.claim_for_update("a").await?.map(|row| row.used), Some(2));
+            let names = |rows: Vec<ClaimRow>| rows.into_iter().map(|row| row.name).collect::<Vec<_>>();
+            assert_eq!(names(tx.claims(None, 1).await?), ["a"]);
+            assert_eq!(names(tx.claims(Some("a"), 9).await?), ["b"]);
+            assert_eq!(tx.forget_claims("user", at(1000)).await?, 0);
+            assert_eq!(tx.forget_claims("claim", at(1000)).await?, 2);
+            Ok(())
+        })
+    })
+    .await;
+}
+
+fn pending(id: &str, expires: i64) -> PendingCertificateRow {
+    PendingCertificateRow {
+        id: id.into(),
+        token: id.as_bytes().to_vec(),
+        claim: "a".into(),
+        connection: "c1".into(),
+        serial: format!("{id}01"),
+        authority: "aa".into(),
+        request: vec![7],
+        not_before: at(0),
+        not_after: at(1000),
+        der: vec![0x30],
+        created_at: at(1),
+        expires_at: at(expires),
+    }
+}
+
+pub(crate) async fn pending_certificates_are_taken_once(on: Fixture) {
+    on.elsewhere(|tx| Box::pin(async move { tx.insert_pending_certificate(&pending("x", 50)).await })).await;
+    on.write(|tx| {
+        Box::pin(async move {
+            assert_eq!(tx.pending_certificate_by_token(b"x").await?, None, "another tenant's");
+            tx.insert_pending_certificate(&pending("x", 50)).await?;
+            tx.insert_pending_certificate(&pending("y", 10)).await?;
+            assert_eq!(tx.pending_certificate_by_token(b"x").await?, Some(pending("x", 50)));
+            assert_eq!(tx.count_pending_certificates("a", at(20)).await?, 1);
+            assert_eq!(tx.forget_pending_certificates(at(20)).await?, 1);
+            assert!(tx.take_pending_certificate("x").await?);
+            assert!(!tx.take_pending_certificate("x").await?);
+            Ok(())
+        })
+    })
+    .await;
+}
+
+fn factory(id: &str) -> FactoryAuthorityRow {
+    FactoryAuthorityRow {
+        id: id.into(),
+        name: "Maker".into(),
+        der: vec![0x30],
+        mode: "provision".into(),
+        template: Some("line".into()),
+        status: "active".into(),
+        not_after: at(1000),
+        revision: 1,
+        created_by: "ops".into(),
+        created_at: at(1),
+        revoked_at: None,
+    }
+}
+
+fn seen(id: &str, name: &str) -> FactoryCertificateRow {
+    FactoryCertificateRow {
+        id: id.into(),
+        authority: "f1".into(),
+        name: name.into(),
+        serial_number: Some(format!("sn-{name}")),
+        device: None,
+        der: vec![0x30],
+        status: "pending_activation".into(),
+        address: Some("192.0.2.1".into()),
+        first_seen_at: at(1),
+        activated_at: None,
+        activated_by: None,
+    }
+}
+
+pub(crate) async fn factories_and_what_they_made(on: Fixture) {
+    on.write(|tx| {
+        Box::pin(async move {
+            assert!(tx.insert_factory_authority(&factory("f1")).await?);
+            assert!(!tx.insert_factory_authority(&factory("f1")).await?);
+            let next =
+                FactoryAuthorityRow { status: "revoked".into(), revoked_at: Some(at(9)), revision: 2, ..factory("f1") };
+            assert!(tx.update_factory_authority(&next, 1).await?);
+            assert!(!tx.update_factory_authority(&next, 1).await?);
+            assert_eq!(tx.factory_authority("f1").await?, Some(next.clone()));
+            assert_eq!(tx.factory_authorities(None, 9).await?, [next]);
+            assert_eq!(tx.factory_authorities(Some("f1"), 9).await?, []);
+            let anchor = AuthorityRow {
+                fingerprint: "f1".into(),
+                kind: "factory".into(),
+                der: vec![0x30],
+                key_purpose: String::new(),
+                not_after: at(1000),
+                created_at: at(1),
+            };
+            assert!(tx.put_authority(&anchor).await?);
+            assert!(tx.remove_authority("f1").await?);
+            assert!(!tx.remove_authority("f1").await?);
+
+            assert!(tx.insert_factory_certificate(&seen("c1", "gw-1")).await?);
+            assert!(!tx.insert_factory_certificate(&seen("c1", "gw-1")).await?);
+            assert!(tx.insert_factory_certificate(&seen("c2", "gw-2")).await?);
+            assert_eq!(tx.count_factory_certificates("f1").await?, 2);
+            assert_eq!(tx.factory_certificates_of("device", "gw-1", 9).await?, [seen("c1", "gw-1")]);
+            assert_eq!(tx.factory_certificates_of("serial", "sn-gw-2", 9).await?, [seen("c2", "gw-2")]);
+            assert!(tx.activate_factory_certificate("c1", &device("gw-1"), "ops", at(3)).await?);
+            assert!(!tx.activate_factory_certificate("c1", &device("gw-1"), "ops", at(3)).await?);
+            let row = tx.factory_certificate("c1").await?.expect("it is there");
+            assert_eq!(
+                (row.status.as_str(), row.device, row.activated_at),
+                ("active", Some(device("gw-1")), Some(at(3)))
+            );
+            assert_eq!(tx.factory_certificates(Some("pending_activation"), None, 9).await?, [seen("c2", "gw-2")]);
+            assert_eq!(tx.factory_certificates(None, Some("c1"), 9).await?, [seen("c2", "gw-2")]);
+            assert_eq!(tx.forget_factory_certificates(at(2)).await?, 1);
+            Ok(())
+        })
+    })
+    .await;
+}
+
+pub(crate) async fn codes_are_used_once(on: Fixture) {
+    let row = |number: u32| ClaimCodeRow {
+        id: token(number),
+        hash: vec![u8::try_from(number).expect("small"); 32],
+        subject_kind: "serial".into(),
+        subject: format!("sn-{number}"),
+        created_by: "ops".into(),
+        created_at: at(1),
+        expires_at: at(50),
+        used_at: None,
+        used_by: None,
+        revoked_at: None,
+    };
+    on.write(move |tx| {
+        Box::pin(async move {
+            tx.insert_registration_code("abc", "ops", at(1), at(10)).await?;
+            tx.insert_registration_code("old", "ops", at(1), at(2)).await?;
+            assert!(!tx.use_registration_code("old", at(5)).await?);
+            assert!(tx.use_registration_code("abc", at(5)).await?);
+            assert!(!tx.use_registration_code("abc", at(5)).await?);
+            assert_eq!(tx.forget_registration_codes(at(5)).await?, 1);
+
+            tx.insert_claim_code(&row(1)).await?;
+            tx.insert_claim_code(&row(2)).await?;
+            assert_eq!(tx.claim_code(token(1)).await?, Some(row(1)));
+            assert_eq!(tx.claim_code_by_hash(&[2; 32]).await?, Some(row(2)));
+            assert_eq!(tx.used_claim_code("serial", "sn-1").await?, None);
+            assert!(tx.use_claim_code(token(1), "ops", at(4)).await?);
+            assert!(!tx.use_claim_code(token(1), "ops", at(4)).await?);
+            assert_eq!(tx.used_claim_code("serial", "sn-1").await?.map(|row| row.id), Some(token(1)));
+            assert_eq!(tx.used_claim_code("device", "sn-1").await?, None);
+            assert!(!tx.revoke_claim_code(token(1), at(5)).await?);
+            assert!(tx.revoke_claim_code(token(2), at(5)).await?);
+            assert_eq!(tx.claim_codes(Some(token(1)), 9).await?.len(), 1);
+            assert_eq!(tx.forget_claim_codes(at(60)).await?, 2);
+            Ok(())
+        })
+    })
+    .await;
+}
