@@ -4,6 +4,7 @@ mod api_token;
 mod attestation;
 mod claim;
 mod claim_code;
+mod ca;
 mod completion;
 mod device;
 mod did;
@@ -41,6 +42,9 @@ pub(crate) enum Command {
     /// Who signs the certificates of devices
     #[command(subcommand)]
     Issuer(issuer::Issuer),
+    /// Authorities, and how one follows another
+    #[command(subcommand)]
+    Ca(ca::Ca),
     /// One-time tokens with which devices enrol
     #[command(subcommand)]
     EnrollToken(enroll_token::EnrollToken),
@@ -110,6 +114,7 @@ impl Command {
             Self::Setup(setup) => setup.run(session).await,
             Self::Tenant(verb) => verb.run(session).await,
             Self::Issuer(verb) => verb.run(session).await,
+            Self::Ca(verb) => verb.run(session).await,
             Self::EnrollToken(verb) => verb.run(session).await,
             Self::Enrollment(verb) => verb.run(session).await,
             Self::EnrollmentGroup(verb) => verb.run(session).await,

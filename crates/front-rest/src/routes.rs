@@ -8,6 +8,7 @@ mod artifacts;
 mod attestation;
 mod claim_codes;
 mod claims;
+mod ca_rotation;
 mod devices;
 mod dids;
 mod enroll_tokens;
@@ -45,6 +46,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(tenants::router())
         .merge(identity_policy::router())
         .merge(issuer::router())
+        .merge(ca_rotation::router())
         .merge(installation_tokens::router())
         .merge(installation_vault::router())
         .merge(vault::router())

@@ -4,6 +4,7 @@ mod approval;
 mod attestation;
 mod bootstrap;
 mod dids;
+mod ca_rotations;
 mod enroll;
 mod fixture;
 mod fleet;
