@@ -30,8 +30,7 @@ fn request(name: &str) -> Vec<u8> {
 /// A device that enrolled and was seen.
 async fn enrolled(fixture: &Fixture, name: &str) -> Enrolled {
     let (app, fields, acme) = (&fixture.app, DeviceFields::default(), tenant("acme"));
-    let made =
-        enroll_tokens::create_enroll_token(app, &fixture.admin, &acme, device(name), fields, Some(HOUR));
+    let made = enroll_tokens::create_enroll_token(app, &fixture.admin, &acme, device(name), fields, Some(HOUR));
     let token = Secret::new(made.await.expect("a token").token);
     let credentials = Credentials { device: name.to_owned(), token };
     let enrolled = enroll_device(app, &attempt(fixture), None, &credentials, &request(name)).await.expect("enrolled");

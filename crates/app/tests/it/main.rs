@@ -3,8 +3,8 @@
 mod approval;
 mod attestation;
 mod bootstrap;
-mod dids;
 mod ca_rotations;
+mod dids;
 mod enroll;
 mod fixture;
 mod fleet;
