@@ -2,9 +2,9 @@
 
 mod api_token;
 mod attestation;
+mod ca;
 mod claim;
 mod claim_code;
-mod ca;
 mod completion;
 mod device;
 mod did;

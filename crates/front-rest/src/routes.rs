@@ -6,9 +6,9 @@
 mod api_tokens;
 mod artifacts;
 mod attestation;
+mod ca_rotation;
 mod claim_codes;
 mod claims;
-mod ca_rotation;
 mod devices;
 mod dids;
 mod enroll_tokens;
