@@ -10,6 +10,7 @@
 //! an authority's private key is (sealed, in a token) only `keys` knows.
 
 mod external;
+mod following;
 mod installation;
 mod issuer;
 mod issuing;
@@ -17,26 +18,31 @@ mod keys;
 mod leaf;
 pub(crate) mod standing;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use fleetward_base::TenantId;
 use fleetward_pki::trust::Authority;
 use fleetward_pki::{Certificate, TrustIndex, pem};
-use fleetward_store::{AuthorityRow, Of, SystemTx};
-use parking_lot::RwLock;
+use fleetward_store::{AuthorityRow, Of, SystemTx, TenantTx};
+use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Error, Result};
 use crate::{App, vault};
 
 pub use external::{Credential, RecentHealth};
 pub(crate) use external::{External, Failure};
-pub use installation::{ServerIdentity, open_installation};
+pub(crate) use following::{
+    AT_ONCE, Followed, call_off, forget, let_sign, make_next_issuing, make_next_root, put_under_root,
+    resting_on_issuing, tenants_under_another,
+};
+pub(crate) use installation::renew_server;
+pub use installation::{ServerIdentity, open_installation, server_identity};
 pub(crate) use issuer::{
     TenantIssuer, config_of, forget_issuer, issuer, open_credential, reseal_credential, seal_credential,
 };
-pub(crate) use issuing::{Issuing, create_issuing, issuing, issuing_ends, key_in_token};
+pub(crate) use issuing::{Issuing, TokenKey, create_issuing, issuing, issuing_ends, key_in_token};
 pub(crate) use leaf::{LeafFault, Wish, sign_leaf};
 
 /// Kinds of authorities that vouch for devices: ours, and those of external issuers, whose keys are not here.
@@ -54,8 +60,23 @@ pub(crate) struct Authorities {
     refreshing: tokio::sync::Mutex<()>,
     issuing: RwLock<HashMap<TenantId, Arc<Issuing>>>,
     issuers: RwLock<HashMap<TenantId, issuer::Held>>,
-    /// The root's certificate in DER; set when the installation was opened.
-    root: RwLock<Option<Arc<Certificate>>>,
+    roots: RwLock<Roots>,
+    /// What TLS listeners show; set when the installation was opened, and anew under a new root.
+    server: ArcSwapOption<ServerIdentity>,
+    /// Authorities that were told of because they end soon.
+    warned: Mutex<HashSet<String>>,
+}
+
+/// The installation's roots, and how they vouch for each other while one follows the other.
+#[derive(Clone, Default)]
+struct Roots {
+    /// The one that signs.
+    current: Option<Arc<Certificate>>,
+    /// The one that follows it, or that it followed.
+    others: Vec<Arc<Certificate>>,
+    /// The one that devices must hold before it signs, by fingerprint, or that they still are to hold.
+    awaited: Option<String>,
+    cross: Vec<Vec<u8>>,
 }
 
 /// Which issuing authority vouches for which tenant's devices; swapped whenever that changes.
@@ -97,6 +118,7 @@ pub async fn refresh_trust(app: &App) -> Result<()> {
         let row = rows.iter().find(|of| of.tenant.as_ref() == Some(tenant) && of.row.fingerprint == fingerprint);
         row.is_some_and(|of| standing(of) == standing::CURRENT)
     });
+    *app.authorities().roots.write() = roots_of(&rows, &standing)?;
     let revision = |tenant: &TenantId| {
         revisions.iter().find(|of| of.tenant.as_ref() == Some(tenant)).map_or(0, |of| of.row.revision)
     };
@@ -104,39 +126,100 @@ pub async fn refresh_trust(app: &App) -> Result<()> {
     Ok(())
 }
 
-/// The root's certificate as PEM, which operators and devices trust the server by.
+fn roots_of<'a>(rows: &[Of<AuthorityRow>], standing: &impl Fn(&Of<AuthorityRow>) -> &'a str) -> Result<Roots> {
+    let mut roots = Roots::default();
+    for of in rows.iter().filter(|of| of.tenant.is_none() && standing(of) != standing::RETIRED) {
+        match (of.row.kind.as_str(), standing(of)) {
+            (following::CROSS, _) => roots.cross.push(of.row.der.clone()),
+            (installation::ROOT, at) => {
+                let root = Arc::new(Certificate::parse(&of.row.der).map_err(Error::internal)?);
+                if at == standing::CURRENT && roots.current.is_none() {
+                    roots.current = Some(root);
+                } else {
+                    if at == standing::NEXT {
+                        roots.awaited = Some(of.row.fingerprint.clone());
+                    }
+                    roots.others.push(root);
+                }
+            }
+            _ => {}
+        }
+    }
+    if roots.awaited.is_none() && !roots.others.is_empty() {
+        roots.awaited = roots.current.as_ref().map(|root| root.fingerprint());
+    }
+    Ok(roots)
+}
+
+/// The roots' certificates as PEM, which operators and devices trust the server by; the one that signs first.
 ///
 /// # Errors
 /// `Unavailable` before the installation was opened.
 pub async fn root_pem(app: &App) -> Result<String> {
-    Ok(pem::write(pem::CERTIFICATE, &root(app)?.der))
+    root(app)?;
+    Ok(anchors(app).iter().map(|der| pem::write(pem::CERTIFICATE, der)).collect())
 }
 
-/// What a device of the tenant is told to trust: its issuing authority and the root (RFC 7030 §4.1.3). Without a tenant
-/// the root alone, by which the server can be known.
+fn anchors(app: &App) -> Vec<Vec<u8>> {
+    let roots = app.authorities().roots.read();
+    roots.current.iter().chain(&roots.others).map(|root| root.der.clone()).collect()
+}
+
+/// What a device of the tenant is told to trust: who signs its certificates, and the root (RFC 7030 §4.1.3). Without a
+/// tenant the root alone, by which the server can be known. While one root follows another: both, and each as the other
+/// vouches for it (OldWithOld, OldWithNew, NewWithOld, NewWithNew).
 ///
 /// # Errors
 /// `NotFound` where there is no such tenant.
 pub async fn authority_chain(app: &App, tenant: Option<&TenantId>) -> Result<Vec<Vec<u8>>> {
-    let root = root(app)?.der.clone();
-    match tenant {
-        None => Ok(vec![root]),
-        Some(tenant) => {
-            let mut chain = match issuer(app, tenant).await? {
-                TenantIssuer::BuiltIn => vec![issuing(app, tenant).await?.certificate.der.clone()],
-                TenantIssuer::External(external) => external.authorities().to_vec(),
-            };
-            chain.push(root);
-            Ok(chain)
+    root(app)?;
+    let mut chain = Vec::new();
+    if let Some(tenant) = tenant {
+        match issuer(app, tenant).await? {
+            TenantIssuer::BuiltIn => {
+                chain.push(issuing(app, tenant).await?.certificate.der.clone());
+                chain.extend(next_issuing(app, tenant).await?.map(|next| next.der));
+            }
+            TenantIssuer::External(external) => chain.extend_from_slice(external.authorities()),
         }
     }
+    chain.extend(anchors(app));
+    chain.extend(app.authorities().roots.read().cross.iter().cloned());
+    Ok(chain)
+}
+
+/// The issuing authority that is to follow the tenant's present one, while it is shown and does not sign yet
+/// (GetNextCACert of RFC 8894 §4.7).
+///
+/// # Errors
+/// Where the store does not answer.
+pub async fn next_issuing(app: &App, tenant: &TenantId) -> Result<Option<Certificate>> {
+    let rows = app
+        .read(tenant, "next issuing authority", |tx: &mut TenantTx| {
+            Box::pin(async move { standing::with_standing(tx, ISSUING, standing::NEXT).await })
+        })
+        .await?;
+    rows.first().map(|row| Certificate::parse(&row.der).map_err(Error::internal)).transpose()
+}
+
+/// The root that devices are to hold, by fingerprint, while one follows another.
+pub fn awaited_root(app: &App) -> Option<String> {
+    app.authorities().roots.read().awaited.clone()
+}
+
+pub(crate) fn is_awaited(app: &App, fingerprint: &str) -> bool {
+    app.authorities().roots.read().awaited.as_deref() == Some(fingerprint)
+}
+
+pub(crate) fn warned(app: &App) -> &Mutex<HashSet<String>> {
+    &app.authorities().warned
+}
+
+pub(crate) fn root(app: &App) -> Result<Arc<Certificate>> {
+    app.authorities().roots.read().current.clone().ok_or(Error::Unavailable { what: "the server" })
 }
 
 /// Forgets the opened authorities of tenants whose keys may not be used any more.
 pub(crate) fn forget_disabled(app: &App) {
     app.authorities().issuing.write().retain(|tenant, _| app.vault().is_usable(tenant.as_str()));
-}
-
-pub(crate) fn root(app: &App) -> Result<Arc<Certificate>> {
-    app.authorities().root.read().clone().ok_or(Error::Unavailable { what: "the server" })
 }

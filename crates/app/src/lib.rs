@@ -8,6 +8,7 @@
 pub mod api_tokens;
 pub mod attestation;
 pub mod authority;
+pub mod ca_rotations;
 pub mod context;
 pub mod deployments;
 pub mod detection;

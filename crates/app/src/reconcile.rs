@@ -1,6 +1,7 @@
 //! What the server does by itself: each reconciler wakes on a signal or a timer, takes no input, does a bounded piece of
 //! work on what it finds, and says what it did. What fails is found again at the next turn, so nothing is retried inside.
 
+pub mod authorities;
 pub mod campaigns;
 pub mod expiry;
 pub mod issuers;
@@ -37,6 +38,7 @@ const REWRAP_EVERY: Duration = Duration::from_secs(10);
 /// Another server on the same database may have made a tenant.
 const TRUST_EVERY: Duration = Duration::from_secs(10);
 const ISSUERS_EVERY: Duration = Duration::from_secs(10);
+const AUTHORITIES_EVERY: Duration = Duration::from_secs(30);
 
 /// Wakes reconcilers before their time.
 #[derive(Debug, Default)]
@@ -93,6 +95,11 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
         every(&tracker, &stop, &app, "rotation", ROTATION_EVERY, false, |app| async move {
             let status = rotation::tick(&app).await?;
             Ok((status != rotation::RotationTickStatus::default()).then(|| format!("{status:?}")))
+        });
+        every(&tracker, &stop, &app, "authorities", AUTHORITIES_EVERY, false, |app| async move {
+            authority::renew_server(&app).await?;
+            let status = authorities::tick(&app).await?;
+            Ok((status != authorities::AuthoritiesStatus::default()).then(|| format!("{status:?}")))
         });
         every(&tracker, &stop, &app, "issuers", ISSUERS_EVERY, false, |app| async move {
             issuers::tell(&app).await.map(|told| (told > 0).then(|| format!("{told} revocations told")))

@@ -134,8 +134,6 @@ pub const ISSUER_TOLD_PER_TICK: u32 = 100;
 /// Rotations of authorities looked at in one tick, and authorities that one tick puts under a new root.
 pub const CA_ROTATIONS_PER_TICK: u32 = 100;
 pub const CA_RENEWED_PER_TICK: usize = 100;
-/// A bundle of requests or certificates of authorities.
-pub const CA_BUNDLE_BYTES: usize = 256 * 1024;
 /// Addresses whose refused attempts are counted each for itself; those beyond are counted together.
 pub const ENROLL_ADDRESSES: usize = 65_536;
 /// The manufacturing database of one tenant, and one import of it.

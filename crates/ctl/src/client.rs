@@ -95,6 +95,11 @@ impl Client {
         tagged(self.send(request).await?).await
     }
 
+    /// Posts a step from the state with this tag; sent twice it is refused the second time.
+    pub(crate) async fn post_at(&self, path: &str, etag: &str, body: &Value) -> Result<Tagged, Failure> {
+        tagged(self.send(self.request(Method::POST, path).header(header::IF_MATCH, etag).json(body)).await?).await
+    }
+
     pub(crate) async fn patch(&self, path: &str, etag: &str, body: &Value) -> Result<Tagged, Failure> {
         tagged(self.send(self.request(Method::PATCH, path).header(header::IF_MATCH, etag).json(body)).await?).await
     }

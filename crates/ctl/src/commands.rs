@@ -2,6 +2,7 @@
 
 mod api_token;
 mod attestation;
+mod ca;
 mod claim;
 mod claim_code;
 mod completion;
@@ -42,6 +43,9 @@ pub(crate) enum Command {
     /// Who signs the certificates of devices
     #[command(subcommand)]
     Issuer(issuer::Issuer),
+    /// Authorities, and how one follows another
+    #[command(subcommand)]
+    Ca(ca::Ca),
     /// One-time tokens with which devices enrol
     #[command(subcommand)]
     EnrollToken(enroll_token::EnrollToken),
@@ -114,6 +118,7 @@ impl Command {
             Self::Setup(setup) => setup.run(session).await,
             Self::Tenant(verb) => verb.run(session).await,
             Self::Issuer(verb) => verb.run(session).await,
+            Self::Ca(verb) => verb.run(session).await,
             Self::EnrollToken(verb) => verb.run(session).await,
             Self::Enrollment(verb) => verb.run(session).await,
             Self::EnrollmentGroup(verb) => verb.run(session).await,

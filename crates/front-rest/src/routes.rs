@@ -6,6 +6,7 @@
 mod api_tokens;
 mod artifacts;
 mod attestation;
+mod ca_rotation;
 mod claim_codes;
 mod claims;
 mod devices;
@@ -46,6 +47,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(tenants::router())
         .merge(identity_policy::router())
         .merge(issuer::router())
+        .merge(ca_rotation::router())
         .merge(installation_tokens::router())
         .merge(installation_vault::router())
         .merge(vault::router())

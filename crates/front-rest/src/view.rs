@@ -6,6 +6,7 @@
 mod access;
 mod attestation;
 mod bootstrap;
+mod ca_rotation;
 mod device;
 mod event;
 mod issuer;
@@ -23,6 +24,7 @@ use utoipa::{PartialSchema, ToSchema};
 pub use access::*;
 pub use attestation::*;
 pub use bootstrap::*;
+pub use ca_rotation::*;
 pub use device::*;
 pub use event::*;
 pub use issuer::*;

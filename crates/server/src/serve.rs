@@ -33,10 +33,10 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 
     let app = parts::open_app(&args.data_dir, args.database.as_deref(), &args.seal).await?;
     app.configure(parts::settings(&args, &sockets)?);
-    let identity = fleetward_app::authority::open_installation(&app).await.context(
+    fleetward_app::authority::open_installation(&app).await.context(
         "the installation's authorities cannot be opened; does the seal (or the master key) belong to this database?",
     )?;
-    let identity = tls::ServerIdentity { chain: identity.chain, key: identity.key };
+    let identity = tls::Identity::new(app.clone())?;
 
     let stop = CancellationToken::new();
     let (tasks, background) = (TaskTracker::new(), TaskTracker::new());

@@ -6,23 +6,67 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use fleetward_app::App;
+use fleetward_app::authority::{self, ServerIdentity};
 use fleetward_base::{Clock, limits};
 use fleetward_pki::trust::{TrustError, TrustIndex};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 
 /// ALPN names that mean MQTT on the devices' port; the first is what AWS device SDKs offer.
 pub(crate) const ALPN_MQTT: [&[u8]; 2] = [b"x-amzn-mqtt-ca", b"mqtt"];
 const ALPN_HTTP: [&[u8]; 3] = [b"h2", b"http/1.1", b"x-amzn-http-ca"];
 
-/// A server certificate with its chain and key.
-pub(crate) struct ServerIdentity {
-    pub(crate) chain: Vec<CertificateDer<'static>>,
-    pub(crate) key: PrivateKeyDer<'static>,
+/// Shows the certificate that the server has at the moment: under a new root it is another, and nobody restarts for it.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    app: App,
+    held: Arc<ArcSwapOption<Held>>,
+}
+
+/// A certificate as it is shown, and what it was made of.
+struct Held {
+    identity: Arc<ServerIdentity>,
+    key: Arc<CertifiedKey>,
+}
+
+impl Identity {
+    /// # Errors
+    /// Where there is no certificate yet, or its key is of a kind that the library does not know.
+    pub(crate) fn new(app: App) -> anyhow::Result<Self> {
+        let identity = Self { app, held: Arc::default() };
+        identity.current()?;
+        Ok(identity)
+    }
+
+    fn current(&self) -> anyhow::Result<Arc<CertifiedKey>> {
+        let identity = authority::server_identity(&self.app)?;
+        if let Some(held) = self.held.load().as_ref().filter(|held| Arc::ptr_eq(&held.identity, &identity)) {
+            return Ok(Arc::clone(&held.key));
+        }
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&identity.key)?;
+        let key = Arc::new(CertifiedKey::new(identity.chain.clone(), key));
+        self.held.store(Some(Arc::new(Held { identity, key: Arc::clone(&key) })));
+        Ok(key)
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
+impl ResolvesServerCert for Identity {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.current().ok()
+    }
 }
 
 /// Which clients a door takes.
@@ -43,7 +87,7 @@ pub(crate) enum Protocols {
 }
 
 pub(crate) fn server_config(
-    identity: &ServerIdentity,
+    identity: &Identity,
     clients: Clients,
     protocols: &Protocols,
 ) -> anyhow::Result<Arc<ServerConfig>> {
@@ -55,7 +99,7 @@ pub(crate) fn server_config(
             builder.with_client_cert_verifier(Arc::new(DeviceVerifier { trust, clock, provider }))
         }
     };
-    let mut config = builder.with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+    let mut config = builder.with_cert_resolver(Arc::new(identity.clone()));
     // Tickets keep sessions at the client: a hundred thousand devices cost no memory here.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;

@@ -45,9 +45,9 @@ pub struct Credential {
 }
 
 enum Api {
-    Step(step::Step),
-    Vault(vault::Vault),
-    Cfssl(cfssl::Cfssl),
+    Step(Box<step::Step>),
+    Vault(Box<vault::Vault>),
+    Cfssl(Box<cfssl::Cfssl>),
 }
 
 pub(crate) struct External {
@@ -98,9 +98,9 @@ impl External {
         let http = Http::new(config.url().unwrap_or_default(), config.tls_ca())?;
         let api = match config {
             Config::BuiltIn => return Err(Error::internal("the built-in issuer is asked for by its key")),
-            Config::StepCa(config) => Api::Step(step::Step::new(config, credential)?),
-            Config::Vault(config) => Api::Vault(vault::Vault::new(config, credential)?),
-            Config::Cfssl(config) => Api::Cfssl(cfssl::Cfssl::new(config, credential)?),
+            Config::StepCa(config) => Api::Step(Box::new(step::Step::new(config, credential)?)),
+            Config::Vault(config) => Api::Vault(Box::new(vault::Vault::new(config, credential)?)),
+            Config::Cfssl(config) => Api::Cfssl(Box::new(cfssl::Cfssl::new(config, credential)?)),
         };
         Ok(Self {
             kind,

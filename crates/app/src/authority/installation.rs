@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 use crate::{App, vault};
 
 pub(super) const ROOT: &str = "root";
-const INFRA: &str = "infra";
+pub(super) const INFRA: &str = "infra";
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-const ROOT_LIFE: Duration = YEAR.saturating_mul(25);
+pub(super) const ROOT_LIFE: Duration = YEAR.saturating_mul(25);
 pub(super) const AUTHORITY_LIFE: Duration = YEAR.saturating_mul(12);
 /// A server's certificate is made anew at each start; browsers and some libraries take none that lasts longer.
 const SERVER_LIFE: Duration = Duration::from_secs(397 * 24 * 3600);
@@ -33,7 +33,7 @@ pub struct ServerIdentity {
 ///
 /// # Errors
 /// `Internal` where the keys were sealed under another master key or a name in the settings is none; the cause says so.
-pub async fn open_installation(app: &App) -> Result<ServerIdentity> {
+pub async fn open_installation(app: &App) -> Result<()> {
     vault::open(app).await?;
     let stored = match load(app).await? {
         Some(stored) => stored,
@@ -46,9 +46,53 @@ pub async fn open_installation(app: &App) -> Result<ServerIdentity> {
     // Opening the root proves that the keys are the right ones, at the start and not at the first enrolment.
     let root = keys::open_any(app, None, &root).await?;
     let infra = keys::open_any(app, None, &infra).await?;
-    *app.authorities().root.write() = Some(Arc::new(root.certificate));
+    drop(root);
     super::refresh_trust(app).await?;
-    issue_server(app, &infra)
+    show(app, issue_server(app, &infra)?);
+    Ok(())
+}
+
+/// What TLS listeners show now. Ask at each hand-shake: under a new root it is another.
+///
+/// # Errors
+/// `Unavailable` before the installation was opened.
+pub fn server_identity(app: &App) -> Result<Arc<ServerIdentity>> {
+    app.authorities().server.load_full().ok_or(Error::Unavailable { what: "the server" })
+}
+
+fn show(app: &App, identity: ServerIdentity) {
+    app.authorities().server.store(Some(Arc::new(identity)));
+}
+
+/// Issues this server's certificate anew where another authority signs for servers now, or another root vouches for it.
+pub(crate) async fn renew_server(app: &App) -> Result<()> {
+    let infra = app
+        .store()
+        .system_read("infra authority", |tx: &mut SystemTx| {
+            Box::pin(async move { keys::stored_authority(tx.installation().await?, INFRA).await })
+        })
+        .await?;
+    let Some(infra) = infra else { return Ok(()) };
+    let infra = keys::open_any(app, None, &infra).await?;
+    let chain = above_server(app, &infra);
+    let shown = server_identity(app).ok();
+    let same = shown.is_some_and(|shown| shown.chain.iter().skip(1).eq(chain.iter()));
+    if !same {
+        show(app, issue_server(app, &infra)?);
+    }
+    Ok(())
+}
+
+/// What vouches for the server's certificate: its authority, and while the root is a new one, that root as the old one
+/// vouches for it, for those who hold the old one alone.
+fn above_server(app: &App, infra: &Opened) -> Vec<CertificateDer<'static>> {
+    let roots = app.authorities().roots.read();
+    let mut chain = vec![CertificateDer::from(infra.certificate.der.clone())];
+    if let Some(root) = &roots.current {
+        let cross = roots.cross.iter().filter_map(|der| Certificate::parse(der).ok());
+        chain.extend(cross.filter(|cross| cross.spki == root.spki).map(|cross| CertificateDer::from(cross.der)));
+    }
+    chain
 }
 
 async fn load(app: &App) -> Result<Option<[Stored; 2]>> {
@@ -101,8 +145,7 @@ fn issue_server(app: &App, infra: &Opened) -> Result<ServerIdentity> {
     let serial = Serial::generate(app.rng().as_ref());
     let validity = keys::lasting(now, SERVER_LIFE);
     let issued = ca::server(&infra.issuer()?, &names, serial, validity, key.public_spki()).map_err(Error::internal)?;
-    Ok(ServerIdentity {
-        chain: [issued.der, infra.certificate.der.clone()].map(CertificateDer::from).into(),
-        key: PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8.expose().clone())),
-    })
+    let mut chain = vec![CertificateDer::from(issued.der)];
+    chain.extend(above_server(app, infra));
+    Ok(ServerIdentity { chain, key: PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8.expose().clone())) })
 }

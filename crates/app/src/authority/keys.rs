@@ -94,6 +94,11 @@ pub(super) fn new_key(app: &App, kind: &str) -> Result<NewKey> {
     Ok(app.vault().new_signing_key(app.rng().as_ref(), owner(None), kind)?.into())
 }
 
+/// A new key of a tenant.
+pub(super) fn new_key_of(app: &App, tenant: &TenantId, kind: &str) -> Result<NewKey> {
+    Ok(app.vault().new_signing_key(app.rng().as_ref(), owner(Some(tenant)), kind)?.into())
+}
+
 pub(super) fn lasting(now: Timestamp, life: Duration) -> Validity {
     Validity { not_before: now.minus(BACKDATE), not_after: now.plus(life) }
 }

@@ -1,10 +1,13 @@
 //! Where an authority stands: shown before it signs, signing, no longer signing, forgotten.
 
+use fleetward_base::Timestamp;
 use fleetward_pki::trust::Kind;
 use fleetward_store::{AuthorityRow, AuthorityStandingRow, TenantTx};
 
 use crate::error::Result;
 
+/// It is shown and does not sign yet.
+pub(crate) const NEXT: &str = "next";
 /// It signs. So does one of which nothing is said.
 pub(crate) const CURRENT: &str = "current";
 /// It signs no more; what it signed counts.
@@ -16,6 +19,12 @@ pub(crate) const RETIRED: &str = "retired";
 pub(crate) fn standing_of<'a>(standings: &'a [AuthorityStandingRow], fingerprint: &str) -> &'a str {
     let row = standings.iter().find(|row| row.fingerprint == fingerprint);
     row.map_or(CURRENT, |row| row.standing.as_str())
+}
+
+pub(crate) async fn put(tx: &mut TenantTx, fingerprint: &str, standing: &str, since: Timestamp) -> Result<()> {
+    let row = AuthorityStandingRow { fingerprint: fingerprint.to_owned(), standing: standing.to_owned(), since };
+    tx.put_authority_standing(&row).await?;
+    Ok(())
 }
 
 /// Those of one kind that stand so, the oldest first. Two servers that start at the same moment on an empty database may

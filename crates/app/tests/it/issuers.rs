@@ -359,9 +359,9 @@ async fn one_that_is_down_is_left_alone_for_a_while() {
 async fn only_whom_the_pinned_authority_vouches_for_is_asked() {
     let fixture = Fixture::new().await;
     let authority = Authority::new("Elsewhere");
-    let identity = authority::open_installation(&fixture.app).await.expect("an identity for localhost");
+    let identity = authority::server_identity(&fixture.app).expect("an identity for localhost");
     let pinned = authority::root_pem(&fixture.app).await.expect("a root");
-    let server = Server::start_tls(identity.chain, identity.key, {
+    let server = Server::start_tls(identity.chain.clone(), identity.key.clone_key(), {
         let authority = authority.clone();
         move |asked| play_cfssl(&authority, asked)
     })

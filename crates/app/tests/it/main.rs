@@ -4,6 +4,7 @@ mod approval;
 mod attestation;
 mod bootstrap;
 mod detection;
+mod ca_rotations;
 mod dids;
 mod enroll;
 mod fixture;

@@ -62,7 +62,7 @@ impl Route {
         let path = self.filled(tenant);
         assert!(!path.contains('{'), "{}: a placeholder that the probe does not know", self.title());
         let mut request = house.request(method, &path, token);
-        if matches!(self.method, "PATCH" | "DELETE" | "PUT") {
+        if matches!(self.method, "PATCH" | "DELETE" | "PUT") || self.path.contains("/ca-rotation/") {
             request = request.header("if-match", "\"1\"");
         }
         if let Some(sample) = &self.sample {

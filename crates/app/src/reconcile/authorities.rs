@@ -1,0 +1,112 @@
+//! Authorities come and go by themselves: rotations move on, what nothing rests on is forgotten, and one whose life nears
+//! its end is told of.
+
+use std::collections::HashSet;
+
+use fleetward_base::{TenantId, limits};
+use fleetward_core::ca_rotation::ends_soon;
+use fleetward_core::journal::{Action, Severity};
+use fleetward_pki::Certificate;
+use fleetward_store::{AuthorityRow, Of, SystemTx, TenantTx};
+use serde_json::json;
+
+use crate::App;
+use crate::authority::standing::{self, CURRENT, RETIRED, RETIRING};
+use crate::authority::{self, EXTERNAL, FACTORY};
+use crate::ca_rotations::move_on;
+use crate::error::{Error, Result};
+use crate::journal::record;
+
+/// What a tick did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuthoritiesStatus {
+    pub advanced: usize,
+    pub forgotten: usize,
+    pub warned: usize,
+}
+
+/// Looks at all rotations that are open and at all authorities.
+///
+/// # Errors
+/// Where the store does not answer.
+pub async fn tick(app: &App) -> Result<AuthoritiesStatus> {
+    let mut status = AuthoritiesStatus::default();
+    let (rotations, rows, standings) = app
+        .store()
+        .system_read("authorities", |tx: &mut SystemTx| {
+            Box::pin(async move {
+                let rotations = tx.open_ca_rotations(limits::CA_ROTATIONS_PER_TICK).await?;
+                Ok::<_, Error>((rotations, tx.all_authorities().await?, tx.all_authority_standings().await?))
+            })
+        })
+        .await?;
+    for of in rotations {
+        status.advanced += usize::from(move_on(app, of.tenant.as_ref(), of.row).await?);
+    }
+    let standing = |of: &Of<AuthorityRow>| {
+        let row = standings.iter().find(|row| row.tenant == of.tenant && row.row.fingerprint == of.row.fingerprint);
+        row.map_or(CURRENT, |row| row.row.standing.as_str())
+    };
+    for of in &rows {
+        match (&of.tenant, standing(of)) {
+            (_, RETIRED) => {}
+            (Some(tenant), RETIRING) if of.row.kind == EXTERNAL => {
+                status.forgotten += usize::from(forget_external(app, tenant, &of.row).await?);
+            }
+            _ if of.row.kind != FACTORY => status.warned += usize::from(warn(app, of).await?),
+            _ => {}
+        }
+    }
+    if status.forgotten > 0 {
+        authority::refresh_trust(app).await?;
+    }
+    Ok(status)
+}
+
+/// An authority of an issuer that no longer signs, once no certificate of its counts.
+async fn forget_external(app: &App, tenant: &TenantId, row: &AuthorityRow) -> Result<bool> {
+    let (fingerprint, now) = (row.fingerprint.clone(), app.now());
+    let entry = app.system("authorities").done(now, Action::CaRetired).subject(&fingerprint);
+    app.write(tenant, "forget external authority", move |tx: &mut TenantTx| {
+        Box::pin(async move {
+            if tx.usable_certificates(&fingerprint, now).await? > 0 {
+                return Ok(false);
+            }
+            standing::put(tx, &fingerprint, RETIRED, now).await?;
+            record(tx, &entry).await?;
+            Ok(true)
+        })
+    })
+    .await
+}
+
+/// Tells of an authority that ends soon, once for each start of the server.
+async fn warn(app: &App, of: &Of<AuthorityRow>) -> Result<bool> {
+    let now = app.now();
+    let Ok(certificate) = Certificate::parse(&of.row.der) else { return Ok(false) };
+    if !ends_soon(now, certificate.not_before, certificate.not_after) || !first_time(app, &of.row.fingerprint) {
+        return Ok(false);
+    }
+    let detail = json!({ "kind": of.row.kind, "not_after": certificate.not_after.to_string() });
+    let entry = app.system("authorities").done(now, Action::CaEndsSoon).subject(&of.row.fingerprint);
+    let (entry, tenant) = (entry.severity(Severity::Warning).detail(detail), of.tenant.clone());
+    tracing::warn!(authority = of.row.fingerprint, kind = of.row.kind, "an authority ends soon");
+    app.store()
+        .system_write("authority ends soon", move |tx: &mut SystemTx| {
+            Box::pin(async move {
+                let tx = match &tenant {
+                    Some(tenant) => tx.enter(tenant).await?,
+                    None => tx.installation().await?,
+                };
+                record(tx, &entry).await?;
+                Ok::<_, Error>(())
+            })
+        })
+        .await?;
+    Ok(true)
+}
+
+fn first_time(app: &App, fingerprint: &str) -> bool {
+    let warned: &parking_lot::Mutex<HashSet<String>> = authority::warned(app);
+    warned.lock().insert(fingerprint.to_owned())
+}
