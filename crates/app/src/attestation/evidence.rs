@@ -126,9 +126,8 @@ async fn refuse(app: &App, ctx: &Ctx, tenant: &TenantId, device: &DeviceId, unpr
         let entry = ctx.done(app.now(), Action::AttestationRefused).device(device).severity(Severity::Warning);
         let mut entry = entry.detail(json!({ "cause": code, "unsaid": unsaid }));
         entry.outcome = How::Refused;
-        let written = app.write(tenant, "refused evidence", move |tx| {
-            Box::pin(async move { record(tx, &entry).await.map(drop).map_err(Error::from) })
-        });
+        let written = app
+            .write(tenant, "refused evidence", move |tx| Box::pin(async move { record(tx, &entry).await.map(drop) }));
         if let Err(error) = written.await {
             tracing::warn!(%error, "refused evidence could not be journaled");
         }
