@@ -36,6 +36,7 @@ pub mod setup;
 pub mod shadow;
 pub mod tenants;
 pub mod token;
+pub mod transfers;
 pub mod vault;
 
 use std::sync::{Arc, OnceLock};

@@ -22,6 +22,7 @@ mod setup;
 mod shadow;
 mod template;
 mod tenant;
+mod transfer;
 mod upload;
 mod vault;
 mod watch;
@@ -74,6 +75,9 @@ pub(crate) enum Command {
     /// What devices prove of themselves
     #[command(subcommand)]
     Attestation(attestation::Attestation),
+    /// Devices on their way to another tenant
+    #[command(subcommand)]
+    Transfer(transfer::Transfer),
     /// Desired and reported state of a device
     #[command(subcommand)]
     Shadow(shadow::Shadow),
@@ -121,6 +125,7 @@ impl Command {
             Self::ClaimCode(verb) => verb.run(session).await,
             Self::Device(verb) => verb.run(session).await,
             Self::Attestation(verb) => verb.run(session).await,
+            Self::Transfer(verb) => verb.run(session).await,
             Self::Shadow(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,
             Self::Release(verb) => verb.run(session).await,

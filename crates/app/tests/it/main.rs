@@ -17,4 +17,5 @@ mod rotation;
 mod shadow;
 mod simulation;
 mod tokens;
+mod transfers;
 mod vault;
