@@ -27,8 +27,8 @@ use crate::{App, Ctx, EndReason, idempotency};
 
 /// An offer stands this long unless asked otherwise.
 const LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// What the certificates of a device that went away are revoked for.
-const REASON: &str = "transferred";
+/// What the certificates of a device that went away are revoked for (affiliationChanged, RFC 5280 §5.3.1).
+const REASON: &str = "affiliation_changed";
 const NO_SUCH: Error = Error::NotFound { what: "transfer" };
 
 /// An offer without its code.
