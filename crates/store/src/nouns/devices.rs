@@ -231,6 +231,6 @@ impl TenantTx {
         const SHADOWS: &str = "DELETE FROM shadow WHERE tenant_id = $1 AND device = $2";
         self.conn.execute(PRESENCE, params![self.scope.key(), id]).await?;
         self.conn.execute(SHADOWS, params![self.scope.key(), id]).await?;
-        self.forget_attestation(id).await
+        self.forget_attestation(id).await.map(drop)
     }
 }
