@@ -5,8 +5,8 @@ use fleetward_base::{TenantId, limits};
 use crate::error::{Error, Result};
 use crate::{App, provisioning};
 
-/// Forgets answers under an `Idempotency-Key`, enrolment tokens, requests for approval and transfers that were kept for long enough;
-/// how many.
+/// Forgets answers under an `Idempotency-Key`, enrolment tokens, requests for approval and transfers that were kept for
+/// long enough; how many.
 pub async fn expire(app: &App) -> Result<u64> {
     let now = app.now();
     let before = app.now().minus(limits::IDEMPOTENCY_TTL);
