@@ -63,10 +63,34 @@ pub async fn create_enroll_token(
         return Err(Error::invalid("ttl_s", format!("1 to {} seconds", LIFE_MAX.as_secs())));
     }
     let now = app.now();
+    let (row, made) = fresh(app, ctx, id, life, now)?;
+    let (app_in, ctx_in) = (app.clone(), ctx.clone());
+    app.write(tenant, "create enroll token", move |tx| {
+        Box::pin(async move {
+            if let Some(kept) = idempotency::replay(&app_in, tx, &ctx_in).await? {
+                return Ok(kept);
+            }
+            ensure_device(tx, &ctx_in, &row.device, fields, now).await?;
+            keep_token(tx, &ctx_in, &row, now).await?;
+            idempotency::keep(&app_in, tx, &ctx_in, &made).await?;
+            Ok(made)
+        })
+    })
+    .await
+}
+
+/// A token that nobody has yet, and its row.
+fn fresh(
+    app: &App,
+    ctx: &Ctx,
+    device: DeviceId,
+    life: Duration,
+    now: Timestamp,
+) -> Result<(EnrollTokenRow, NewEnrollToken)> {
     let token = generate(TokenKind::Enroll, app.rng().as_ref());
     let row = EnrollTokenRow {
         id: TokenId::generate(app.clock().as_ref(), app.rng().as_ref()),
-        device: id.clone(),
+        device: device.clone(),
         hash: hash(TokenKind::Enroll, token.expose()).ok_or_else(|| Error::internal("a token that is none"))?.to_vec(),
         attempts: 0,
         created_by: ctx.principal.actor().name,
@@ -76,23 +100,29 @@ pub async fn create_enroll_token(
         used_csr: None,
         revoked_at: None,
     };
-    let made = NewEnrollToken { id: row.id, device: id, token: token.expose().clone(), expires_at: row.expires_at };
-    let (app_in, ctx_in) = (app.clone(), ctx.clone());
-    app.write(tenant, "create enroll token", move |tx| {
-        Box::pin(async move {
-            if let Some(kept) = idempotency::replay(&app_in, tx, &ctx_in).await? {
-                return Ok(kept);
-            }
-            ensure_device(tx, &ctx_in, &row.device, fields, now).await?;
-            tx.insert_enroll_token(&row).await?;
-            let detail = json!({ "expires_at": row.expires_at.to_string() });
-            let entry = ctx_in.done(now, Action::EnrollTokenCreated).device(&row.device).subject(row.id);
-            record(tx, &entry.detail(detail)).await?;
-            idempotency::keep(&app_in, tx, &ctx_in, &made).await?;
-            Ok(made)
-        })
-    })
-    .await
+    let made = NewEnrollToken { id: row.id, device, token: token.expose().clone(), expires_at: row.expires_at };
+    Ok((row, made))
+}
+
+async fn keep_token(tx: &mut TenantTx, ctx: &Ctx, row: &EnrollTokenRow, now: Timestamp) -> Result<()> {
+    tx.insert_enroll_token(row).await?;
+    let detail = json!({ "expires_at": row.expires_at.to_string() });
+    let entry = ctx.done(now, Action::EnrollTokenCreated).device(&row.device).subject(row.id);
+    record(tx, &entry.detail(detail)).await?;
+    Ok(())
+}
+
+/// A token of the usual life for a device that is registered in the same transaction.
+pub(crate) async fn give_token(
+    app: &App,
+    tx: &mut TenantTx,
+    ctx: &Ctx,
+    device: DeviceId,
+    now: Timestamp,
+) -> Result<NewEnrollToken> {
+    let (row, made) = fresh(app, ctx, device, LIFE, now)?;
+    keep_token(tx, ctx, &row, now).await?;
+    Ok(made)
 }
 
 async fn ensure_device(

@@ -39,6 +39,7 @@ pub mod setup;
 pub mod shadow;
 pub mod tenants;
 pub mod token;
+pub mod transfers;
 pub mod vault;
 
 use std::sync::{Arc, OnceLock};

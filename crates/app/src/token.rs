@@ -21,6 +21,8 @@ pub enum TokenKind {
     DeviceCode,
     /// Of a certificate that waits for its device.
     Ownership,
+    /// Taking over a device that another tenant offers, once.
+    Transfer,
 }
 
 impl TokenKind {
@@ -31,6 +33,7 @@ impl TokenKind {
             Self::Setup => "fws_",
             Self::DeviceCode => "fwd_",
             Self::Ownership => "fwo_",
+            Self::Transfer => "fwt_",
         }
     }
 }

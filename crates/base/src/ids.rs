@@ -131,6 +131,8 @@ uuid_id! {
     RolloutId, "rollout id";
     /// An API or enrolment token; not the token itself.
     TokenId, "token id";
+    /// An offer to hand a device over to another tenant; not its code.
+    TransferId, "transfer id";
     /// A public key that a tenant accepts releases from.
     SignerId, "signer id";
     /// One request through any door; it ties logs, journal and answers together.

@@ -212,6 +212,9 @@ pub const PRESENCE_TRANSITIONS: usize = 100_000;
 pub const HEARTBEAT_REPORTS_PER_LOOK: usize = 1000;
 /// How long an enrolment token is kept after its end, for whoever asks what became of it.
 pub const ENROLL_TOKEN_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a device may stay on offer to another tenant, and how long an offer is kept after its end.
+pub const TRANSFER_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const TRANSFER_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// An event log of a TPM, and its events.
 pub const EVENT_LOG_BYTES: usize = 512 * 1024;
 pub const EVENT_LOG_EVENTS: usize = 4096;

@@ -42,6 +42,8 @@ text_enum! {
         DeviceUpdate => "device:update",
         DeviceRevoke => "device:revoke",
         DeviceDecommission => "device:decommission",
+        /// Hand a device over to another tenant, or take one.
+        DeviceTransfer => "device:transfer",
         /// Verdicts, what vouches for evidence, and what is good.
         AttestationRead => "attestation:read",
         AttestationUpdate => "attestation:update",

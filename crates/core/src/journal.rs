@@ -80,11 +80,17 @@ text_enum! {
         DeviceStatusChanged => "device.status_changed",
         DeviceRevoked => "device.revoked",
         DeviceDecommissioned => "device.decommissioned",
+        /// It belongs to another tenant now.
+        DeviceTransferred => "device.transferred",
+        /// It came from another tenant.
+        DeviceReceived => "device.received",
         DeviceConnected => "device.connected",
         DeviceDisconnected => "device.disconnected",
         DeviceConnectionRefused => "device.connection_refused",
         DeviceHeartbeatMissed => "device.heartbeat_missed",
         DeviceHeartbeatBack => "device.heartbeat_back",
+        TransferOffered => "transfer.offered",
+        TransferCanceled => "transfer.canceled",
         EnrollTokenCreated => "enroll_token.created",
         EnrollTokenRevoked => "enroll_token.revoked",
         EnrollmentRefused => "enrollment.refused",

@@ -94,6 +94,11 @@ pub fn may_enroll(status: Status) -> bool {
     decide(status, Transition::Enroll).is_ok()
 }
 
+/// Whether it may be handed over to another tenant: nobody gives away what is missing, or what is at its end.
+pub const fn may_transfer(status: Status) -> bool {
+    !matches!(status, Status::Lost | Status::Decommissioned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +129,12 @@ mod tests {
         check("decommissioned", "decommission", "decommissioned");
         check("manufactured", "quarantine", "a device that is manufactured cannot quarantine");
         check("active", "claim", "a device that is active cannot claim");
+    }
+
+    #[test]
+    fn what_is_lost_or_ended_is_not_handed_over() {
+        let kept: Vec<&Status> = Status::ALL.iter().filter(|status| !may_transfer(**status)).collect();
+        assert_eq!(kept, [&Status::Lost, &Status::Decommissioned]);
     }
 
     #[test]

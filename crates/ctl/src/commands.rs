@@ -24,6 +24,7 @@ mod setup;
 mod shadow;
 mod template;
 mod tenant;
+mod transfer;
 mod upload;
 mod vault;
 mod watch;
@@ -79,6 +80,9 @@ pub(crate) enum Command {
     /// What devices prove of themselves
     #[command(subcommand)]
     Attestation(attestation::Attestation),
+    /// Devices on their way to another tenant
+    #[command(subcommand)]
+    Transfer(transfer::Transfer),
     /// Desired and reported state of a device
     #[command(subcommand)]
     Shadow(shadow::Shadow),
@@ -130,6 +134,7 @@ impl Command {
             Self::ClaimCode(verb) => verb.run(session).await,
             Self::Device(verb) => verb.run(session).await,
             Self::Attestation(verb) => verb.run(session).await,
+            Self::Transfer(verb) => verb.run(session).await,
             Self::Shadow(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,
             Self::Release(verb) => verb.run(session).await,

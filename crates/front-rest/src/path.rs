@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use fleetward_app::enrollment_keys::Kind;
-use fleetward_base::{BadId, DeviceId, ReleaseId, RolloutId, SignerId, TokenId};
+use fleetward_base::{BadId, DeviceId, ReleaseId, RolloutId, SignerId, TokenId, TransferId};
 use fleetward_supply::Sha256;
 use http::request::Parts;
 
@@ -28,6 +28,10 @@ impl Segment for DeviceId {
 impl Segment for TokenId {
     const PARAM: &'static str = "token";
     const WHAT: &'static str = "token";
+}
+impl Segment for TransferId {
+    const PARAM: &'static str = "transfer";
+    const WHAT: &'static str = "transfer";
 }
 impl Segment for SignerId {
     const PARAM: &'static str = "signer";

@@ -31,6 +31,7 @@ mod setup;
 pub(crate) mod shadow;
 mod signers;
 mod tenants;
+mod transfers;
 mod vault;
 mod whoami;
 
@@ -64,6 +65,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(claim_codes::router())
         .merge(devices::router())
         .merge(attestation::router())
+        .merge(transfers::router())
         .merge(shadow::router())
         .merge(signers::router())
         .merge(artifacts::router())

@@ -14,6 +14,7 @@ mod provisioning;
 mod release;
 mod rollout;
 mod rotation;
+mod transfer;
 
 use fleetward_base::Timestamp;
 use serde::{Serialize, Serializer};
@@ -32,6 +33,7 @@ pub use provisioning::*;
 pub use release::*;
 pub use rollout::*;
 pub use rotation::*;
+pub use transfer::*;
 
 /// A moment, shown as RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,6 +38,7 @@ mod signers;
 mod standing;
 mod tenants;
 mod tokens;
+mod transfers;
 mod vault;
 
 pub use anchors::AnchorCount;
@@ -75,6 +76,7 @@ pub use signers::SignerRow;
 pub use standing::{CohortRow, StandingRow};
 pub use tenants::TenantRow;
 pub use tokens::ApiTokenRow;
+pub use transfers::TransferRow;
 pub use vault::{VaultHoldRow, VaultKeyRow};
 
 use fleetward_base::TenantId;

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use fleetward_base::{DeviceId, ReleaseId, RequestId, RolloutId, SignerId, TenantId, Timestamp, TokenId};
+use fleetward_base::{DeviceId, ReleaseId, RequestId, RolloutId, SignerId, TenantId, Timestamp, TokenId, TransferId};
 
 use crate::StoreError;
 
@@ -131,6 +131,7 @@ param_from! {
     Option<&'a DeviceId> => |v| Param::Text(v.map(|v| Cow::Borrowed(v.as_str())));
     &'a Option<DeviceId> => |v| Param::Text(v.as_ref().map(|v| Cow::Borrowed(v.as_str())));
     TokenId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
+    TransferId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
     SignerId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
     ReleaseId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
     RolloutId => |v| Param::Text(Some(Cow::Owned(v.to_string())));

@@ -5,14 +5,15 @@ use fleetward_base::{TenantId, limits};
 use crate::error::{Error, Result};
 use crate::{App, provisioning};
 
-/// Forgets answers under an `Idempotency-Key`, enrolment tokens and requests for approval that were kept for long enough;
-/// how many.
+/// Forgets answers under an `Idempotency-Key`, enrolment tokens, requests for approval and transfers that were kept for
+/// long enough; how many.
 pub async fn expire(app: &App) -> Result<u64> {
     let now = app.now();
     let before = app.now().minus(limits::IDEMPOTENCY_TTL);
     let tokens_before = app.now().minus(limits::ENROLL_TOKEN_KEPT);
     let failures_before = app.now().minus(limits::AUTH_FAILURES_KEPT);
     let requests_before = app.now().minus(limits::ENROLLMENT_REQUEST_KEPT);
+    let transfers_before = app.now().minus(limits::TRANSFER_KEPT);
     let mut forgotten = app
         .store()
         .system_write("expire answers", move |tx| {
@@ -37,8 +38,9 @@ pub async fn expire(app: &App) -> Result<u64> {
                     let requests = tx.forget_enrollment_requests(requests_before).await?;
                     let failures = tx.forget_auth_failures(failures_before).await?;
                     let tokens = tx.forget_enroll_tokens(tokens_before).await?;
+                    let transfers = tx.forget_transfers(transfers_before).await?;
                     let forgotten = provisioning::forget::forget(tx, now).await?;
-                    Ok(answers + failures + requests + tokens + forgotten)
+                    Ok(answers + failures + requests + tokens + transfers + forgotten)
                 })
             });
             forgotten += expire.await?;

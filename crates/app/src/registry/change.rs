@@ -121,6 +121,8 @@ pub async fn change_status(
                 store_status(tx, &before, status, now).await?;
                 if status == Status::Decommissioned {
                     cancel_deployments_of(tx, &id_in, now).await?;
+                    // Or the offer would stand for whatever is registered under the name next.
+                    tx.cancel_transfers(&id_in, now).await?;
                 }
                 let action = match step {
                     Transition::Decommission => Action::DeviceDecommissioned,

@@ -19,4 +19,5 @@ mod rotation;
 mod shadow;
 mod simulation;
 mod tokens;
+mod transfers;
 mod vault;

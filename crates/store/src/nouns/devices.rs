@@ -221,11 +221,16 @@ impl TenantTx {
     /// Removes the record with its presence and its shadows. Certificates, deployments and the journal stay.
     pub async fn delete_device(&mut self, id: &DeviceId) -> Result<bool, StoreError> {
         const DEVICE: &str = "DELETE FROM device WHERE tenant_id = $1 AND id = $2";
+        self.forget_device_state(id).await?;
+        self.conn.execute(DEVICE, params![self.scope.key(), id]).await.map(hit)
+    }
+
+    /// Removes presence, shadows and attestation of a device; its record stays.
+    pub async fn forget_device_state(&mut self, id: &DeviceId) -> Result<(), StoreError> {
         const PRESENCE: &str = "DELETE FROM device_presence WHERE tenant_id = $1 AND device = $2";
         const SHADOWS: &str = "DELETE FROM shadow WHERE tenant_id = $1 AND device = $2";
         self.conn.execute(PRESENCE, params![self.scope.key(), id]).await?;
         self.conn.execute(SHADOWS, params![self.scope.key(), id]).await?;
-        self.forget_attestation(id).await?;
-        self.conn.execute(DEVICE, params![self.scope.key(), id]).await.map(hit)
+        self.forget_attestation(id).await.map(drop)
     }
 }

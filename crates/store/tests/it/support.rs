@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleetward_base::{DeviceId, ReleaseId, RolloutId, SignerId, TenantId, Timestamp, TokenId};
+use fleetward_base::{DeviceId, ReleaseId, RolloutId, SignerId, TenantId, Timestamp, TokenId, TransferId};
 use fleetward_store::testing::TestStore;
 use fleetward_store::{
     DeploymentRow, DeviceRow, JournalEntry, ReleaseRow, RolloutRow, ShadowRow, Store, StoreError, SystemTx, TenantRow,
@@ -28,6 +28,10 @@ pub(crate) fn uuid(number: u32) -> String {
 }
 
 pub(crate) fn token(number: u32) -> TokenId {
+    uuid(number).parse().expect("a UUID")
+}
+
+pub(crate) fn transfer(number: u32) -> TransferId {
     uuid(number).parse().expect("a UUID")
 }
 
