@@ -18,6 +18,7 @@ mod key;
 mod release;
 mod rollout;
 mod rotation;
+mod scep_challenge;
 mod setup;
 mod shadow;
 mod template;
@@ -68,6 +69,9 @@ pub(crate) enum Command {
     /// Codes that lie in the box with a device
     #[command(subcommand)]
     ClaimCode(claim_code::ClaimCode),
+    /// One-time challenges with which devices enrol by SCEP
+    #[command(subcommand)]
+    ScepChallenge(scep_challenge::ScepChallenge),
     /// Devices
     #[command(subcommand)]
     Device(device::Device),
@@ -119,6 +123,7 @@ impl Command {
             Self::Claim(verb) => verb.run(session).await,
             Self::FactoryCa(verb) => verb.run(session).await,
             Self::ClaimCode(verb) => verb.run(session).await,
+            Self::ScepChallenge(verb) => verb.run(session).await,
             Self::Device(verb) => verb.run(session).await,
             Self::Attestation(verb) => verb.run(session).await,
             Self::Shadow(verb) => verb.run(session).await,

@@ -25,6 +25,7 @@ mod provisioning_templates;
 mod releases;
 mod rollouts;
 mod rotations;
+mod scep_challenges;
 mod setup;
 pub(crate) mod shadow;
 mod signers;
@@ -59,6 +60,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(claims::router())
         .merge(factories::router())
         .merge(claim_codes::router())
+        .merge(scep_challenges::router())
         .merge(devices::router())
         .merge(attestation::router())
         .merge(shadow::router())

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::installation::{AUTHORITY_LIFE, ROOT};
 use super::keys::{self, NewKey, Opened};
+use super::standing::{RETIRED, RETIRING, standing_of};
 use crate::error::{Error, Result};
 use crate::journal::record;
 use crate::{App, Ctx, vault};
@@ -97,4 +98,26 @@ pub(crate) async fn issuing(app: &App, tenant: &TenantId) -> Result<Arc<Issuing>
 /// `NotFound` where there is no such tenant; `Internal` where it does not open.
 pub(crate) async fn issuing_ends(app: &App, tenant: &TenantId) -> Result<Timestamp> {
     Ok(issuing(app, tenant).await?.certificate.not_after)
+}
+
+/// The certificates of the issuing authorities that come after the one in use, in DER, the nearest first.
+///
+/// # Errors
+/// Where the store does not answer.
+pub(crate) async fn next_issuing(app: &App, tenant: &TenantId) -> Result<Vec<Vec<u8>>> {
+    let (now, in_use) = (app.now(), issuing(app, tenant).await?.certificate.fingerprint());
+    app.read(tenant, "next issuing authorities", move |tx: &mut TenantTx| {
+        Box::pin(async move {
+            let standings = tx.authority_standings().await?;
+            let mut rows = tx.authorities().await?;
+            rows.retain(|row| row.kind == KIND && row.not_after > now);
+            rows.retain(|row| ![RETIRING, RETIRED].contains(&standing_of(&standings, &row.fingerprint)));
+            // The newest comes first; those behind the one in use came before it.
+            let next = rows.into_iter().take_while(|row| row.fingerprint != in_use).map(|row| row.der);
+            let mut next: Vec<Vec<u8>> = next.collect();
+            next.reverse();
+            Ok(next)
+        })
+    })
+    .await
 }

@@ -5,13 +5,14 @@ use fleetward_base::{TenantId, limits};
 use crate::error::{Error, Result};
 use crate::{App, provisioning};
 
-/// Forgets answers under an `Idempotency-Key`, enrolment tokens and requests for approval that were kept for long enough;
-/// how many.
+/// Forgets answers under an `Idempotency-Key`, enrolment tokens, requests for approval and transactions of SCEP that were
+/// kept for long enough; how many.
 pub async fn expire(app: &App) -> Result<u64> {
     let now = app.now();
     let before = app.now().minus(limits::IDEMPOTENCY_TTL);
     let tokens_before = app.now().minus(limits::ENROLL_TOKEN_KEPT);
     let requests_before = app.now().minus(limits::ENROLLMENT_REQUEST_KEPT);
+    let scep_before = app.now().minus(limits::SCEP_TRANSACTION_KEPT);
     let mut forgotten = app
         .store()
         .system_write("expire answers", move |tx| {
@@ -33,9 +34,10 @@ pub async fn expire(app: &App) -> Result<u64> {
             let expire = app.write(&tenant.id, "expire", move |tx| {
                 Box::pin(async move {
                     let answers = tx.expire_idempotent_answers(before).await?;
+                    let scep = tx.forget_scep_transactions(scep_before).await?;
                     let requests = tx.forget_enrollment_requests(requests_before).await?;
                     let tokens = tx.forget_enroll_tokens(tokens_before).await?;
-                    Ok(answers + requests + tokens + provisioning::forget::forget(tx, now).await?)
+                    Ok(answers + scep + requests + tokens + provisioning::forget::forget(tx, now).await?)
                 })
             });
             forgotten += expire.await?;

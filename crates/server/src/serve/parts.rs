@@ -36,6 +36,8 @@ pub(super) struct Sockets {
     pub(super) device: TcpListener,
     pub(super) mqtt: TcpListener,
     pub(super) metrics: TcpListener,
+    /// Without TLS, where it was asked for.
+    pub(super) pki: Option<TcpListener>,
 }
 
 impl Sockets {
@@ -45,6 +47,7 @@ impl Sockets {
             device: listen::bind(args.device_listen)?,
             mqtt: listen::bind(args.mqtt_listen)?,
             metrics: listen::bind(args.metrics_listen)?,
+            pki: args.pki_listen.map(listen::bind).transpose()?,
         })
     }
 }
@@ -135,6 +138,11 @@ pub(super) fn device_router(app: &App) -> Router {
         .merge(fleetward_front_update::router(app.clone()))
         .merge(fleetward_front_rest::device::router(app.clone()))
         .merge(fleetward_front_rest::attest::router(app.clone()))
+}
+
+/// What anybody reaches without TLS.
+pub(super) fn pki_router(app: &App) -> Router {
+    fleetward_front_enroll::scep::router(app.clone())
 }
 
 /// The broker behind a listener.
