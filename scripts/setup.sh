@@ -66,7 +66,7 @@ for_test() {
   }
   # The other database, and the clients of others that the conformance scripts run.
   debian ca-certificates curl git openssl postgresql mosquitto mosquitto-clients strongswan-pki \
-    libstrongswan-standard-plugins libstrongswan-extra-plugins golang-cfssl softhsm2 opensc swtpm swtpm-tools tpm2-tools
+    libstrongswan-standard-plugins libstrongswan-extra-plugins certmonger golang-cfssl softhsm2 opensc swtpm swtpm-tools tpm2-tools
   command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || debian python3 python3-venv
   venv clients conformance/requirements.txt
   venv paho1 conformance/requirements-paho1.txt

@@ -3,6 +3,7 @@
 //! ```text
 //! root -> infra -> the server's certificate (made at every start, its key in memory only)
 //!      -> one issuing authority for each tenant -> its devices
+//!                                               -> its registration authority, where SCEP is used
 //! ```
 //! Private keys lie sealed in the store and are opened for as long as they are in use. The trust index and the opened
 //! issuing authorities are kept in memory; [`refresh_trust`] brings them up to what the store has, after a tenant was
@@ -16,6 +17,7 @@ mod issuer;
 mod issuing;
 mod keys;
 mod leaf;
+mod registration;
 pub(crate) mod standing;
 
 use std::collections::{HashMap, HashSet};
@@ -48,6 +50,7 @@ pub(crate) use leaf::{LeafFault, Wish, sign_leaf};
 /// Kinds of authorities that vouch for devices: ours, and those of external issuers, whose keys are not here.
 pub(crate) const ISSUING: &str = issuing::KIND;
 pub(crate) const EXTERNAL: &str = "external";
+pub(crate) use registration::{Registration, registration, registration_anew};
 
 /// The kind under which the authority of a factory is kept.
 pub(crate) const FACTORY: &str = "factory";
@@ -60,6 +63,9 @@ pub(crate) struct Authorities {
     refreshing: tokio::sync::Mutex<()>,
     issuing: RwLock<HashMap<TenantId, Arc<Issuing>>>,
     issuers: RwLock<HashMap<TenantId, issuer::Held>>,
+    registration: RwLock<HashMap<TenantId, Arc<Registration>>>,
+    /// Held while the key of one is made: a crowd that arrives at a new service must not make one each.
+    registering: tokio::sync::Mutex<()>,
     roots: RwLock<Roots>,
     /// What TLS listeners show; set when the installation was opened, and anew under a new root.
     server: ArcSwapOption<ServerIdentity>,

@@ -21,6 +21,7 @@ use crate::App;
 use crate::enroll::Attempt;
 use crate::enroll::approval::{Asking, ask, hex};
 use crate::enroll::refusal::Fault;
+use crate::enroll_tokens::Presented;
 use crate::enrollment_requests::standing_of;
 use crate::error::{Error, Result};
 use crate::journal::record;
@@ -253,6 +254,7 @@ const GONE: Error = Error::NotFound { what: "enrolment request" };
 fn token_row(id: TokenId, row: &EnrollmentRequestRow, hashed: &TokenHash, now: Timestamp) -> EnrollTokenRow {
     EnrollTokenRow {
         id,
+        kind: Presented::Basic.as_str().to_owned(),
         device: row.device.clone(),
         hash: hashed.to_vec(),
         attempts: 0,

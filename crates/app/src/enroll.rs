@@ -12,6 +12,7 @@ mod admission;
 pub(crate) mod adopt;
 pub(crate) mod approval;
 mod certificate;
+mod challenge;
 mod channel;
 pub mod dps;
 mod factory;
@@ -35,6 +36,7 @@ use fleetward_store::CertificateRow;
 
 pub use admission::{Admitted, admit_chain, admit_device, still_admitted};
 pub use certificate::enroll_with_certificate;
+pub(crate) use challenge::{ScepTransaction, challenged, issued_to};
 pub use channel::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, Request};
 pub use first::{enroll_by_password, enroll_device};
 pub(crate) use gate::{Allowances, Gate};

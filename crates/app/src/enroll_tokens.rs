@@ -1,5 +1,8 @@
 //! One-time enrolment tokens: the right of one named device to get its first certificate. Using one is
 //! [`crate::enroll`]'s business.
+//!
+//! There are two kinds, which differ in where they are presented and in nothing else: a token in HTTP Basic at EST, a
+//! challenge in the request itself at SCEP. One is not the other, also not by its hash.
 
 use std::time::Duration;
 
@@ -21,6 +24,39 @@ use crate::{App, Ctx, idempotency};
 /// A token lives this long unless asked otherwise, and never longer than the second: a factory line may be slow.
 const LIFE: Duration = Duration::from_secs(24 * 3600);
 const LIFE_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Where a token is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presented {
+    /// As the password of HTTP Basic.
+    Basic,
+    /// As the challenge password of a SCEP request.
+    Scep,
+}
+
+impl Presented {
+    /// As the store has it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Basic => "enroll",
+            Self::Scep => "scep",
+        }
+    }
+
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Basic => "enrolment token",
+            Self::Scep => "challenge",
+        }
+    }
+
+    const fn kind(self) -> TokenKind {
+        match self {
+            Self::Basic => TokenKind::Enroll,
+            Self::Scep => TokenKind::Challenge,
+        }
+    }
+}
 
 /// A token without its secret.
 #[derive(Clone, Debug)]
@@ -57,13 +93,40 @@ pub async fn create_enroll_token(
     fields: DeviceFields,
     life: Option<Duration>,
 ) -> Result<NewEnrollToken> {
+    create(app, ctx, tenant, Presented::Basic, id, fields, life).await
+}
+
+/// As [`create_enroll_token`], with a challenge for SCEP.
+///
+/// # Errors
+/// As there.
+pub async fn create_scep_challenge(
+    app: &App,
+    ctx: &Ctx,
+    tenant: &TenantId,
+    id: DeviceId,
+    fields: DeviceFields,
+    life: Option<Duration>,
+) -> Result<NewEnrollToken> {
+    create(app, ctx, tenant, Presented::Scep, id, fields, life).await
+}
+
+async fn create(
+    app: &App,
+    ctx: &Ctx,
+    tenant: &TenantId,
+    presented: Presented,
+    id: DeviceId,
+    fields: DeviceFields,
+    life: Option<Duration>,
+) -> Result<NewEnrollToken> {
     ctx.allow(tenant, Permission::EnrollTokenCreate)?;
     let life = life.unwrap_or(LIFE);
     if life.is_zero() || life > LIFE_MAX {
         return Err(Error::invalid("ttl_s", format!("1 to {} seconds", LIFE_MAX.as_secs())));
     }
     let now = app.now();
-    let (row, made) = fresh(app, ctx, id, life, now)?;
+    let (row, made) = fresh(app, ctx, presented, id, life, now)?;
     let (app_in, ctx_in) = (app.clone(), ctx.clone());
     app.write(tenant, "create enroll token", move |tx| {
         Box::pin(async move {
@@ -83,15 +146,17 @@ pub async fn create_enroll_token(
 fn fresh(
     app: &App,
     ctx: &Ctx,
+    presented: Presented,
     device: DeviceId,
     life: Duration,
     now: Timestamp,
 ) -> Result<(EnrollTokenRow, NewEnrollToken)> {
-    let token = generate(TokenKind::Enroll, app.rng().as_ref());
+    let token = generate(presented.kind(), app.rng().as_ref());
     let row = EnrollTokenRow {
         id: TokenId::generate(app.clock().as_ref(), app.rng().as_ref()),
+        kind: presented.as_str().to_owned(),
         device: device.clone(),
-        hash: hash(TokenKind::Enroll, token.expose()).ok_or_else(|| Error::internal("a token that is none"))?.to_vec(),
+        hash: hash(presented.kind(), token.expose()).ok_or_else(|| Error::internal("a token that is none"))?.to_vec(),
         attempts: 0,
         created_by: ctx.principal.actor().name,
         created_at: now,
@@ -106,7 +171,7 @@ fn fresh(
 
 async fn keep_token(tx: &mut TenantTx, ctx: &Ctx, row: &EnrollTokenRow, now: Timestamp) -> Result<()> {
     tx.insert_enroll_token(row).await?;
-    let detail = json!({ "expires_at": row.expires_at.to_string() });
+    let detail = json!({ "kind": row.kind, "expires_at": row.expires_at.to_string() });
     let entry = ctx.done(now, Action::EnrollTokenCreated).device(&row.device).subject(row.id);
     record(tx, &entry.detail(detail)).await?;
     Ok(())
@@ -120,7 +185,7 @@ pub(crate) async fn give_token(
     device: DeviceId,
     now: Timestamp,
 ) -> Result<NewEnrollToken> {
-    let (row, made) = fresh(app, ctx, device, LIFE, now)?;
+    let (row, made) = fresh(app, ctx, Presented::Basic, device, LIFE, now)?;
     keep_token(tx, ctx, &row, now).await?;
     Ok(made)
 }
@@ -163,11 +228,33 @@ pub async fn enroll_tokens(
     after: Option<TokenId>,
     limit: u32,
 ) -> Result<Vec<EnrollToken>> {
+    list(app, ctx, tenant, Presented::Basic, after, limit).await
+}
+
+/// As [`enroll_tokens`], of the challenges for SCEP.
+pub async fn scep_challenges(
+    app: &App,
+    ctx: &Ctx,
+    tenant: &TenantId,
+    after: Option<TokenId>,
+    limit: u32,
+) -> Result<Vec<EnrollToken>> {
+    list(app, ctx, tenant, Presented::Scep, after, limit).await
+}
+
+async fn list(
+    app: &App,
+    ctx: &Ctx,
+    tenant: &TenantId,
+    presented: Presented,
+    after: Option<TokenId>,
+    limit: u32,
+) -> Result<Vec<EnrollToken>> {
     ctx.allow(tenant, Permission::EnrollTokenRead)?;
     let limit = limit.clamp(1, limits::PAGE_ROWS + 1);
     let rows = app
         .read(tenant, "enroll tokens", move |tx| {
-            Box::pin(async move { Ok(tx.enroll_tokens(None, after, limit).await?) })
+            Box::pin(async move { Ok(tx.enroll_tokens(presented.as_str(), None, after, limit).await?) })
         })
         .await?;
     Ok(rows.into_iter().map(token_of).collect())
@@ -178,11 +265,24 @@ pub async fn enroll_tokens(
 /// # Errors
 /// `NotFound`.
 pub async fn revoke_enroll_token(app: &App, ctx: &Ctx, tenant: &TenantId, id: TokenId) -> Result<()> {
+    revoke(app, ctx, tenant, Presented::Basic, id).await
+}
+
+/// As [`revoke_enroll_token`], of a challenge for SCEP.
+///
+/// # Errors
+/// `NotFound`.
+pub async fn revoke_scep_challenge(app: &App, ctx: &Ctx, tenant: &TenantId, id: TokenId) -> Result<()> {
+    revoke(app, ctx, tenant, Presented::Scep, id).await
+}
+
+async fn revoke(app: &App, ctx: &Ctx, tenant: &TenantId, presented: Presented, id: TokenId) -> Result<()> {
     ctx.allow(tenant, Permission::EnrollTokenRevoke)?;
     let (now, ctx_in) = (app.now(), ctx.clone());
     app.write(tenant, "revoke enroll token", move |tx| {
         Box::pin(async move {
-            let row = tx.enroll_token(id).await?.ok_or(Error::NotFound { what: "enrolment token" })?;
+            let row = tx.enroll_token(id).await?.filter(|row| row.kind == presented.as_str());
+            let row = row.ok_or(Error::NotFound { what: presented.what() })?;
             if row.revoked_at.is_none() {
                 tx.revoke_enroll_token(id, now).await?;
                 let entry = ctx_in.done(now, Action::EnrollTokenRevoked).device(&row.device).subject(id);

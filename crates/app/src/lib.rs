@@ -35,6 +35,7 @@ pub mod registry;
 pub mod releases;
 pub mod rollouts;
 pub mod rotation;
+pub mod scep;
 pub mod setup;
 pub mod shadow;
 pub mod tenants;

@@ -15,6 +15,8 @@ pub enum TokenKind {
     Api,
     /// Enrolment of one device, once.
     Enroll,
+    /// Enrolment of one device by SCEP, once; stands in a request as its challenge password.
+    Challenge,
     /// First administrator, once.
     Setup,
     /// What a device polls with until somebody has let it in.
@@ -30,6 +32,7 @@ impl TokenKind {
         match self {
             Self::Api => "fwa_",
             Self::Enroll => "fwe_",
+            Self::Challenge => "fwc_",
             Self::Setup => "fws_",
             Self::DeviceCode => "fwd_",
             Self::Ownership => "fwo_",

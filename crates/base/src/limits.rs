@@ -18,6 +18,14 @@ pub const ARTIFACTS_PER_RELEASE: usize = 64;
 pub const CSR_SUBJECT_BYTES: usize = 2 * 1024;
 /// An EST request body.
 pub const EST_BODY_BYTES: usize = 64 * 1024;
+/// A SCEP message; in a URL, in base64, where some proxies cut off less.
+pub const SCEP_MESSAGE_BYTES: usize = 64 * 1024;
+pub const SCEP_QUERY_BYTES: usize = 8 * 1024;
+/// The names that a SCEP client gives to its transaction and to one message of it.
+pub const SCEP_TRANSACTION_ID_BYTES: usize = 128;
+pub const SCEP_NONCE_BYTES: usize = 64;
+/// Connections at once on the port without TLS, where anybody asks.
+pub const PKI_CONNECTIONS: usize = 1000;
 /// Desired and reported state of a shadow, metadata excluded.
 pub const SHADOW_STATE_BYTES: usize = 8 * 1024;
 /// Nesting of a shadow document counted from its root, which makes six within a section.
@@ -236,3 +244,5 @@ pub const ATTESTATION_CHALLENGE_TTL: Duration = Duration::from_secs(120);
 pub const ATTESTATION_BYTES: usize = 1024 * 1024;
 /// Devices found overdue in one look.
 pub const ATTESTATION_OVERDUE_PER_LOOK: u32 = 1000;
+/// How long a transaction of SCEP is remembered, for clients that poll or ask again.
+pub const SCEP_TRANSACTION_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);

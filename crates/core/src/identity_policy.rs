@@ -13,6 +13,7 @@ pub mod enrolment;
 mod est;
 mod provisioning;
 mod renewal;
+mod scep;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,7 @@ pub use enrolment::EnrolmentPolicy;
 pub use est::{ChallengePassword, EstPolicy, Layout};
 pub use provisioning::ProvisioningPolicy;
 pub use renewal::{KeyReuse, RenewalPolicy};
+pub use scep::ScepPolicy;
 
 /// The policy of a tenant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +37,7 @@ pub struct IdentityPolicy {
     pub provisioning: ProvisioningPolicy,
     pub renewal: RenewalPolicy,
     pub est: EstPolicy,
+    pub scep: ScepPolicy,
 }
 
 /// A field that holds what it may not.

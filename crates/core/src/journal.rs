@@ -71,6 +71,8 @@ text_enum! {
         VaultEnabled => "vault.enabled",
         /// Something wanted keys that are disabled.
         VaultUseRefused => "vault.use_refused",
+        /// The key and certificate with which SCEP is answered.
+        TenantRaCreated => "tenant.ra_created",
         ApiTokenCreated => "api_token.created",
         ApiTokenRevoked => "api_token.revoked",
         AdminClaimed => "admin.claimed",

@@ -19,6 +19,7 @@ mod key;
 mod release;
 mod rollout;
 mod rotation;
+mod scep_challenge;
 mod security;
 mod setup;
 mod shadow;
@@ -74,6 +75,9 @@ pub(crate) enum Command {
     /// Codes that lie in the box with a device
     #[command(subcommand)]
     ClaimCode(claim_code::ClaimCode),
+    /// One-time challenges with which devices enrol by SCEP
+    #[command(subcommand)]
+    ScepChallenge(scep_challenge::ScepChallenge),
     /// Devices
     #[command(subcommand)]
     Device(device::Device),
@@ -132,6 +136,7 @@ impl Command {
             Self::Claim(verb) => verb.run(session).await,
             Self::FactoryCa(verb) => verb.run(session).await,
             Self::ClaimCode(verb) => verb.run(session).await,
+            Self::ScepChallenge(verb) => verb.run(session).await,
             Self::Device(verb) => verb.run(session).await,
             Self::Attestation(verb) => verb.run(session).await,
             Self::Transfer(verb) => verb.run(session).await,

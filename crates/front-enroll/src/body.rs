@@ -16,14 +16,19 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The whole body, if it keeps to the limit.
 pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refusal> {
+    read_within(headers, body, EST_BODY_BYTES).await
+}
+
+/// As [`read`], with a limit of its own.
+pub(crate) async fn read_within(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > EST_BODY_BYTES as u64) {
-        return Err(too_large());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(too_large(limit));
     }
     let late = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time");
-    match tokio::time::timeout(DEADLINE, Limited::new(body, EST_BODY_BYTES).collect()).await.map_err(late)? {
+    match tokio::time::timeout(DEADLINE, Limited::new(body, limit).collect()).await.map_err(late)? {
         Ok(collected) => Ok(collected.to_bytes().into()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit)),
         Err(_) => Err(Refusal::new(StatusCode::BAD_REQUEST, "the request broke off")),
     }
 }
@@ -41,6 +46,6 @@ pub(crate) fn request_der(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, R
     est::decode(body).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
-fn too_large() -> Refusal {
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a request has {EST_BODY_BYTES} bytes at most"))
+fn too_large(limit: usize) -> Refusal {
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a request has {limit} bytes at most"))
 }

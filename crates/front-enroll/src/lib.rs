@@ -1,4 +1,4 @@
-//! The enrolment door: EST (RFC 7030, with RFC 8951) on the devices' HTTP port.
+//! The enrolment door on the devices' HTTP port: EST (RFC 7030, with RFC 8951), and SCEP in [`scep`].
 //!
 //! ```text
 //! [/PREFIX]/.well-known/est[/LABEL]/cacerts | simpleenroll | simplereenroll | csrattrs | serverkeygen | fullcmc
@@ -20,6 +20,7 @@ mod csrattrs;
 mod dps;
 mod oauth;
 mod refusal;
+pub mod scep;
 mod serverkeygen;
 mod simpleenroll;
 mod simplereenroll;
@@ -62,7 +63,7 @@ pub fn router(app: App) -> Router {
             .route(&format!("{prefix}/.well-known/est/{{op}}"), any(serve))
             .route(&format!("{prefix}/.well-known/est/{{label}}/{{op}}"), any(serve));
     }
-    router.merge(dps::routes()).merge(oauth::routes()).with_state(app)
+    router.merge(dps::routes()).merge(oauth::routes()).with_state(app.clone()).merge(scep::router(app))
 }
 
 async fn serve(State(app): State<App>, request: Request) -> Response {

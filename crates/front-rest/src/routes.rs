@@ -26,6 +26,7 @@ mod provisioning_templates;
 mod releases;
 mod rollouts;
 mod rotations;
+mod scep_challenges;
 mod security;
 mod setup;
 pub(crate) mod shadow;
@@ -63,6 +64,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(claims::router())
         .merge(factories::router())
         .merge(claim_codes::router())
+        .merge(scep_challenges::router())
         .merge(devices::router())
         .merge(attestation::router())
         .merge(transfers::router())

@@ -14,10 +14,13 @@ pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const OID: u8 = 0x06;
 pub(crate) const UTF8_STRING: u8 = 0x0c;
+pub(crate) const PRINTABLE_STRING: u8 = 0x13;
 pub(crate) const UTC_TIME: u8 = 0x17;
 pub(crate) const GENERALIZED_TIME: u8 = 0x18;
 pub(crate) const SEQUENCE: u8 = 0x30;
 pub(crate) const SET: u8 = 0x31;
+/// A whole NULL, where an algorithm has it for its parameters.
+pub(crate) const NULL: [u8; 2] = [0x05, 0x00];
 
 /// One element: `tag`, the length of all `parts`, and the parts.
 pub(crate) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {

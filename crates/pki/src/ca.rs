@@ -32,6 +32,7 @@ const ROOT_PATH: u8 = 3;
 /// A root that another root vouches for.
 const CROSS_PATH: u8 = 2;
 pub(crate) const DIGITAL_SIGNATURE: u8 = 0b1000_0000;
+const KEY_ENCIPHERMENT: u8 = 0b0010_0000;
 const CERT_AND_CRL_SIGN: u8 = 0b0000_0110;
 
 /// What an authority below the root vouches for.
@@ -175,6 +176,23 @@ pub fn server(
         asn1::extension(SUBJECT_ALT_NAME, false, &asn1::sequence(&general)),
     ];
     issue::sign(Template { serial, validity, subject: &subject, spki, extensions }, infra)
+}
+
+/// A registration authority of SCEP: it decrypts requests and signs answers, and nothing else (RFC 8894 §2.1.2). It
+/// vouches for nobody, and names no device, so that no door takes it for one.
+///
+/// # Errors
+/// [`IssueError`] where the authority does not sign or its time is over.
+pub fn registration(
+    issuer: &Issuer<'_>,
+    subject: (&str, &str),
+    serial: Serial,
+    validity: Validity,
+    spki: &[u8],
+) -> Result<Issued, IssueError> {
+    let subject = name::write(Some(subject.0), subject.1);
+    let extensions = vec![key_usage(DIGITAL_SIGNATURE | KEY_ENCIPHERMENT)];
+    issue::sign(Template { serial, validity, subject: &subject, spki, extensions }, issuer)
 }
 
 /// The extensions that every device's certificate has: signing only, for TLS clients only. Exactly these bytes, since

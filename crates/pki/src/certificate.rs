@@ -27,7 +27,13 @@ pub(crate) const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_un
 /// What cannot be read as a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an X.509 version 3 certificate: {0}")]
-pub struct BadCertificate(String);
+pub struct BadCertificate(pub(crate) String);
+
+impl BadCertificate {
+    pub(crate) fn other_key() -> Self {
+        Self("its key is another".to_owned())
+    }
+}
 
 /// A certificate that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,27 +1,67 @@
-//! certs-only CMS: the form in which EST hands out certificates.
+//! CMS messages. In this file: certs-only, the form in which EST and SCEP hand out certificates; beside it
+//! [`enveloped`] and [`signed`], of which SCEP is made.
 //!
 //! ContentInfo { signedData, SignedData { version 1, no digest algorithms, id-data without content, certificates, no
 //! signers } } (RFC 5652 §5, RFC 7030 §4.1.3). The certificates keep the order they are given in, since clients take the
 //! first as the leaf; DER would sort the SET, but SignedData is BER by its own rule and OpenSSL does not sort either.
+
+pub(crate) mod ber;
+pub mod enveloped;
+pub(crate) mod holder;
+pub mod signed;
+pub(crate) mod walk;
 
 use const_oid::ObjectIdentifier;
 use der::{Decode, Header, Reader, SliceReader, Tag, TagNumber};
 
 use crate::asn1;
 
-const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
-const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
+pub use holder::Holder;
+
+pub(crate) const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
+pub(crate) const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
+pub(crate) const ENVELOPED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.3");
+pub(crate) const SHA_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
+pub(crate) const SHA_384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
+pub(crate) const SHA_512: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.3");
+/// Certificates, or recipients, of one message that are looked at.
+pub(crate) const LIST: usize = 16;
 
 /// Packs certificates (DER), leaf first.
 pub fn certs_only(certificates: &[&[u8]]) -> Vec<u8> {
+    unsigned(&asn1::element(0xa0, certificates))
+}
+
+/// Packs one certificate revocation list (DER), as SCEP hands it out (RFC 8894 §3.3.4).
+pub fn crl_only(crl: &[u8]) -> Vec<u8> {
+    unsigned(&asn1::element(0xa1, &[crl]))
+}
+
+fn unsigned(list: &[u8]) -> Vec<u8> {
     let signed = asn1::sequence(&[
         &asn1::unsigned(&[1]),
         &asn1::element(asn1::SET, &[]),
         &asn1::sequence(&[&asn1::oid(DATA)]),
-        &asn1::element(0xa0, certificates),
+        list,
         &asn1::element(asn1::SET, &[]),
     ]);
-    asn1::sequence(&[&asn1::oid(SIGNED_DATA), &asn1::element(0xa0, &[&signed])])
+    content_info(SIGNED_DATA, &signed)
+}
+
+/// ContentInfo (RFC 5652 §3).
+pub(crate) fn content_info(kind: ObjectIdentifier, content: &[u8]) -> Vec<u8> {
+    asn1::sequence(&[&asn1::oid(kind), &asn1::element(0xa0, &[content])])
+}
+
+/// Into the content of a ContentInfo of this kind.
+pub(crate) fn enter(der: &[u8], kind: ObjectIdentifier) -> der::Result<walk::Walk<'_>> {
+    let mut info = walk::only(der, Tag::Sequence)?;
+    if ObjectIdentifier::from_der(info.expect(Tag::ObjectIdentifier)?.whole)? != kind {
+        return Err(Tag::ObjectIdentifier.value_error());
+    }
+    let mut explicit = info.enter(walk::context(TagNumber::N0))?;
+    info.end()?;
+    explicit.enter(Tag::Sequence)
 }
 
 /// Something that is not certs-only CMS.

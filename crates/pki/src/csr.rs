@@ -32,7 +32,7 @@ const DECRYPT_KEY_IDS: [ObjectIdentifier; 2] = [
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.37"),
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.54"),
 ];
-const CHALLENGE_PASSWORD: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.7");
+pub(crate) const CHALLENGE_PASSWORD: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.7");
 
 /// Why a request is refused. The texts go back to who sent it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,9 +110,10 @@ pub fn parse(der: &[u8]) -> Result<Csr, CsrError> {
     }
     let names = name::read(parts.subject).map_err(|_| CsrError::Malformed)?;
     let key = key::judge(parts.spki)?;
-    let wishes = wishes(&parts.attributes)?;
     let signature = parts.signature.as_bytes().ok_or(CsrError::Malformed)?;
     key::check_signature(parts.spki, &parts.algorithm, parts.info, signature)?;
+    // Only of what is whole: where the request came encrypted, what is said of an altered one would tell what is in it.
+    let wishes = wishes(&parts.attributes)?;
     let (subject, spki) = (parts.subject.to_vec(), parts.spki.to_vec());
     Ok(Csr { der: der.to_vec(), subject, spki, names, wishes, key })
 }

@@ -22,6 +22,7 @@ const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7
 const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const RSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
 const ECDSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 /// ecdsa-with-SHA1, and RSA with MD2, MD5 and SHA-1 (both names of the last).
 const BROKEN_DIGESTS: [ObjectIdentifier; 5] = [
@@ -38,15 +39,17 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 pub enum Algorithm {
     EcdsaP256Sha256,
     Ed25519,
+    RsaPkcs1Sha256,
 }
 
 impl Algorithm {
-    /// Its AlgorithmIdentifier; both forms have no parameters (RFC 5758 §3.2, RFC 8410 §3).
+    /// Its AlgorithmIdentifier; the parameters are absent (RFC 5758 §3.2, RFC 8410 §3), with RSA a NULL (RFC 4055 §5).
     pub fn identifier(self) -> Vec<u8> {
-        asn1::sequence(&[&asn1::oid(match self {
-            Self::EcdsaP256Sha256 => ECDSA_SHA256,
-            Self::Ed25519 => ED25519,
-        })])
+        match self {
+            Self::EcdsaP256Sha256 => asn1::sequence(&[&asn1::oid(ECDSA_SHA256)]),
+            Self::Ed25519 => asn1::sequence(&[&asn1::oid(ED25519)]),
+            Self::RsaPkcs1Sha256 => asn1::sequence(&[&asn1::oid(RSA_SHA256), &asn1::NULL]),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Certificates, requests and CMS as bytes and values.
 //!
 //! Pure: no clock, no file, no socket; the time is an argument. Two things come from elsewhere by need: a [`Signer`] is
-//! given by its owner (a key in a file, a sealed key, later a token), and [`key::SoftKey`] takes the random numbers of
-//! its own key and signatures from the cryptographic library, because a chosen one would give the key away.
+//! given by its owner (a key in a file, a sealed key, later a token), and [`key::SoftKey`] and [`rsa::RsaKey`] take the
+//! random numbers of their own keys and signatures from the cryptographic library, because a chosen one would give the
+//! key away.
 //!
 //! What is written is written by `asn1` byte by byte, so that a subject or a public key that came from a device keeps
 //! the bytes it came with (fioconfig and others compare them). What is read is read with the `der` and `x509-cert`
@@ -28,6 +29,8 @@ pub mod key;
 pub mod leaf;
 pub mod name;
 pub mod pem;
+pub mod rsa;
+pub mod scep;
 pub mod trust;
 
 pub use certificate::Certificate;
@@ -35,4 +38,5 @@ pub use csr::{Csr, CsrError};
 pub use identity::{ClaimName, Identity};
 pub use issue::{IssueError, Issued, Serial, Validity};
 pub use key::{Algorithm, SignError, Signer, SoftKey};
+pub use rsa::RsaKey;
 pub use trust::{Authority, Presented, TrustError, TrustIndex, Verified, VerifiedClaim, VerifiedFactory};

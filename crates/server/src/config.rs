@@ -36,6 +36,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "FLEETWARD_METRICS_LISTEN", default_value = "127.0.0.1:9464")]
     pub(crate) metrics_listen: SocketAddr,
 
+    /// Anybody, without TLS: SCEP, where a tenant offers it, for clients that cannot be told whom to trust. Off unless given;
+    /// devices' HTTPS port has it too.
+    #[arg(long, env = "FLEETWARD_PKI_LISTEN")]
+    pub(crate) pki_listen: Option<SocketAddr>,
+
     /// Names and addresses under which the server is reached; the first is the one that devices are given.
     #[arg(long = "public-host", env = "FLEETWARD_PUBLIC_HOST", value_delimiter = ',', default_value = "localhost")]
     pub(crate) public_hosts: Vec<String>,

@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ProtocolVersion;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -39,9 +40,19 @@ impl HttpDoor {
 
 impl Door for HttpDoor {
     async fn serve(&self, stream: Stream, peer: Peer) {
+        let channel = channel(&stream);
+        self.serve_on(stream, peer, channel).await;
+    }
+}
+
+impl HttpDoor {
+    /// Serves one connection, with TLS or without.
+    pub(crate) async fn serve_on<S>(&self, stream: S, peer: Peer, channel: Channel)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let router = self.router.clone();
         let address = peer.address;
-        let channel = channel(&stream);
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             request.extensions_mut().insert(channel);

@@ -74,6 +74,10 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         gate,
         operator_http,
     ));
+    if let Some(socket) = sockets.pki {
+        let door = HttpDoor::new(parts::pki_router(&app), stop.clone());
+        background.spawn(listen::accept_plain(socket, tasks.clone(), stop.clone(), door));
+    }
     background.spawn(metrics::serve(sockets.metrics, recorder, app.clone(), stop.clone()));
     // Heard from before anybody is told that the server is ready.
     let signals = Signals::listen()?;

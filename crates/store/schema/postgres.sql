@@ -392,6 +392,7 @@ CREATE TABLE enroll_token (
     used_at bigint,
     used_csr bytea,
     revoked_at bigint,
+    kind text DEFAULT 'enroll'::text NOT NULL,
     CONSTRAINT enroll_token_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT enroll_token_hash_key UNIQUE (hash)
 );
@@ -914,6 +915,25 @@ ALTER TABLE rotation_member ENABLE ROW LEVEL SECURITY;
 ALTER TABLE rotation_member FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON rotation_member USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE scep_transaction (
+    tenant_id text NOT NULL,
+    id text NOT NULL,
+    device text NOT NULL,
+    request bytea NOT NULL,
+    asker bytea NOT NULL,
+    waiting bytea,
+    created_at bigint NOT NULL,
+    CONSTRAINT scep_transaction_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE INDEX scep_transaction_age ON public.scep_transaction USING btree (tenant_id, created_at);
+
+ALTER TABLE scep_transaction ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE scep_transaction FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON scep_transaction USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE sealed_key (
     tenant_id text COLLATE "C" NOT NULL,

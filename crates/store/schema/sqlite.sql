@@ -284,7 +284,7 @@ CREATE TABLE enroll_token (
     expires_at INTEGER NOT NULL,
     used_at INTEGER,
     used_csr BLOB,
-    revoked_at INTEGER,
+    revoked_at INTEGER, kind TEXT NOT NULL DEFAULT 'enroll',
     PRIMARY KEY (tenant_id, id)
 ) STRICT, WITHOUT ROWID;
 
@@ -649,6 +649,19 @@ CREATE TABLE rotation_member (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX rotation_member_open ON rotation_member (tenant_id, campaign, status);
+
+CREATE TABLE scep_transaction (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    device TEXT NOT NULL,
+    request BLOB NOT NULL,
+    asker BLOB NOT NULL,
+    waiting BLOB,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX scep_transaction_age ON scep_transaction (tenant_id, created_at);
 
 CREATE TABLE sealed_key (
     tenant_id TEXT NOT NULL,

@@ -18,6 +18,7 @@ mod master;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 mod root;
+mod rsa;
 mod sealing;
 mod seals;
 mod signer;
@@ -32,6 +33,7 @@ pub use master::{MasterKey, MasterKeyError};
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::{Module, ModuleConfig, Pkcs11Seal, TokenKey};
 pub use root::{ENVELOPE_BYTES_MAX, Envelope, RootKey, RootSeal, RootSealError, SealKind};
+pub use rsa::NewRsaKey;
 pub use seals::*;
 pub use signer::{NewSigningKey, SignerError};
 pub use source::{SecretSource, SourceError};

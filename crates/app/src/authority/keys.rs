@@ -167,7 +167,7 @@ fn finish(row: &AuthorityRow, key: IssuerKey) -> Result<Opened> {
     Ok(opened)
 }
 
-fn signer_error(error: SignerError) -> Error {
+pub(super) fn signer_error(error: SignerError) -> Error {
     match error {
         SignerError::Sealed(error) => error.into(),
         SignerError::NotAKey => Error::internal(error),

@@ -74,7 +74,7 @@ async fn redeem(
     if let Some(key) = symmetric::key_of(credentials).filter(|_| !by_password) {
         return enroll_by_key(app, attempt, label, credentials, &key, request).await;
     }
-    let (tenant, token) = match find(app, label, credentials).await {
+    let (tenant, token) = match find(app, label, TokenKind::Enroll, credentials.token.expose()).await {
         Ok(found) => found,
         Err(fault) => {
             return Err(settle(app, attempt, Action::EnrollmentRefused, Whose::default(), fault).await);
@@ -118,12 +118,14 @@ async fn enroll_by_key(
     }
 }
 
-async fn find(
+/// Whose token it is. A token of one kind is none of another, also by its hash.
+pub(super) async fn find(
     app: &App,
     label: Option<&TenantId>,
-    credentials: &Credentials,
+    kind: TokenKind,
+    text: &str,
 ) -> Result<(TenantId, EnrollTokenRow), Fault> {
-    let Some(hash) = hash(TokenKind::Enroll, credentials.token.expose()) else {
+    let Some(hash) = hash(kind, text) else {
         return Err(Refusal::credential("malformed-token", "the enrolment token is malformed"));
     };
     let found = app
@@ -171,7 +173,7 @@ async fn enroll(
 }
 
 /// A token that was found to count, to be used up.
-struct OneTimeToken(TokenId);
+pub(super) struct OneTimeToken(pub(super) TokenId);
 
 #[async_trait]
 impl Consume for OneTimeToken {
@@ -188,7 +190,7 @@ impl Consume for OneTimeToken {
     }
 }
 
-fn check_standing(token: &EnrollTokenRow) -> Result<(), Fault> {
+pub(super) fn check_standing(token: &EnrollTokenRow) -> Result<(), Fault> {
     if token.revoked_at.is_some() {
         return Err(Refusal::credential("revoked-token", "the enrolment token was revoked"));
     }
@@ -199,7 +201,7 @@ fn check_standing(token: &EnrollTokenRow) -> Result<(), Fault> {
 }
 
 /// A token that was used counts for the request that it was used for, also after its time.
-fn check_use(token: &EnrollTokenRow, request: &[u8], now: Timestamp) -> Result<(), Fault> {
+pub(super) fn check_use(token: &EnrollTokenRow, request: &[u8], now: Timestamp) -> Result<(), Fault> {
     match &token.used_csr {
         Some(used) if used == request => Ok(()),
         Some(_) => Err(Refusal::credential("used-token", "the enrolment token was used before")),

@@ -5,8 +5,8 @@ use fleetward_base::{TenantId, limits};
 use crate::error::{Error, Result};
 use crate::{App, provisioning};
 
-/// Forgets answers under an `Idempotency-Key`, enrolment tokens, requests for approval and transfers that were kept for
-/// long enough; how many.
+/// Forgets answers under an `Idempotency-Key`, enrolment tokens, requests for approval, transfers and transactions of SCEP
+/// that were kept for long enough; how many.
 pub async fn expire(app: &App) -> Result<u64> {
     let now = app.now();
     let before = app.now().minus(limits::IDEMPOTENCY_TTL);
@@ -14,6 +14,7 @@ pub async fn expire(app: &App) -> Result<u64> {
     let failures_before = app.now().minus(limits::AUTH_FAILURES_KEPT);
     let requests_before = app.now().minus(limits::ENROLLMENT_REQUEST_KEPT);
     let transfers_before = app.now().minus(limits::TRANSFER_KEPT);
+    let scep_before = app.now().minus(limits::SCEP_TRANSACTION_KEPT);
     let mut forgotten = app
         .store()
         .system_write("expire answers", move |tx| {
@@ -35,12 +36,13 @@ pub async fn expire(app: &App) -> Result<u64> {
             let expire = app.write(&tenant.id, "expire", move |tx| {
                 Box::pin(async move {
                     let answers = tx.expire_idempotent_answers(before).await?;
+                    let scep = tx.forget_scep_transactions(scep_before).await?;
                     let requests = tx.forget_enrollment_requests(requests_before).await?;
                     let failures = tx.forget_auth_failures(failures_before).await?;
                     let tokens = tx.forget_enroll_tokens(tokens_before).await?;
                     let transfers = tx.forget_transfers(transfers_before).await?;
                     let forgotten = provisioning::forget::forget(tx, now).await?;
-                    Ok(answers + failures + requests + tokens + transfers + forgotten)
+                    Ok(answers + scep + failures + requests + tokens + transfers + forgotten)
                 })
             });
             forgotten += expire.await?;

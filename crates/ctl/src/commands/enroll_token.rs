@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::output::{self, Column, Format};
 use crate::session::{Session, query};
 
-const COLUMNS: [Column; 6] = [
+pub(super) const COLUMNS: [Column; 6] = [
     ("ID", "/id"),
     ("DEVICE", "/device"),
     ("STATE", "/state"),

@@ -21,9 +21,9 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 pub(crate) struct House {
-    pub(crate) clock: Arc<ManualClock>,
     pub(crate) app: App,
     pub(crate) system: Ctx,
+    pub(crate) clock: Arc<ManualClock>,
     router: Router,
     _dir: TempDir,
 }
@@ -86,13 +86,12 @@ impl Enrolled {
 impl House {
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let manual = Arc::new(ManualClock::at(Timestamp::from_secs(1_795_171_980)));
-        let clock: Arc<dyn Clock> = manual.clone();
+        let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_795_171_980)));
         let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));
         let config = fleetward_store::Config::sqlite(dir.path().join("fleetward.db"));
         let store = Store::open(&config, clock.as_ref()).await.expect("a store");
         let vault = Vault::new(&MasterKey::random(rng.as_ref()));
-        let app = App::new(store, vault, clock, rng, Arc::new(InMemory::new()));
+        let app = App::new(store, vault, Arc::clone(&clock) as Arc<dyn Clock>, rng, Arc::new(InMemory::new()));
         app.configure(Settings {
             operator_url: "https://localhost:8080".to_owned(),
             device_host: "localhost".to_owned(),
@@ -107,7 +106,7 @@ impl House {
         for name in ["acme", "zenith"] {
             tenants::create_tenant(&app, &system, name.parse().expect("a name"), None).await.expect("a tenant");
         }
-        Self { clock: manual, router: fleetward_front_enroll::router(app.clone()), system, app, _dir: dir }
+        Self { router: fleetward_front_enroll::router(app.clone()), system, app, clock, _dir: dir }
     }
 
     /// The value of Authorization with a fresh token of the device.
@@ -116,6 +115,29 @@ impl House {
         let fields = DeviceFields::default();
         let made = enroll_tokens::create_enroll_token(&self.app, &self.system, &tenant, id, fields, None).await;
         format!("Basic {}", STANDARD.encode(format!("{device}:{}", made.expect("a token").token)))
+    }
+
+    /// Has the tenant offer SCEP.
+    pub(crate) async fn offer_scep(&self, tenant: &str) {
+        self.policy(tenant, serde_json::json!({ "scep": { "enabled": true } })).await;
+    }
+
+    /// A fresh challenge of the device.
+    pub(crate) async fn challenge(&self, tenant: &str, device: &str) -> String {
+        let (tenant, id) = (tenant.parse().expect("a name"), device.parse().expect("a name"));
+        let fields = DeviceFields::default();
+        let made = enroll_tokens::create_scep_challenge(&self.app, &self.system, &tenant, id, fields, None).await;
+        made.expect("a challenge").token
+    }
+
+    /// The status, the type and the bytes of an answer.
+    pub(crate) async fn bytes(&self, method: Method, path: &str, body: Vec<u8>) -> (StatusCode, String, Vec<u8>) {
+        let mut request = Request::builder().method(method).uri(path).body(Body::from(body)).expect("a request");
+        request.extensions_mut().insert(self.anyone());
+        let response = self.router.clone().oneshot(request).await.expect("the router answers");
+        let (parts, body) = response.into_parts();
+        let kind = parts.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
+        (parts.status, kind, to_bytes(body, usize::MAX).await.expect("a body").into())
     }
 
     pub(crate) async fn enrolled(&self, tenant: &str, name: &'static str) -> Enrolled {

@@ -5,6 +5,7 @@ mod expired;
 mod extras;
 mod factory;
 mod fixture;
+mod scep;
 
 use axum::body::Body;
 use base64::Engine;

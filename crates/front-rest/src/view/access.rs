@@ -109,7 +109,7 @@ pub struct WhoAmIView {
     pub permissions: Vec<&'static str>,
 }
 
-/// A one-time enrolment token, without its secret.
+/// A one-time enrolment token, or a challenge for SCEP, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = EnrollToken)]
 pub struct EnrollTokenView {
@@ -187,4 +187,16 @@ impl EnrollmentRequestView {
             token: request.token.map(|id| id.to_string()),
         }
     }
+}
+
+/// A one-time challenge for SCEP with its text, shown this once.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NewScepChallenge)]
+pub struct NewScepChallengeView {
+    pub id: String,
+    /// The only device that it is good for.
+    pub device: String,
+    /// The device puts it into its request as the challengePassword (SCEP, RFC 8894 §2.4).
+    pub challenge: String,
+    pub expires_at: Time,
 }

@@ -1,5 +1,7 @@
 //! The certificates and messages that this crate makes, read by OpenSSL: a second implementation that has to agree.
 
+mod scep;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -156,23 +158,32 @@ fn the_cms_crate_reads_certs_only_messages() {
 /// What the fuzzer starts from, and what it once found, goes through the same readers on every run.
 #[test]
 fn no_corpus_makes_a_reader_panic() {
+    use fleetward_pki::rsa::{RsaKey, RsaSize};
+    use fleetward_pki::scep::Message;
     use fleetward_pki::{TrustIndex, est};
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-    let mut count = 0;
-    for target in ["pki_certificate", "pki_cms", "pki_csr", "pki_est"] {
+    let (mut count, mut messages) = (0, 0);
+    let key = RsaKey::generate(RsaSize::Bits2048).0;
+    for target in ["pki_certificate", "pki_cms", "pki_csr", "pki_est", "pki_scep"] {
         for entry in std::fs::read_dir(folder.join(target)).expect("a corpus") {
             let bytes = std::fs::read(entry.expect("an entry").path()).expect("readable");
             count += 1;
             csr::parse(&bytes).ok();
             cms::certificates(&bytes).ok();
             est::decode(&bytes).ok();
+            if let Ok(message) = Message::read(&bytes) {
+                messages += 1;
+                if let Ok(genuine) = message.check() {
+                    genuine.open(message.signer(), &key).ok();
+                }
+            }
             Certificate::parse(&bytes).ok();
             let der = rustls_pki_types::CertificateDer::from(bytes.as_slice());
             let now = Timestamp::from_secs(1_795_171_980);
             assert!(TrustIndex::default().verify(&der, &[], now).is_err());
         }
     }
-    assert!(count >= 12, "{count} inputs");
+    assert!(count >= 12 && messages >= 1, "{count} inputs, {messages} of them messages of SCEP");
 }
 
 #[test]

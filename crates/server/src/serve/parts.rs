@@ -40,6 +40,8 @@ pub(super) struct Sockets {
     pub(super) device: TcpListener,
     pub(super) mqtt: TcpListener,
     pub(super) metrics: TcpListener,
+    /// Without TLS, where it was asked for.
+    pub(super) pki: Option<TcpListener>,
 }
 
 impl Sockets {
@@ -49,6 +51,7 @@ impl Sockets {
             device: listen::bind(args.device_listen)?,
             mqtt: listen::bind(args.mqtt_listen)?,
             metrics: listen::bind(args.metrics_listen)?,
+            pki: args.pki_listen.map(listen::bind).transpose()?,
         })
     }
 }
@@ -146,6 +149,9 @@ pub(super) async fn probes(app: &App, sockets: &Sockets) -> anyhow::Result<Vec<A
     let root = CertificateDer::from_pem_slice(fleetward_app::authority::root_pem(app).await?.as_bytes())?;
     let door = MqttDoorProbe::new(sockets.mqtt.local_addr()?, "localhost", root)?;
     Ok(vec![Arc::new(door)])
+/// What anybody reaches without TLS.
+pub(super) fn pki_router(app: &App) -> Router {
+    fleetward_front_enroll::scep::router(app.clone())
 }
 
 /// The broker behind a listener.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use fleetward_app::App;
 use serde::Serialize;
+use tokio::net::TcpListener;
 
 use crate::config::ServeArgs;
 use crate::serve::parts::Sockets;
@@ -19,6 +20,8 @@ pub(crate) struct Endpoints {
     device_port: u16,
     mqtt_port: u16,
     metrics_url: String,
+    /// Where what needs no TLS is, if that was asked for.
+    pki_url: Option<String>,
     ca_file: PathBuf,
     pid: u32,
 }
@@ -32,6 +35,7 @@ impl Endpoints {
             device_port: settings.device_port,
             mqtt_port: settings.mqtt_port,
             metrics_url: format!("http://{}/metrics", sockets.metrics.local_addr()?),
+            pki_url: sockets.pki.as_ref().map(TcpListener::local_addr).transpose()?.map(|at| format!("http://{at}")),
             ca_file: std::path::absolute(args.data_dir.join("ca.pem"))?,
             pid: std::process::id(),
         })

@@ -9,6 +9,8 @@ use crate::{StoreError, SystemTx, TenantTx};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnrollTokenRow {
     pub id: TokenId,
+    /// What it is presented in: `enroll`, or `scep`.
+    pub kind: String,
     pub device: DeviceId,
     /// SHA-256 of the secret.
     pub hash: Vec<u8>,
@@ -25,6 +27,7 @@ pub struct EnrollTokenRow {
 
 from_row!(EnrollTokenRow {
     id: id,
+    kind: text,
     device: id,
     hash: bytes,
     attempts: count,
@@ -38,7 +41,7 @@ from_row!(EnrollTokenRow {
 
 macro_rules! columns {
     () => {
-        "id, device, hash, attempts, created_by, created_at, expires_at, used_at, used_csr, revoked_at"
+        "id, kind, device, hash, attempts, created_by, created_at, expires_at, used_at, used_csr, revoked_at"
     };
 }
 
@@ -47,11 +50,12 @@ impl TenantTx {
         const SQL: &str = concat!(
             "INSERT INTO enroll_token (tenant_id, ",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
         );
         let params = params![
             self.scope.key(),
             row.id,
+            &row.kind,
             &row.device,
             &row.hash,
             row.attempts,
@@ -76,9 +80,10 @@ impl TenantTx {
         self.conn.query_opt(SQL, params![self.scope.key(), id]).await
     }
 
-    /// Those of one device, or of all.
+    /// Those of a kind, of one device or of all.
     pub async fn enroll_tokens(
         &mut self,
+        kind: &str,
         device: Option<&DeviceId>,
         after: Option<TokenId>,
         limit: u32,
@@ -86,11 +91,11 @@ impl TenantTx {
         const SQL: &str = concat!(
             "SELECT ",
             columns!(),
-            " FROM enroll_token WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR device = $2) AND id > $3 \
-             ORDER BY id LIMIT $4"
+            " FROM enroll_token WHERE tenant_id = $1 AND kind = $2 AND (CAST($3 AS TEXT) IS NULL OR device = $3) \
+             AND id > $4 ORDER BY id LIMIT $5"
         );
         let after = after.map(|id| id.to_string()).unwrap_or_default();
-        self.conn.query(SQL, params![self.scope.key(), device, after, limit]).await
+        self.conn.query(SQL, params![self.scope.key(), kind, device, after, limit]).await
     }
 
     /// Counts one more attempt; how many it makes, or none where there is no such token.

@@ -116,6 +116,7 @@ impl SystemTx {
              + (SELECT count(*) FROM idempotency WHERE substr(response, 1, 9) = $1) \
              + (SELECT count(*) FROM issuer WHERE substr(credential, 1, 9) = $1) \
              + (SELECT count(*) FROM provisioning_template WHERE substr(hook_secret, 1, 9) = $1) \
+             + (SELECT count(*) FROM scep_transaction WHERE substr(waiting, 1, 9) = $1) \
              + (SELECT count(*) FROM enrollment WHERE substr(primary_key, 1, 9) = $1 \
                 OR substr(secondary_key, 1, 9) = $1)";
         let number: Option<Number> = self.across().await?.query_opt(SQL, params![header]).await?;

@@ -76,6 +76,7 @@ fn every_statement_of_a_tenant_binds_it() {
 
 /// Columns of bytes that hold no seals of the vault.
 const PLAIN: &[&str] = &[
+    "asker",
     "attestation_key",
     "chain",
     "challenge",

@@ -2,8 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use fleetward_app::enroll_tokens::{EnrollToken, enroll_tokens};
-use fleetward_base::Timestamp;
+use fleetward_app::enroll_tokens::enroll_tokens;
 use serde::Deserialize;
 
 use crate::caller::InTenant;
@@ -11,7 +10,8 @@ use crate::door::Door;
 use crate::listing::Listing;
 use crate::page::Page;
 use crate::problem::Problem;
-use crate::view::{EnrollTokenView, Time};
+use crate::routes::enroll_tokens::view;
+use crate::view::EnrollTokenView;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,24 +36,4 @@ pub(super) async fn handler(
     let found = enroll_tokens(door.app(), &caller.ctx, &caller.tenant, after, listing.rows_and_one()).await?;
     let now = door.app().now();
     Ok(listing.answer(&door, Some(&caller.tenant), found, |row| row.id.to_string(), |row| view(row, now)))
-}
-
-fn view(token: EnrollToken, now: Timestamp) -> EnrollTokenView {
-    let state = match (token.used_at, token.revoked_at) {
-        (Some(_), _) => "used",
-        (None, Some(_)) => "revoked",
-        (None, None) if token.expires_at <= now => "expired",
-        (None, None) => "open",
-    };
-    EnrollTokenView {
-        id: token.id.to_string(),
-        device: token.device.to_string(),
-        state,
-        attempts: token.attempts,
-        created_by: token.created_by,
-        created_at: Time(token.created_at),
-        expires_at: Time(token.expires_at),
-        used_at: token.used_at.map(Time),
-        revoked_at: token.revoked_at.map(Time),
-    }
 }

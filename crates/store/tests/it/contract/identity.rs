@@ -1,4 +1,6 @@
-use fleetward_store::{ApiTokenRow, AuthorityRow, CertificateRow, EnrollTokenRow, SealedKeyRow, StoreErrorKind};
+use fleetward_store::{
+    ApiTokenRow, AuthorityRow, CertificateRow, EnrollTokenRow, ScepTransactionRow, SealedKeyRow, StoreErrorKind,
+};
 
 use crate::support::{Fixture, at, device, token};
 
@@ -105,6 +107,7 @@ pub(crate) async fn api_tokens_live_and_end(on: Fixture) {
 pub(crate) async fn enroll_tokens_are_used_once(on: Fixture) {
     let row = |number: u32, name: &str| EnrollTokenRow {
         id: token(number),
+        kind: if number == 4 { "scep".into() } else { "enroll".into() },
         device: device(name),
         hash: vec![u8::try_from(number).expect("small"); 32],
         attempts: 0,
@@ -118,7 +121,7 @@ pub(crate) async fn enroll_tokens_are_used_once(on: Fixture) {
     let (attempts, uses, read, locked) = on
         .write(move |tx| {
             Box::pin(async move {
-                for (number, name) in [(1, "a"), (2, "a"), (3, "b")] {
+                for (number, name) in [(1, "a"), (2, "a"), (3, "b"), (4, "b")] {
                     tx.insert_enroll_token(&row(number, name)).await?;
                 }
                 let attempts = (
@@ -139,19 +142,21 @@ pub(crate) async fn enroll_tokens_are_used_once(on: Fixture) {
     assert_eq!((attempts, uses), ((Some(1), Some(2), None), (true, false)));
     assert_eq!((read, locked), (Some(used.clone()), Some(used.clone())));
 
-    let (of_a, all, revoked, of_device) = on
+    let (of_a, all, of_scep, revoked, of_device) = on
         .write(move |tx| {
             Box::pin(async move {
-                let of_a = tx.enroll_tokens(Some(&device("a")), None, 10).await?;
-                let all = tx.enroll_tokens(None, Some(token(1)), 10).await?;
+                let of_a = tx.enroll_tokens("enroll", Some(&device("a")), None, 10).await?;
+                let all = tx.enroll_tokens("enroll", None, Some(token(1)), 10).await?;
+                let of_scep = tx.enroll_tokens("scep", None, None, 10).await?;
                 let revoked =
                     (tx.revoke_enroll_token(token(1), at(9)).await?, tx.revoke_enroll_token(token(3), at(9)).await?);
-                Ok((of_a, all, revoked, tx.revoke_enroll_tokens(&device("a"), at(9)).await?))
+                Ok((of_a, all, of_scep, revoked, tx.revoke_enroll_tokens(&device("a"), at(9)).await?))
             })
         })
         .await;
     assert_eq!(of_a, [used, row(2, "a")]);
     assert_eq!(all, [row(2, "a"), row(3, "b")]);
+    assert_eq!(of_scep, [row(4, "b")]);
     assert_eq!((revoked, of_device), ((false, true), 1));
 
     let found = on.system(|tx| Box::pin(async move { tx.enroll_token_by_hash(&[3; 32]).await })).await;
@@ -164,7 +169,43 @@ pub(crate) async fn enroll_tokens_are_used_once(on: Fixture) {
             )
         })
         .await;
-    assert_eq!(forgotten, (0, 3));
+    assert_eq!(forgotten, (0, 4));
+}
+
+pub(crate) async fn scep_transactions_stand_for_one_request(on: Fixture) {
+    let row = |id: &str, name: &str, request: u8, secs: i64| ScepTransactionRow {
+        id: id.into(),
+        device: device(name),
+        request: vec![request; 32],
+        asker: vec![9; 32],
+        waiting: Some(vec![1, 2, 3]),
+        created_at: at(secs),
+    };
+    let done = move |secs| ScepTransactionRow { waiting: None, asker: vec![8; 32], ..row("T1", "a", 1, secs) };
+    let (kept, read, none) = on
+        .write(move |tx| {
+            Box::pin(async move {
+                let kept = [
+                    tx.keep_scep_transaction(&row("T1", "a", 1, 1)).await?,
+                    tx.keep_scep_transaction(&row("T1", "a", 2, 2)).await?,
+                    tx.keep_scep_transaction(&row("T1", "b", 1, 3)).await?,
+                    tx.keep_scep_transaction(&done(4)).await?,
+                    tx.keep_scep_transaction(&row("T2", "b", 2, 5)).await?,
+                ];
+                Ok((kept, tx.scep_transaction("T1").await?, tx.scep_transaction("T3").await?))
+            })
+        })
+        .await;
+    assert_eq!(kept, [true, false, false, true, true]);
+    assert_eq!((read, none), (Some(done(4)), None));
+    let (forgotten, left) = on
+        .write(|tx| {
+            Box::pin(async move {
+                Ok((tx.forget_scep_transactions(at(5)).await?, tx.scep_transaction("T2").await?.is_some()))
+            })
+        })
+        .await;
+    assert_eq!((forgotten, left), (1, true));
 }
 
 fn certificate(serial: &str, name: &str, secs: i64) -> CertificateRow {
