@@ -9,6 +9,7 @@ pub mod api_tokens;
 pub mod attestation;
 pub mod authority;
 pub mod context;
+pub mod deny_list;
 pub mod deployments;
 pub mod device_flow;
 pub mod dids;
@@ -27,15 +28,18 @@ pub mod mqtt_sessions;
 pub mod peer;
 pub mod presence;
 pub mod provisioning;
+pub mod publication;
 pub mod reconcile;
 pub mod registry;
 pub mod releases;
+pub mod revocation;
 pub mod rollouts;
 pub mod rotation;
 pub mod setup;
 pub mod shadow;
 pub mod tenants;
 pub mod token;
+pub mod transparency;
 pub mod vault;
 
 use std::sync::{Arc, OnceLock};
@@ -63,6 +67,9 @@ pub struct Settings {
     pub mqtt_port: u16,
     /// Names and addresses in the server's own certificate.
     pub server_names: Vec<String>,
+    /// Where others fetch lists of revoked certificates and ask about single ones, without a slash at the end:
+    /// `http://pki.example.com`. It goes into certificates; `None` leaves them without.
+    pub pki_url: Option<String>,
     /// The tenant that requests without a label mean; `None` where there is only what their credential says.
     pub default_tenant: Option<TenantId>,
     /// Networks of the installation's own that hooks of tenants may be in.
@@ -93,6 +100,12 @@ struct Inner {
     polls: device_flow::Polls,
     documents: dids::Documents,
     provisioning: provisioning::Paces,
+    publication: publication::Publication,
+    deny_lists: deny_list::DenyLists,
+    logs: transparency::Logs,
+    unlogged: enroll::Unlogged,
+    heard: reconcile::ends::Heard,
+    looked: reconcile::crls::Looked,
     policies: identity_policy::Policies,
     traffic: rotation::traffic::Traffic,
     attestation_results: attestation::Results,
@@ -124,6 +137,12 @@ impl App {
             polls: device_flow::Polls::default(),
             documents: dids::Documents::default(),
             provisioning: provisioning::Paces::default(),
+            publication: publication::Publication::default(),
+            deny_lists: deny_list::DenyLists::default(),
+            logs: transparency::Logs::default(),
+            unlogged: enroll::Unlogged::default(),
+            heard: reconcile::ends::Heard::default(),
+            looked: reconcile::crls::Looked::default(),
             policies: identity_policy::Policies::default(),
             traffic: rotation::traffic::Traffic::default(),
             attestation_results: attestation::Results::default(),
@@ -219,6 +238,35 @@ impl App {
 
     pub(crate) fn provisioning(&self) -> &provisioning::Paces {
         &self.inner.provisioning
+    }
+
+    pub(crate) fn publication(&self) -> &publication::Publication {
+        &self.inner.publication
+    }
+
+    pub(crate) fn deny_lists(&self) -> &deny_list::DenyLists {
+        &self.inner.deny_lists
+    }
+
+    pub(crate) fn logs(&self) -> &transparency::Logs {
+        &self.inner.logs
+    }
+
+    pub(crate) fn unlogged(&self) -> &enroll::Unlogged {
+        &self.inner.unlogged
+    }
+
+    pub(crate) fn heard(&self) -> &reconcile::ends::Heard {
+        &self.inner.heard
+    }
+
+    pub(crate) fn looked(&self) -> &reconcile::crls::Looked {
+        &self.inner.looked
+    }
+
+    /// Something of this tenant was revoked: kept OCSP answers of its authorities are not given again.
+    pub(crate) fn forget_answers(&self, tenant: &TenantId) {
+        self.publication().answers.forget(self.publication().all().into_iter(), tenant);
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {

@@ -2,11 +2,15 @@
 //! work on what it finds, and says what it did. What fails is found again at the next turn, so nothing is retried inside.
 
 pub mod campaigns;
+pub mod crls;
+pub mod ends;
 pub mod expiry;
 pub mod issuers;
+pub mod revocations;
 pub mod rollouts;
 pub mod rotation;
 pub mod seals;
+pub mod transparency;
 
 use std::future::Future;
 use std::time::Duration;
@@ -33,6 +37,11 @@ const EXPIRY_EVERY: Duration = Duration::from_secs(60);
 /// Keys that are disabled must be dropped everywhere within a second.
 const VAULT_EVERY: Duration = Duration::from_millis(250);
 const REWRAP_EVERY: Duration = Duration::from_secs(10);
+/// A revoked device is out within a second, also where another server revoked it.
+const ENDS_EVERY: Duration = Duration::from_millis(250);
+const REVOCATIONS_EVERY: Duration = Duration::from_millis(250);
+const LOG_EVERY: Duration = Duration::from_secs(1);
+const CRLS_EVERY: Duration = Duration::from_secs(1);
 /// Another server on the same database may have made a tenant.
 const TRUST_EVERY: Duration = Duration::from_secs(10);
 const ISSUERS_EVERY: Duration = Duration::from_secs(10);
@@ -99,6 +108,26 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
         every(&tracker, &stop, &app, "attestation", ATTESTATION_EVERY, false, |app| async move {
             let overdue = attestation::look_at_overdue(&app).await?;
             Ok((overdue > 0).then(|| format!("{overdue} overdue")))
+        });
+        every(
+            &tracker,
+            &stop,
+            &app,
+            "ends",
+            ENDS_EVERY,
+            false,
+            |app| async move { ends::tick(&app).await.map(|_| None) },
+        );
+        every(&tracker, &stop, &app, "revocations", REVOCATIONS_EVERY, false, |app| async move {
+            let status = revocations::tick(&app).await?;
+            Ok((status != revocations::RevocationStatus::default()).then(|| format!("{status:?}")))
+        });
+        every(&tracker, &stop, &app, "transparency", LOG_EVERY, false, |app| async move {
+            transparency::tick(&app).await.map(|_| None)
+        });
+        every(&tracker, &stop, &app, "lists", CRLS_EVERY, false, |app| async move {
+            let status = crls::tick(&app).await?;
+            Ok((status != crls::CrlStatus::default()).then(|| format!("{status:?}")))
         });
         every(&tracker, &stop, &app, "expiry", EXPIRY_EVERY, false, |app| async move {
             expiry::expire(&app).await.map(|_| None)

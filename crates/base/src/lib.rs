@@ -10,7 +10,7 @@ pub mod rng;
 pub mod secret;
 
 pub use clock::{Clock, ManualClock, Timestamp};
-pub use ids::{BadId, DeviceId, ReleaseId, RequestId, RolloutId, SignerId, TenantId, TokenId};
+pub use ids::{BadId, DeviceId, ReleaseId, RequestId, RevocationId, RolloutId, SignerId, TenantId, TokenId};
 pub use rng::{Rng, SeededRng};
 pub use secret::Secret;
 

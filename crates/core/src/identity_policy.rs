@@ -12,6 +12,7 @@ pub mod enrolment;
 mod est;
 mod provisioning;
 mod renewal;
+mod revocation;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ pub use enrolment::EnrolmentPolicy;
 pub use est::{ChallengePassword, EstPolicy, Layout};
 pub use provisioning::ProvisioningPolicy;
 pub use renewal::{KeyReuse, RenewalPolicy};
+pub use revocation::RevocationPolicy;
 
 /// The policy of a tenant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,6 +34,7 @@ pub struct IdentityPolicy {
     pub provisioning: ProvisioningPolicy,
     pub renewal: RenewalPolicy,
     pub est: EstPolicy,
+    pub revocation: RevocationPolicy,
 }
 
 /// A field that holds what it may not.
@@ -51,6 +54,7 @@ impl IdentityPolicy {
         self.certificates.check()?;
         self.enrolment.check()?;
         self.renewal.check()?;
+        self.revocation.check()?;
         self.est.check()
     }
 }

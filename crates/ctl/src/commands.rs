@@ -5,6 +5,7 @@ mod attestation;
 mod claim;
 mod claim_code;
 mod completion;
+mod deny_list;
 mod device;
 mod did;
 mod enroll_token;
@@ -16,12 +17,14 @@ mod inventory;
 mod issuer;
 mod key;
 mod release;
+mod revoke;
 mod rollout;
 mod rotation;
 mod setup;
 mod shadow;
 mod template;
 mod tenant;
+mod transparency;
 mod upload;
 mod vault;
 mod watch;
@@ -74,6 +77,15 @@ pub(crate) enum Command {
     /// What devices prove of themselves
     #[command(subcommand)]
     Attestation(attestation::Attestation),
+    /// Revoke a certificate, a device, a group, a claim, an authority or a tenant, or have certificates replaced
+    #[command(subcommand)]
+    Revoke(revoke::Revoke),
+    /// What is refused whatever else speaks for it
+    #[command(subcommand)]
+    DenyList(deny_list::DenyList),
+    /// The log of all certificates, checked here
+    #[command(subcommand)]
+    Transparency(transparency::Transparency),
     /// Desired and reported state of a device
     #[command(subcommand)]
     Shadow(shadow::Shadow),
@@ -121,6 +133,9 @@ impl Command {
             Self::ClaimCode(verb) => verb.run(session).await,
             Self::Device(verb) => verb.run(session).await,
             Self::Attestation(verb) => verb.run(session).await,
+            Self::Revoke(verb) => verb.run(session).await,
+            Self::DenyList(verb) => verb.run(session).await,
+            Self::Transparency(verb) => verb.run(session).await,
             Self::Shadow(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,
             Self::Release(verb) => verb.run(session).await,

@@ -8,6 +8,8 @@ mod artifacts;
 mod attestation;
 mod claim_codes;
 mod claims;
+mod crls;
+mod deny_list;
 mod devices;
 mod dids;
 mod enroll_tokens;
@@ -23,12 +25,14 @@ mod issuer;
 mod makers;
 mod provisioning_templates;
 mod releases;
+mod revocations;
 mod rollouts;
 mod rotations;
 mod setup;
 pub(crate) mod shadow;
 mod signers;
 mod tenants;
+mod transparency;
 mod vault;
 mod whoami;
 
@@ -61,6 +65,10 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(claim_codes::router())
         .merge(devices::router())
         .merge(attestation::router())
+        .merge(revocations::router())
+        .merge(deny_list::router())
+        .merge(crls::router())
+        .merge(transparency::router())
         .merge(shadow::router())
         .merge(signers::router())
         .merge(artifacts::router())

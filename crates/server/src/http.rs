@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ProtocolVersion;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -39,12 +40,24 @@ impl HttpDoor {
 
 impl Door for HttpDoor {
     async fn serve(&self, stream: Stream, peer: Peer) {
+        let channel = channel(&stream);
+        self.serve_on(stream, peer, Some(channel)).await;
+    }
+}
+
+impl HttpDoor {
+    /// Serves one connection, with TLS or without.
+    pub(crate) async fn serve_on<S>(&self, stream: S, peer: Peer, channel: Option<Channel>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let router = self.router.clone();
         let address = peer.address;
-        let channel = channel(&stream);
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
-            request.extensions_mut().insert(channel);
+            if let Some(channel) = channel {
+                request.extensions_mut().insert(channel);
+            }
             answer(router.clone(), request)
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());

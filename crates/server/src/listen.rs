@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetward_app::Peer;
+use fleetward_base::limits;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
@@ -18,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::http::HttpDoor;
 use crate::tls::ALPN_MQTT;
 
 const BACKLOG: i32 = 4096;
@@ -102,6 +104,34 @@ pub(crate) async fn accept<D: Door>(listener: TcpListener, tls: Arc<ServerConfig
             }
             drop(slot);
         });
+    }
+}
+
+/// Accepts without TLS until stopped. It has a bound of its own, since nobody has to prove anything here: whoever fills it
+/// keeps no device out.
+pub(crate) async fn accept_plain(listener: TcpListener, tasks: TaskTracker, stop: CancellationToken, door: HttpDoor) {
+    let connections = Arc::new(Semaphore::new(limits::PKI_CONNECTIONS));
+    loop {
+        let Ok(slot) = Arc::clone(&connections).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, address)) => {
+                socket.set_nodelay(true).ok();
+                SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE)).ok();
+                let (door, peer) = (door.clone(), Peer { address, certificates: Arc::new([]) });
+                tasks.spawn(async move {
+                    door.serve_on(socket, peer, None).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::timeout(ACCEPT_BACK_OFF, stop.cancelled()).await.ok();
+            }
+        }
     }
 }
 

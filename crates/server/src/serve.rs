@@ -36,13 +36,14 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let identity = fleetward_app::authority::open_installation(&app).await.context(
         "the installation's authorities cannot be opened; does the seal (or the master key) belong to this database?",
     )?;
-    let identity = tls::ServerIdentity { chain: identity.chain, key: identity.key };
+    let identity = tls::Shown::new(identity.chain, &identity.key)?;
 
     let stop = CancellationToken::new();
     let (tasks, background) = (TaskTracker::new(), TaskTracker::new());
     app.connect_did_source(Arc::new(crate::documents::HttpsDocuments::new()?));
     let broker = parts::start_broker(&app, &args).await?;
     fleetward_app::reconcile::spawn(&app, &background, &stop);
+    parts::spawn_staples(&app, &identity, &background, &stop);
     parts::spawn_gauges(&app, &broker, &background, &stop);
 
     let gate = Gate::new(args.max_connections, tasks.clone(), stop.clone());
@@ -73,6 +74,10 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         gate,
         operator_http,
     ));
+    if let Some(socket) = sockets.pki {
+        let door = HttpDoor::new(parts::pki_router(&app), stop.clone());
+        background.spawn(listen::accept_plain(socket, tasks.clone(), stop.clone(), door));
+    }
     background.spawn(metrics::serve(sockets.metrics, recorder, stop.clone()));
     // Heard from before anybody is told that the server is ready.
     let signals = Signals::listen()?;

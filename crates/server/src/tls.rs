@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use arc_swap::ArcSwap;
 use fleetward_base::{Clock, limits};
 use fleetward_pki::trust::{TrustError, TrustIndex};
@@ -13,16 +14,46 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 
 /// ALPN names that mean MQTT on the devices' port; the first is what AWS device SDKs offer.
 pub(crate) const ALPN_MQTT: [&[u8]; 2] = [b"x-amzn-mqtt-ca", b"mqtt"];
 const ALPN_HTTP: [&[u8]; 3] = [b"h2", b"http/1.1", b"x-amzn-http-ca"];
 
-/// A server certificate with its chain and key.
-pub(crate) struct ServerIdentity {
-    pub(crate) chain: Vec<CertificateDer<'static>>,
-    pub(crate) key: PrivateKeyDer<'static>,
+/// The server's certificate as it is shown in hand-shakes, with an OCSP answer on it where there is one (RFC 6066 §8): a
+/// device that wants to know whether its server's certificate still counts need not ask anybody else.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    current: ArcSwap<CertifiedKey>,
+    leaf: CertificateDer<'static>,
+}
+
+impl Shown {
+    pub(crate) fn new(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'static>) -> anyhow::Result<Arc<Self>> {
+        let leaf = chain.first().context("the server has no certificate")?.clone();
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(key)?;
+        let current = CertifiedKey::new(chain, key);
+        current.keys_match()?;
+        Ok(Arc::new(Self { current: ArcSwap::from_pointee(current), leaf }))
+    }
+
+    pub(crate) fn leaf(&self) -> &[u8] {
+        &self.leaf
+    }
+
+    /// From now on with this answer.
+    pub(crate) fn staple(&self, answer: Vec<u8>) {
+        let next = CertifiedKey { ocsp: Some(answer), ..CertifiedKey::clone(&self.current.load()) };
+        self.current.store(Arc::new(next));
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load_full())
+    }
 }
 
 /// Which clients a door takes.
@@ -43,7 +74,7 @@ pub(crate) enum Protocols {
 }
 
 pub(crate) fn server_config(
-    identity: &ServerIdentity,
+    identity: &Arc<Shown>,
     clients: Clients,
     protocols: &Protocols,
 ) -> anyhow::Result<Arc<ServerConfig>> {
@@ -55,7 +86,7 @@ pub(crate) fn server_config(
             builder.with_client_cert_verifier(Arc::new(DeviceVerifier { trust, clock, provider }))
         }
     };
-    let mut config = builder.with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+    let mut config = builder.with_cert_resolver(Arc::clone(identity) as Arc<dyn ResolvesServerCert>);
     // Tickets keep sessions at the client: a hundred thousand devices cost no memory here.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
@@ -192,10 +223,8 @@ mod tests {
         let names = ["localhost".parse().expect("a name")];
         let spki = server_key.public_spki();
         let own = ca::server(&issuer, &names, Serial::generate(&SeededRng::new(4)), ALWAYS, spki).expect("a leaf");
-        let identity = ServerIdentity {
-            chain: vec![CertificateDer::from(own.der)],
-            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_pkcs8.expose().clone())),
-        };
+        let server_key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_pkcs8.expose().clone()));
+        let identity = Shown::new(vec![CertificateDer::from(own.der)], &server_key).expect("they fit");
         let clients = Clients::Devices(trust, Arc::new(ManualClock::at(NOW)));
         let config = server_config(&identity, clients, &Protocols::Http).expect("a configuration");
 

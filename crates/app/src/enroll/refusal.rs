@@ -11,6 +11,9 @@ use crate::App;
 use crate::error::Error;
 use crate::journal::record;
 
+/// The cause where a certificate of an authority of ours is not in the registry.
+pub(super) const UNKNOWN_CERTIFICATE: &str = "unknown-certificate";
+
 /// Why there is no certificate.
 #[derive(Debug)]
 pub(crate) enum Fault {
@@ -73,6 +76,10 @@ pub(crate) async fn settle(app: &App, attempt: &Attempt, action: Action, whose: 
         app.gate().debit(attempt.address, now);
     }
     tracing::debug!(cause = refusal.cause, address = %attempt.address, "refused");
+    // Signed by an authority of ours, and nobody here issued it: somebody else has its key.
+    if refusal.cause == UNKNOWN_CERTIFICATE {
+        crate::enroll::unlogged::alarm(app, attempt, &whose).await;
+    }
     let unsaid = app.gate().journals(whose.tenant.as_ref(), now);
     if let Err(error) = write_down(app, attempt, action, whose, refusal.cause, unsaid).await {
         tracing::warn!(%error, "a refusal could not be journaled");

@@ -18,3 +18,4 @@ mod shadow;
 mod simulation;
 mod tokens;
 mod vault;
+mod ways_out;

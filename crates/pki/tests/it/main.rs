@@ -159,13 +159,14 @@ fn no_corpus_makes_a_reader_panic() {
     use fleetward_pki::{TrustIndex, est};
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
     let mut count = 0;
-    for target in ["pki_certificate", "pki_cms", "pki_csr", "pki_est"] {
+    for target in ["pki_certificate", "pki_cms", "pki_csr", "pki_est", "pki_ocsp"] {
         for entry in std::fs::read_dir(folder.join(target)).expect("a corpus") {
             let bytes = std::fs::read(entry.expect("an entry").path()).expect("readable");
             count += 1;
             csr::parse(&bytes).ok();
             cms::certificates(&bytes).ok();
             est::decode(&bytes).ok();
+            fleetward_pki::ocsp::Request::parse(&bytes).ok();
             Certificate::parse(&bytes).ok();
             let der = rustls_pki_types::CertificateDer::from(bytes.as_slice());
             let now = Timestamp::from_secs(1_795_171_980);

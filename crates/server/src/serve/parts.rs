@@ -23,9 +23,13 @@ use tokio_util::task::TaskTracker;
 use crate::config::ServeArgs;
 use crate::listen::{self, Door, Stream};
 use crate::seals::SealArgs;
+use crate::tls::Shown;
 
 /// How long open requests and connections get to end.
 pub(super) const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
+/// A stapled answer is made anew at half its life; after a failure, and at most, at these.
+const STAPLE_AGAIN: Duration = Duration::from_secs(60);
+const STAPLE_EVERY: Duration = Duration::from_secs(12 * 3600);
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
 /// Descriptors beside those of connections: database, artifacts, listeners.
 const SPARE_FILES: u64 = 1024;
@@ -36,6 +40,8 @@ pub(super) struct Sockets {
     pub(super) device: TcpListener,
     pub(super) mqtt: TcpListener,
     pub(super) metrics: TcpListener,
+    /// Without TLS, where it was asked for.
+    pub(super) pki: Option<TcpListener>,
 }
 
 impl Sockets {
@@ -45,6 +51,7 @@ impl Sockets {
             device: listen::bind(args.device_listen)?,
             mqtt: listen::bind(args.mqtt_listen)?,
             metrics: listen::bind(args.metrics_listen)?,
+            pki: args.pki_listen.map(listen::bind).transpose()?,
         })
     }
 }
@@ -106,7 +113,10 @@ pub(super) fn settings(args: &ServeArgs, sockets: &Sockets) -> anyhow::Result<Se
             server_names.push(always.to_owned());
         }
     }
+    let pki_port = sockets.pki.as_ref().map(TcpListener::local_addr).transpose()?.map(|address| address.port());
+    let pki_url = args.pki_url.clone().or_else(|| pki_port.map(|port| format!("http://{in_url}:{port}")));
     Ok(Settings {
+        pki_url,
         operator_url: format!("https://{in_url}:{}", sockets.operator.local_addr()?.port()),
         device_host: host,
         device_port: sockets.device.local_addr()?.port(),
@@ -132,9 +142,38 @@ pub(super) async fn start_broker(app: &App, args: &ServeArgs) -> anyhow::Result<
 /// What devices reach over HTTPS: enrolment, artifacts, shadows, attestation.
 pub(super) fn device_router(app: &App) -> Router {
     fleetward_front_enroll::router(app.clone())
+        .merge(fleetward_front_enroll::pki::router(app.clone()))
         .merge(fleetward_front_update::router(app.clone()))
         .merge(fleetward_front_rest::device::router(app.clone()))
         .merge(fleetward_front_rest::attest::router(app.clone()))
+}
+
+/// What anybody reaches without TLS.
+pub(super) fn pki_router(app: &App) -> Router {
+    fleetward_front_enroll::pki::router(app.clone())
+}
+
+/// Has an OCSP answer on the server's own certificate stapled to every hand-shake, and a newer one in time.
+pub(super) fn spawn_staples(app: &App, shown: &Arc<Shown>, tasks: &TaskTracker, stop: &CancellationToken) {
+    let (app, shown, stop) = (app.clone(), Arc::clone(shown), stop.clone());
+    tasks.spawn(async move {
+        loop {
+            let wait = match fleetward_app::publication::staple(&app, shown.leaf()).await {
+                Ok(Some((answer, until))) => {
+                    shown.staple(answer);
+                    (until.since(app.now()) / 2).clamp(STAPLE_AGAIN, STAPLE_EVERY)
+                }
+                Ok(None) => STAPLE_EVERY,
+                Err(error) => {
+                    tracing::warn!(%error, "no OCSP answer to staple; it is tried again");
+                    STAPLE_AGAIN
+                }
+            };
+            if tokio::time::timeout(wait, stop.cancelled()).await.is_ok() {
+                return;
+            }
+        }
+    });
 }
 
 /// The broker behind a listener.

@@ -19,6 +19,8 @@ pub(crate) struct Endpoints {
     device_port: u16,
     mqtt_port: u16,
     metrics_url: String,
+    /// Where lists of revoked certificates and OCSP are, if certificates say so.
+    pki_url: Option<String>,
     ca_file: PathBuf,
     pid: u32,
 }
@@ -32,6 +34,7 @@ impl Endpoints {
             device_port: settings.device_port,
             mqtt_port: settings.mqtt_port,
             metrics_url: format!("http://{}/metrics", sockets.metrics.local_addr()?),
+            pki_url: settings.pki_url.clone(),
             ca_file: std::path::absolute(args.data_dir.join("ca.pem"))?,
             pid: std::process::id(),
         })

@@ -2,7 +2,7 @@ use fleetward_store::{ApiTokenRow, AuthorityRow, CertificateRow, EnrollTokenRow,
 
 use crate::support::{Fixture, at, device, token};
 
-fn authority(fingerprint: &str, secs: i64) -> AuthorityRow {
+pub(crate) fn authority(fingerprint: &str, secs: i64) -> AuthorityRow {
     AuthorityRow {
         fingerprint: fingerprint.into(),
         kind: "issuing".into(),
@@ -167,7 +167,7 @@ pub(crate) async fn enroll_tokens_are_used_once(on: Fixture) {
     assert_eq!(forgotten, (0, 3));
 }
 
-fn certificate(serial: &str, name: &str, secs: i64) -> CertificateRow {
+pub(crate) fn certificate(serial: &str, name: &str, secs: i64) -> CertificateRow {
     CertificateRow {
         serial: serial.into(),
         device: device(name),
