@@ -86,7 +86,7 @@ pub fn issue_with(
     let derived = name::write(Some(tenant.as_str()), device.as_str());
     let subject = if csr.has_subject() { csr.subject() } else { &derived };
     let identity = Identity { tenant: tenant.clone(), device: device.clone() }.to_string();
-    named(issuer, &identity, subject, csr, serial, validity)
+    named(issuer, &identity, subject, csr, (serial, validity), urls)
 }
 
 /// Issues a certificate for the key of `csr` that is nobody's yet: the registry will say whose it is.
@@ -105,7 +105,7 @@ pub fn unbound(
     let derived = name::write(Some(tenant.as_str()), &id);
     let subject = if csr.has_subject() { csr.subject() } else { &derived };
     let name = UnboundName { tenant: tenant.clone(), id }.to_string();
-    named(issuer, &name, subject, csr, serial, validity)
+    named(issuer, &name, subject, csr, (serial, validity), None)
 }
 
 /// Issues the certificate of a claim. Its subject is the server's, whatever the request says.
@@ -120,7 +120,7 @@ pub fn claim(
     validity: Validity,
 ) -> Result<Issued, LeafError> {
     let subject = name::write(Some(claim.tenant.as_str()), &claim.claim);
-    named(issuer, &claim.to_string(), &subject, csr, serial, validity)
+    named(issuer, &claim.to_string(), &subject, csr, (serial, validity), None)
 }
 
 fn named(
@@ -128,8 +128,8 @@ fn named(
     name: &str,
     subject: &[u8],
     csr: &Csr,
-    serial: Serial,
-    validity: Validity,
+    (serial, validity): (Serial, Validity),
+    urls: Option<&Urls>,
 ) -> Result<Issued, LeafError> {
     let alt_name = asn1::sequence(&[&asn1::element(0x86, &[name.as_bytes()])]);
     let mut extensions = device_usage();
