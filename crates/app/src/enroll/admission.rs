@@ -67,7 +67,8 @@ pub async fn admit_chain(app: &App, attempt: &Attempt, presented: &[CertificateD
         token: None,
         serial: Some(verified.serial.clone()),
     };
-    let admitted = if deny_list::is_denied_certificate(app, &verified.tenant, &verified.serial, presented) {
+    let leaf = presented.first().map_or(&[][..], |leaf| leaf.as_ref());
+    let admitted = if deny_list::is_denied_certificate(app, &verified.tenant, &verified.serial, leaf) {
         Err(Refusal::credential("denied", "the certificate is on the deny list"))
     } else {
         admit(app, attempt, verified).await
