@@ -50,6 +50,7 @@ pub(crate) use leaf::{LeafFault, Wish, sign_leaf};
 /// Kinds of authorities that vouch for devices: ours, and those of external issuers, whose keys are not here.
 pub(crate) const ISSUING: &str = issuing::KIND;
 pub(crate) const EXTERNAL: &str = "external";
+pub(crate) use keys::opened;
 pub(crate) use registration::{Registration, registration, registration_anew};
 
 /// The kind under which the authority of a factory is kept.

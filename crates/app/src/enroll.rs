@@ -27,6 +27,7 @@ pub(crate) mod refusal;
 mod renewal;
 mod server_key;
 mod symmetric;
+mod unlogged;
 
 use std::net::IpAddr;
 
@@ -43,6 +44,7 @@ pub(crate) use gate::{Allowances, Gate};
 pub(crate) use refusal::{Fault, Refusal, Whose, settle};
 pub use renewal::reenroll_device;
 pub use server_key::{Proof, enroll_with_server_key};
+pub(crate) use unlogged::Unlogged;
 
 /// From where and under which id somebody tries.
 #[derive(Clone, Copy, Debug)]

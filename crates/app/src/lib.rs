@@ -10,6 +10,7 @@ pub mod attestation;
 pub mod authority;
 pub mod ca_rotations;
 pub mod context;
+pub mod deny_list;
 pub mod deployments;
 pub mod detection;
 pub mod device_flow;
@@ -30,9 +31,11 @@ pub mod mqtt_sessions;
 pub mod peer;
 pub mod presence;
 pub mod provisioning;
+pub mod publication;
 pub mod reconcile;
 pub mod registry;
 pub mod releases;
+pub mod revocation;
 pub mod rollouts;
 pub mod rotation;
 pub mod scep;
@@ -41,6 +44,7 @@ pub mod shadow;
 pub mod tenants;
 pub mod token;
 pub mod transfers;
+pub mod transparency;
 pub mod vault;
 
 use std::sync::{Arc, OnceLock};
@@ -68,6 +72,9 @@ pub struct Settings {
     pub mqtt_port: u16,
     /// Names and addresses in the server's own certificate.
     pub server_names: Vec<String>,
+    /// Where others fetch lists of revoked certificates and ask about single ones, without a slash at the end:
+    /// `http://pki.example.com`. It goes into certificates; `None` leaves them without.
+    pub pki_url: Option<String>,
     /// The tenant that requests without a label mean; `None` where there is only what their credential says.
     pub default_tenant: Option<TenantId>,
     /// Networks of the installation's own that hooks of tenants may be in.
@@ -98,6 +105,12 @@ struct Inner {
     polls: device_flow::Polls,
     documents: dids::Documents,
     provisioning: provisioning::Paces,
+    publication: publication::Publication,
+    deny_lists: deny_list::DenyLists,
+    logs: transparency::Logs,
+    unlogged: enroll::Unlogged,
+    heard: reconcile::ends::Heard,
+    looked: reconcile::crls::Looked,
     policies: identity_policy::Policies,
     detection: detection::Detection,
     doctor: doctor::Doctor,
@@ -131,6 +144,12 @@ impl App {
             polls: device_flow::Polls::default(),
             documents: dids::Documents::default(),
             provisioning: provisioning::Paces::default(),
+            publication: publication::Publication::default(),
+            deny_lists: deny_list::DenyLists::default(),
+            logs: transparency::Logs::default(),
+            unlogged: enroll::Unlogged::default(),
+            heard: reconcile::ends::Heard::default(),
+            looked: reconcile::crls::Looked::default(),
             policies: identity_policy::Policies::default(),
             detection: detection::Detection::default(),
             doctor: doctor::Doctor::default(),
@@ -236,6 +255,35 @@ impl App {
 
     pub(crate) fn provisioning(&self) -> &provisioning::Paces {
         &self.inner.provisioning
+    }
+
+    pub(crate) fn publication(&self) -> &publication::Publication {
+        &self.inner.publication
+    }
+
+    pub(crate) fn deny_lists(&self) -> &deny_list::DenyLists {
+        &self.inner.deny_lists
+    }
+
+    pub(crate) fn logs(&self) -> &transparency::Logs {
+        &self.inner.logs
+    }
+
+    pub(crate) fn unlogged(&self) -> &enroll::Unlogged {
+        &self.inner.unlogged
+    }
+
+    pub(crate) fn heard(&self) -> &reconcile::ends::Heard {
+        &self.inner.heard
+    }
+
+    pub(crate) fn looked(&self) -> &reconcile::crls::Looked {
+        &self.inner.looked
+    }
+
+    /// Something of this tenant was revoked: kept OCSP answers of its authorities are not given again.
+    pub(crate) fn forget_answers(&self, tenant: &TenantId) {
+        self.publication().answers.forget(self.publication().all().into_iter(), tenant);
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {

@@ -27,6 +27,12 @@ pub trait DeviceLinks: Send + Sync + 'static {
     /// Ends the live session of the device that was opened with this certificate, if there is one: it is no longer accepted.
     fn end_certificate(&self, tenant: &TenantId, device: &DeviceId, serial: &str);
 
+    /// Asks the registry about the live session of the device, and ends it where it should not be.
+    fn recheck(&self, tenant: &TenantId, device: &DeviceId);
+
+    /// The same for every live session of the tenant.
+    fn recheck_all(&self, tenant: &TenantId);
+
     /// Publishes to whoever in the tenant subscribes, QoS 1.
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes);
 

@@ -3,11 +3,15 @@
 
 pub mod authorities;
 pub mod campaigns;
+pub mod crls;
+pub mod ends;
 pub mod expiry;
 pub mod issuers;
+pub mod revocations;
 pub mod rollouts;
 pub mod rotation;
 pub mod seals;
+pub mod transparency;
 
 use std::future::Future;
 use std::time::Duration;
@@ -35,6 +39,11 @@ const EXPIRY_EVERY: Duration = Duration::from_secs(60);
 /// Keys that are disabled must be dropped everywhere within a second.
 const VAULT_EVERY: Duration = Duration::from_millis(250);
 const REWRAP_EVERY: Duration = Duration::from_secs(10);
+/// A revoked device is out within a second, also where another server revoked it.
+const ENDS_EVERY: Duration = Duration::from_millis(250);
+const REVOCATIONS_EVERY: Duration = Duration::from_millis(250);
+const LOG_EVERY: Duration = Duration::from_secs(1);
+const CRLS_EVERY: Duration = Duration::from_secs(1);
 /// Another server on the same database may have made a tenant.
 const TRUST_EVERY: Duration = Duration::from_secs(10);
 const ISSUERS_EVERY: Duration = Duration::from_secs(10);
@@ -111,6 +120,26 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
         every(&tracker, &stop, &app, "auth failures", AUTH_FAILURES_EVERY, false, |app| async move {
             detection::forget_stale(&app, app.now());
             detection::flush_failures(&app).await.map(|_| None)
+        });
+        every(
+            &tracker,
+            &stop,
+            &app,
+            "ends",
+            ENDS_EVERY,
+            false,
+            |app| async move { ends::tick(&app).await.map(|_| None) },
+        );
+        every(&tracker, &stop, &app, "revocations", REVOCATIONS_EVERY, false, |app| async move {
+            let status = revocations::tick(&app).await?;
+            Ok((status != revocations::RevocationStatus::default()).then(|| format!("{status:?}")))
+        });
+        every(&tracker, &stop, &app, "transparency", LOG_EVERY, false, |app| async move {
+            transparency::tick(&app).await.map(|_| None)
+        });
+        every(&tracker, &stop, &app, "lists", CRLS_EVERY, false, |app| async move {
+            let status = crls::tick(&app).await?;
+            Ok((status != crls::CrlStatus::default()).then(|| format!("{status:?}")))
         });
         every(&tracker, &stop, &app, "expiry", EXPIRY_EVERY, false, |app| async move {
             expiry::expire(&app).await.map(|_| None)

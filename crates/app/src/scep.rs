@@ -74,9 +74,7 @@ pub async fn next_authorities(app: &App, tenant: &TenantId) -> Result<Vec<u8>> {
     let next = authority::next_issuing(app, tenant).await?.ok_or(Error::NotFound { what: "next authority" })?;
     let now = app.now();
     let signed = authority::issuing(app, tenant).await?;
-    let signed = signed.sign(move |issuer| {
-        scep::next_authorities(issuer, &[&next.der], now)
-    });
+    let signed = signed.sign(move |issuer| scep::next_authorities(issuer, &[&next.der], now));
     signed.await?.map_err(Error::internal)
 }
 

@@ -135,6 +135,8 @@ uuid_id! {
     TransferId, "transfer id";
     /// A public key that a tenant accepts releases from.
     SignerId, "signer id";
+    /// A revocation, or an ordered replacement, of many certificates.
+    RevocationId, "revocation id";
     /// One request through any door; it ties logs, journal and answers together.
     RequestId, "request id";
 }

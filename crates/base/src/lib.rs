@@ -10,7 +10,9 @@ pub mod rng;
 pub mod secret;
 
 pub use clock::{Clock, ManualClock, Timestamp};
-pub use ids::{BadId, DeviceId, ReleaseId, RequestId, RolloutId, SignerId, TenantId, TokenId, TransferId};
+pub use ids::{
+    BadId, DeviceId, ReleaseId, RequestId, RevocationId, RolloutId, SignerId, TenantId, TokenId, TransferId,
+};
 pub use rng::{Rng, SeededRng};
 pub use secret::Secret;
 

@@ -26,6 +26,27 @@ pub const SCEP_TRANSACTION_ID_BYTES: usize = 128;
 pub const SCEP_NONCE_BYTES: usize = 64;
 /// Connections at once on the port without TLS, where anybody asks.
 pub const PKI_CONNECTIONS: usize = 1000;
+/// An OCSP request, and the certificates that one may ask for.
+pub const OCSP_REQUEST_BYTES: usize = 8 * 1024;
+pub const OCSP_CERTIFICATES: usize = 32;
+/// OCSP answers of one authority that are kept in memory; those that are signed for one asker alone, a second.
+pub const OCSP_ANSWERS_KEPT: usize = 20_000;
+pub const OCSP_LIVE_PER_SECOND: u32 = 200;
+/// Revoked certificates of a tenant that one look puts on their lists; those of one ending of serial numbers on one list.
+pub const CRL_PENDING_PER_LOOK: u32 = 100_000;
+pub const CRL_ENTRIES_PER_TAIL: u32 = 100_000;
+/// Devices, or certificates, that one transaction of a revocation takes; revocations of a tenant that run or wait at once.
+pub const REVOCATIONS_PER_BATCH: u32 = 500;
+pub const REVOCATIONS_OPEN: u32 = 100;
+/// Entries of one tenant's deny list, and the bytes of one.
+pub const DENY_LIST_ENTRIES: u64 = 100_000;
+pub const DENY_LIST_VALUE_BYTES: usize = 128;
+/// What people say to why something was revoked or denied.
+pub const REVOCATION_REASON_BYTES: usize = 256;
+/// Certificates from nowhere that were told of and are not told of again.
+pub const UNLOGGED_REMEMBERED: usize = 10_000;
+/// Certificates that one transaction puts into the transparency log.
+pub const TRANSPARENCY_BATCH: u32 = 1000;
 /// Desired and reported state of a shadow, metadata excluded.
 pub const SHADOW_STATE_BYTES: usize = 8 * 1024;
 /// Nesting of a shadow document counted from its root, which makes six within a section.

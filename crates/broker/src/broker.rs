@@ -384,6 +384,18 @@ impl Broker {
         self.session(tenant, device).is_some_and(|s| s.lock().link.is_some())
     }
 
+    /// Whose certificate the live connection of a device was made with; none where it is not connected.
+    pub fn principal(&self, tenant: &TenantId, device: &DeviceId) -> Option<Arc<Principal>> {
+        live(&*self.session(tenant, device)?)
+    }
+
+    /// The same of every live connection of a tenant.
+    pub fn principals(&self, tenant: &TenantId) -> Vec<Arc<Principal>> {
+        let Some(space) = self.inner.known_space(tenant) else { return Vec::new() };
+        let sessions: Vec<_> = space.sessions.lock().values().cloned().collect();
+        sessions.iter().filter_map(|session| live(session)).collect()
+    }
+
     pub fn stats(&self) -> Stats {
         let mut stats = self.inner.counters.read();
         stats.commits = self.inner.committer.commits.load(Ordering::Relaxed);
@@ -418,6 +430,11 @@ impl Broker {
         self.inner.background.close();
         self.inner.background.wait().await;
     }
+}
+
+fn live(session: &Session) -> Option<Arc<Principal>> {
+    let state = session.lock();
+    state.link.as_ref().and(state.principal.clone())
 }
 
 fn count(n: usize) -> u64 {

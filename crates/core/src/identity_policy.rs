@@ -13,6 +13,7 @@ pub mod enrolment;
 mod est;
 mod provisioning;
 mod renewal;
+mod revocation;
 mod scep;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ pub use enrolment::EnrolmentPolicy;
 pub use est::{ChallengePassword, EstPolicy, Layout};
 pub use provisioning::ProvisioningPolicy;
 pub use renewal::{KeyReuse, RenewalPolicy};
+pub use revocation::RevocationPolicy;
 pub use scep::ScepPolicy;
 
 /// The policy of a tenant.
@@ -38,6 +40,7 @@ pub struct IdentityPolicy {
     pub renewal: RenewalPolicy,
     pub est: EstPolicy,
     pub scep: ScepPolicy,
+    pub revocation: RevocationPolicy,
 }
 
 /// A field that holds what it may not.
@@ -58,6 +61,7 @@ impl IdentityPolicy {
         self.detection.check()?;
         self.enrolment.check()?;
         self.renewal.check()?;
+        self.revocation.check()?;
         self.est.check()
     }
 }

@@ -173,6 +173,12 @@ text_enum! {
         ClaimCodeCreated => "claim_code.created",
         ClaimCodeUsed => "claim_code.used",
         ClaimCodeRevoked => "claim_code.revoked",
+        /// Signed by an authority of ours, and not in the registry.
+        CertificateUnlogged => "certificate.unlogged",
+        RevocationStarted => "revocation.started",
+        RevocationFinished => "revocation.finished",
+        RevocationCanceled => "revocation.canceled",
+        DenyListChanged => "deny_list.changed",
         ShadowUpdated => "shadow.updated",
         ShadowDeleted => "shadow.deleted",
         MessagePublished => "message.published",

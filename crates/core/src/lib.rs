@@ -23,6 +23,7 @@ pub mod presence;
 pub mod provisioning;
 pub mod registry;
 pub mod release;
+pub mod revocation;
 pub mod rollout;
 pub mod rotation;
 pub mod selector;

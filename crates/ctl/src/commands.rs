@@ -6,6 +6,7 @@ mod ca;
 mod claim;
 mod claim_code;
 mod completion;
+mod deny_list;
 mod device;
 mod did;
 mod enroll_token;
@@ -17,6 +18,7 @@ mod inventory;
 mod issuer;
 mod key;
 mod release;
+mod revoke;
 mod rollout;
 mod rotation;
 mod scep_challenge;
@@ -26,6 +28,7 @@ mod shadow;
 mod template;
 mod tenant;
 mod transfer;
+mod transparency;
 mod upload;
 mod vault;
 mod watch;
@@ -87,6 +90,15 @@ pub(crate) enum Command {
     /// Devices on their way to another tenant
     #[command(subcommand)]
     Transfer(transfer::Transfer),
+    /// Revoke a certificate, a device, a group, a claim, an authority or a tenant, or have certificates replaced
+    #[command(subcommand)]
+    Revoke(revoke::Revoke),
+    /// What is refused whatever else speaks for it
+    #[command(subcommand)]
+    DenyList(deny_list::DenyList),
+    /// The log of all certificates, checked here
+    #[command(subcommand)]
+    Transparency(transparency::Transparency),
     /// Desired and reported state of a device
     #[command(subcommand)]
     Shadow(shadow::Shadow),
@@ -140,6 +152,9 @@ impl Command {
             Self::Device(verb) => verb.run(session).await,
             Self::Attestation(verb) => verb.run(session).await,
             Self::Transfer(verb) => verb.run(session).await,
+            Self::Revoke(verb) => verb.run(session).await,
+            Self::DenyList(verb) => verb.run(session).await,
+            Self::Transparency(verb) => verb.run(session).await,
             Self::Shadow(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,
             Self::Release(verb) => verb.run(session).await,

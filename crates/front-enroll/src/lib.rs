@@ -8,6 +8,8 @@
 //! can read it ([`answer`]); what is decided is decided in `fleetward_app::enroll`. It refuses bodies above
 //! `limits::EST_BODY_BYTES` before it keeps them.
 //!
+//! [`pki`] beside it hands out what the authorities have signed: lists of revoked certificates, OCSP answers.
+//!
 //! Beside EST, under the same listener: Azure's device registration ([`dps`]) and the OAuth 2.0 device flow ([`oauth`]).
 //!
 //! Another operation of EST is a variant of [`target::Operation`] and a file beside `simpleenroll.rs`.
@@ -19,6 +21,7 @@ mod cacerts;
 mod csrattrs;
 mod dps;
 mod oauth;
+pub mod pki;
 mod refusal;
 pub mod scep;
 mod serverkeygen;

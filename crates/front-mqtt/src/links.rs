@@ -40,6 +40,21 @@ impl DeviceLinks for MqttHooks {
         }
     }
 
+    fn recheck(&self, tenant: &TenantId, device: &DeviceId) {
+        self.note_end();
+        let live = self.broker.get().and_then(|broker| broker.principal(tenant, device));
+        if let Some(principal) = live {
+            MqttHooks::recheck(self, &principal);
+        }
+    }
+
+    fn recheck_all(&self, tenant: &TenantId) {
+        self.note_end();
+        for principal in self.broker.get().map(|broker| broker.principals(tenant)).unwrap_or_default() {
+            MqttHooks::recheck(self, &principal);
+        }
+    }
+
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes) {
         MqttHooks::publish(self, tenant, &topic, &payload);
     }

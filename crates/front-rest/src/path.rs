@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use fleetward_app::enrollment_keys::Kind;
-use fleetward_base::{BadId, DeviceId, ReleaseId, RolloutId, SignerId, TokenId, TransferId};
+use fleetward_base::{BadId, DeviceId, ReleaseId, RevocationId, RolloutId, SignerId, TokenId, TransferId};
 use fleetward_supply::Sha256;
 use http::request::Parts;
 
@@ -59,6 +59,10 @@ impl FromStr for RotationId {
 impl Segment for RotationId {
     const PARAM: &'static str = "rotation";
     const WHAT: &'static str = "rotation";
+}
+impl Segment for RevocationId {
+    const PARAM: &'static str = "revocation";
+    const WHAT: &'static str = "revocation";
 }
 impl Segment for Sha256 {
     const PARAM: &'static str = "sha256";

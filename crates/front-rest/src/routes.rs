@@ -9,6 +9,8 @@ mod attestation;
 mod ca_rotation;
 mod claim_codes;
 mod claims;
+mod crls;
+mod deny_list;
 mod devices;
 mod dids;
 mod enroll_tokens;
@@ -24,6 +26,7 @@ mod issuer;
 mod makers;
 mod provisioning_templates;
 mod releases;
+mod revocations;
 mod rollouts;
 mod rotations;
 mod scep_challenges;
@@ -33,6 +36,7 @@ pub(crate) mod shadow;
 mod signers;
 mod tenants;
 mod transfers;
+mod transparency;
 mod vault;
 mod whoami;
 
@@ -68,6 +72,10 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(devices::router())
         .merge(attestation::router())
         .merge(transfers::router())
+        .merge(revocations::router())
+        .merge(deny_list::router())
+        .merge(crls::router())
+        .merge(transparency::router())
         .merge(shadow::router())
         .merge(signers::router())
         .merge(artifacts::router())

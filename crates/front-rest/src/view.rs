@@ -12,9 +12,11 @@ mod event;
 mod issuer;
 mod provisioning;
 mod release;
+mod revocation;
 mod rollout;
 mod rotation;
 mod transfer;
+mod transparency;
 
 use fleetward_base::Timestamp;
 use serde::{Serialize, Serializer};
@@ -31,9 +33,11 @@ pub use event::*;
 pub use issuer::*;
 pub use provisioning::*;
 pub use release::*;
+pub use revocation::*;
 pub use rollout::*;
 pub use rotation::*;
 pub use transfer::*;
+pub use transparency::*;
 
 /// A moment, shown as RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

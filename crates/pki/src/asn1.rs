@@ -13,6 +13,7 @@ pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const OID: u8 = 0x06;
+pub(crate) const ENUMERATED: u8 = 0x0a;
 pub(crate) const UTF8_STRING: u8 = 0x0c;
 pub(crate) const PRINTABLE_STRING: u8 = 0x13;
 pub(crate) const UTC_TIME: u8 = 0x17;
@@ -84,6 +85,17 @@ pub(crate) fn utf8(text: &str) -> Vec<u8> {
     element(UTF8_STRING, &[text.as_bytes()])
 }
 
+/// A GeneralizedTime in whole seconds, as OCSP has its moments (RFC 6960 §4.2.2.1).
+pub(crate) fn generalized_time(at: Timestamp) -> Vec<u8> {
+    let text: String = at.to_string().chars().take(19).filter(char::is_ascii_digit).collect();
+    element(GENERALIZED_TIME, &[text.as_bytes(), b"Z"])
+}
+
+/// The general name of a URI (RFC 5280 §4.2.1.6).
+pub(crate) fn uri(uri: &str) -> Vec<u8> {
+    element(0x86, &[uri.as_bytes()])
+}
+
 /// A Time: UTCTime until 2049, GeneralizedTime from then (RFC 5280 §4.1.2.5). Fractions of a second are cut off.
 pub(crate) fn time(at: Timestamp) -> Vec<u8> {
     let text: String = at.to_string().chars().take(19).filter(char::is_ascii_digit).collect();
@@ -94,7 +106,7 @@ pub(crate) fn time(at: Timestamp) -> Vec<u8> {
         Some("19") if text.get(2..4).is_some_and(|year| year >= "50") => {
             element(UTC_TIME, &[text.get(2..).unwrap_or_default().as_bytes(), b"Z"])
         }
-        _ => element(GENERALIZED_TIME, &[text.as_bytes(), b"Z"]),
+        _ => generalized_time(at),
     }
 }
 

@@ -26,6 +26,9 @@ use crate::name;
 
 pub(crate) const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 pub(crate) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
+const OCSP_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.9");
+/// id-pkix-ocsp-nocheck: nobody asks whether the one who answers is revoked (RFC 6960 §4.2.2.2.1); it lives shortly instead.
+const OCSP_NO_CHECK: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.5");
 /// KeyUsage bits, the first named one highest (RFC 5280 §4.2.1.3).
 /// Below a root: another root that it vouches for during a change of roots, the authority of tenants, an issuing one.
 const ROOT_PATH: u8 = 3;
@@ -193,6 +196,27 @@ pub fn registration(
     let subject = name::write(Some(subject.0), subject.1);
     let extensions = vec![key_usage(DIGITAL_SIGNATURE | KEY_ENCIPHERMENT)];
     issue::sign(Template { serial, validity, subject: &subject, spki, extensions }, issuer)
+}
+
+/// Who answers OCSP requests in the name of an authority (RFC 6960 §2.6): a key of its own, so that the authority's key is
+/// not asked for each answer.
+///
+/// # Errors
+/// [`IssueError`] where the authority does not sign or its time is over.
+pub fn ocsp_responder(
+    authority: &Issuer<'_>,
+    common_name: &str,
+    serial: Serial,
+    validity: Validity,
+    spki: &[u8],
+) -> Result<Issued, IssueError> {
+    let subject = name::write(None, common_name);
+    let extensions = vec![
+        key_usage(DIGITAL_SIGNATURE),
+        extended_key_usage(OCSP_SIGNING),
+        asn1::extension(OCSP_NO_CHECK, false, &asn1::NULL),
+    ];
+    issue::sign(Template { serial, validity, subject: &subject, spki, extensions }, authority)
 }
 
 /// The extensions that every device's certificate has: signing only, for TLS clients only. Exactly these bytes, since

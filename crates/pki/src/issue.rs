@@ -57,6 +57,23 @@ impl Serial {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         Self(bytes.iter().copied().skip_while(|byte| *byte == 0).collect())
     }
+
+    /// The number that [`Display`](fmt::Display) shows; `None` where the text is not whole bytes in hexadecimal.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        if text.is_empty() || !text.len().is_multiple_of(2) {
+            return None;
+        }
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let byte = |pair: &[u8]| match pair {
+            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+            _ => None,
+        };
+        text.as_bytes().chunks(2).map(byte).collect::<Option<Vec<u8>>>().map(|bytes| Self::from_bytes(&bytes))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl fmt::Display for Serial {

@@ -36,10 +36,15 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "FLEETWARD_METRICS_LISTEN", default_value = "127.0.0.1:9464")]
     pub(crate) metrics_listen: SocketAddr,
 
-    /// Anybody, without TLS: SCEP, where a tenant offers it, for clients that cannot be told whom to trust. Off unless given;
-    /// devices' HTTPS port has it too.
+    /// Anybody, without TLS: lists of revoked certificates, OCSP, certificates of authorities, and SCEP where a tenant offers
+    /// it. Off unless given; devices' HTTPS port has them too.
     #[arg(long, env = "FLEETWARD_PKI_LISTEN")]
     pub(crate) pki_listen: Option<SocketAddr>,
+
+    /// Where others reach that, as it is to stand in certificates: `http://pki.example.com`. Default: the first public host
+    /// and the port of --pki-listen; without either, certificates say nothing of it.
+    #[arg(long, env = "FLEETWARD_PKI_URL")]
+    pub(crate) pki_url: Option<String>,
 
     /// Names and addresses under which the server is reached; the first is the one that devices are given.
     #[arg(long = "public-host", env = "FLEETWARD_PUBLIC_HOST", value_delimiter = ',', default_value = "localhost")]
@@ -86,6 +91,11 @@ impl ServeArgs {
         {
             faults.push("--database: only postgres:// is known; leave it out for the embedded database".to_owned());
         }
+        if let Some(url) = &self.pki_url
+            && !is_pki_url(url)
+        {
+            faults.push("--pki-url: http://HOST[:PORT][/PATH] or https://.., without a slash at the end".to_owned());
+        }
         if self.max_connections == 0 {
             faults.push("--max-connections: must be at least 1".to_owned());
         }
@@ -94,6 +104,17 @@ impl ServeArgs {
         }
         faults
     }
+}
+
+/// A URL as it can stand in a certificate (an IA5String), with nothing after its path.
+fn is_pki_url(text: &str) -> bool {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    rest.is_some_and(|rest| {
+        !rest.is_empty()
+            && text.len() <= 200
+            && !rest.ends_with('/')
+            && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&b))
+    })
 }
 
 /// RFC 1123 §2.1 host names, and addresses.
@@ -112,6 +133,16 @@ fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pki_urls() {
+        for good in ["http://pki.example.com", "https://a.example:8080/x", "http://[::1]:80"] {
+            assert!(is_pki_url(good), "{good}");
+        }
+        for bad in ["", "http://", "ftp://a", "http://a/", "http://a?x", "http://a b", "http://ä"] {
+            assert!(!is_pki_url(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn hosts() {

@@ -43,6 +43,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     app.connect_did_source(Arc::new(crate::documents::HttpsDocuments::new()?));
     let broker = parts::start_broker(&app, &args).await?;
     fleetward_app::reconcile::spawn(&app, &background, &stop);
+    parts::spawn_staples(&app, &identity, &background, &stop);
     parts::spawn_gauges(&app, &broker, &background, &stop);
 
     let gate = Gate::new(args.max_connections, tasks.clone(), stop.clone());

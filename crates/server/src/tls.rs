@@ -55,6 +55,23 @@ impl Identity {
         self.held.store(Some(Arc::new(Held { identity, key: Arc::clone(&key) })));
         Ok(key)
     }
+
+    /// The certificate that is shown, in DER; empty where there is none.
+    pub(crate) fn leaf(&self) -> Vec<u8> {
+        let shown = self.current().ok();
+        shown.and_then(|key| key.end_entity_cert().map(|leaf| leaf.to_vec()).ok()).unwrap_or_default()
+    }
+
+    /// From now on `leaf` is shown with this OCSP answer on it (RFC 6066 §8): a device that wants to know whether its server's
+    /// certificate still counts need not ask anybody else. A certificate that came meanwhile is shown without.
+    pub(crate) fn staple(&self, leaf: &[u8], answer: Vec<u8>) {
+        let Some(held) = self.held.load_full() else { return };
+        if held.key.end_entity_cert().is_ok_and(|shown| shown.as_ref() == leaf) {
+            let key = CertifiedKey { ocsp: Some(answer), ..CertifiedKey::clone(&held.key) };
+            let identity = Arc::clone(&held.identity);
+            self.held.store(Some(Arc::new(Held { identity, key: Arc::new(key) })));
+        }
+    }
 }
 
 impl std::fmt::Debug for Identity {
@@ -236,10 +253,8 @@ mod tests {
         let names = ["localhost".parse().expect("a name")];
         let spki = server_key.public_spki();
         let own = ca::server(&issuer, &names, Serial::generate(&SeededRng::new(4)), ALWAYS, spki).expect("a leaf");
-        let identity = ServerIdentity {
-            chain: vec![CertificateDer::from(own.der)],
-            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_pkcs8.expose().clone())),
-        };
+        let server_key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_pkcs8.expose().clone()));
+        let identity = Shown::new(vec![CertificateDer::from(own.der)], &server_key).expect("they fit");
         let clients = Clients::Devices(trust, Arc::new(ManualClock::at(NOW)));
         let config = server_config(&identity, clients, &Protocols::Http).expect("a configuration");
 

@@ -8,7 +8,9 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use fleetward_base::{DeviceId, ReleaseId, RequestId, RolloutId, SignerId, TenantId, Timestamp, TokenId, TransferId};
+use fleetward_base::{
+    DeviceId, ReleaseId, RequestId, RevocationId, RolloutId, SignerId, TenantId, Timestamp, TokenId, TransferId,
+};
 
 use crate::StoreError;
 
@@ -134,6 +136,7 @@ param_from! {
     TransferId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
     SignerId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
     ReleaseId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
+    RevocationId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
     RolloutId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
     Option<TokenId> => |v| Param::Text(v.map(|v| Cow::Owned(v.to_string())));
     Option<SignerId> => |v| Param::Text(v.map(|v| Cow::Owned(v.to_string())));

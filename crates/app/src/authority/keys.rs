@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleetward_base::{TenantId, Timestamp};
 use fleetward_pki::issue::Issuer;
 use fleetward_pki::{Certificate, Issued, Signer, SoftKey, Validity};
-use fleetward_store::{AuthorityRow, SealedKeyRow, TenantTx};
+use fleetward_store::{AuthorityRow, SealedKeyRow, SystemTx, TenantTx};
 use fleetward_vault::{NewSigningKey, SignerError};
 
 use super::standing::{CURRENT, with_standing};
@@ -172,6 +172,40 @@ pub(super) fn signer_error(error: SignerError) -> Error {
         SignerError::Sealed(error) => error.into(),
         SignerError::NotAKey => Error::internal(error),
     }
+}
+
+/// The authority of this fingerprint, opened.
+///
+/// # Errors
+/// `NotFound` where there is none such with a key of ours.
+pub(crate) async fn opened(app: &App, tenant: Option<&TenantId>, fingerprint: &str) -> Result<Arc<Opened>> {
+    let wanted = fingerprint.to_owned();
+    let found = match tenant {
+        Some(tenant) => {
+            app.read(tenant, "authority", move |tx: &mut TenantTx| {
+                Box::pin(async move { by_fingerprint(tx, &wanted).await })
+            })
+            .await?
+        }
+        None => {
+            app.store()
+                .system_read("authority", move |tx: &mut SystemTx| {
+                    Box::pin(async move { by_fingerprint(tx.installation().await?, &wanted).await })
+                })
+                .await?
+        }
+    };
+    let stored = found.ok_or(Error::NotFound { what: "authority" })?;
+    open_any(app, tenant, &stored).await.map(Arc::new)
+}
+
+async fn by_fingerprint(tx: &mut TenantTx, fingerprint: &str) -> Result<Option<Stored>> {
+    let rows = tx.authorities().await?;
+    let Some(row) = rows.into_iter().find(|row| row.fingerprint == fingerprint) else { return Ok(None) };
+    if row.key_purpose.starts_with(IN_TOKEN) {
+        return Ok(Some((row, None)));
+    }
+    Ok(tx.sealed_key(&row.key_purpose).await?.map(|key| (row, Some(key))))
 }
 
 /// Whose a sealed key is; the installation's own has no name.

@@ -16,9 +16,9 @@ use serde_json::json;
 use super::external::{External, Turn};
 use super::issuer::{TenantIssuer, issuer};
 use super::issuing;
-use crate::App;
 use crate::error::{Error, Result};
 use crate::journal::record;
+use crate::{App, publication};
 
 /// A certificate to be made.
 pub(crate) struct Wish<'a> {
@@ -69,10 +69,14 @@ pub(crate) async fn sign_leaf(app: &App, wish: &Wish<'_>) -> Result<SignedLeaf, 
 async fn sign_here(app: &App, wish: &Wish<'_>) -> Result<SignedLeaf, LeafFault> {
     let issuing = issuing(app, wish.tenant).await?;
     let serial = Serial::generate(app.rng().as_ref());
+    let authority = issuing.certificate.fingerprint();
+    let urls = publication::urls(app, wish.tenant, &authority, &serial.to_string()).await?;
     let (subject, validity) = ((wish.tenant.clone(), wish.device.clone(), wish.csr.clone()), wish.validity);
-    let signing = issuing.sign(move |issuer| leaf::issue(issuer, &subject.0, &subject.1, &subject.2, serial, validity));
+    let signing = issuing.sign(move |issuer| {
+        leaf::issue_with(issuer, (&subject.0, &subject.1), &subject.2, serial, validity, urls.as_ref())
+    });
     match signing.await? {
-        Ok(issued) => Ok(SignedLeaf { issued, authority: issuing.certificate.fingerprint() }),
+        Ok(issued) => Ok(SignedLeaf { issued, authority }),
         Err(LeafError::Request(error)) => Err(LeafFault::Request(error)),
         Err(LeafError::Issue(error)) => Err(LeafFault::Failed(Error::internal(error))),
     }

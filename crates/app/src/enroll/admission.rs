@@ -18,7 +18,7 @@ use super::refusal::{Fault, Refusal, Whose, settle};
 use super::{Attempt, ladder, renewal, usable};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
-use crate::{App, Principal, attestation};
+use crate::{App, Principal, attestation, deny_list};
 
 /// A device that may come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,13 @@ pub async fn admit_chain(app: &App, attempt: &Attempt, presented: &[CertificateD
         token: None,
         serial: Some(verified.serial.clone()),
     };
-    match admit(app, attempt, verified).await {
+    let leaf = presented.first().map_or(&[][..], |leaf| leaf.as_ref());
+    let admitted = if deny_list::is_denied_certificate(app, &verified.tenant, &verified.serial, leaf) {
+        Err(Refusal::credential("denied", "the certificate is on the deny list"))
+    } else {
+        admit(app, attempt, verified).await
+    };
+    match admitted {
         Ok(admitted) => Ok(admitted),
         Err(fault) => Err(settle(app, attempt, Action::DeviceConnectionRefused, whose, fault).await),
     }
@@ -87,9 +93,12 @@ pub async fn still_admitted(
 ) -> Result<bool> {
     let (now, device, serial) = (app.now(), device.clone(), serial.to_owned());
     let policy = identity_policy(app, tenant).await?;
+    let (app_in, tenant_in) = (app.clone(), tenant.clone());
     app.read(tenant, "still admitted", move |tx: &mut TenantTx| {
         Box::pin(async move {
-            let usable = tx.certificate(&serial).await?.is_some_and(|row| usable(&row, now));
+            let denied =
+                |row: &CertificateRow| deny_list::is_denied_certificate(&app_in, &tenant_in, &row.serial, &row.der);
+            let usable = tx.certificate(&serial).await?.is_some_and(|row| usable(&row, now) && !denied(&row));
             Ok(usable && rights_now(tx, &policy, &device, now).await? == Some(rights))
         })
     })

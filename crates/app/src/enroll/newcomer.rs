@@ -27,6 +27,7 @@ use crate::detection;
 use crate::error::Error;
 use crate::identity_policy::identity_policy;
 use crate::registry::row_of;
+use crate::{App, deny_list};
 
 /// Somebody who is to get its first certificate, known by what it showed.
 #[derive(Clone, Debug)]
@@ -68,6 +69,10 @@ pub(crate) async fn enter(
     credential: impl Consume,
 ) -> Result<CertificateRow, Fault> {
     newcomer.csr.check_identity(&newcomer.tenant, &newcomer.device)?;
+    // The key of a device that was stolen asks again, by whatever way.
+    if deny_list::is_denied_key(app, &newcomer.tenant, newcomer.csr.spki()) {
+        return Err(Refusal::credential("denied", "the key is on the deny list"));
+    }
     let policy = identity_policy(app, &newcomer.tenant).await?;
     // Nobody is asked about a device that the manufacturing database does not let in anyway.
     check_provenance(app, &newcomer, &policy).await?;

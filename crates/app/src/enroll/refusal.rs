@@ -12,6 +12,9 @@ use crate::detection::{self, Refused};
 use crate::error::Error;
 use crate::journal::record;
 
+/// The cause where a certificate of an authority of ours is not in the registry.
+pub(super) const UNKNOWN_CERTIFICATE: &str = "unknown-certificate";
+
 /// Why there is no certificate.
 #[derive(Debug)]
 pub(crate) enum Fault {
@@ -76,6 +79,10 @@ pub(crate) async fn settle(app: &App, attempt: &Attempt, action: Action, whose: 
     tracing::debug!(cause = refusal.cause, address = %attempt.address, "refused");
     let (tenant, cause, issuer) = (whose.tenant.as_ref(), refusal.cause, issuer(&whose, refusal.cause));
     detection::count_refused(app, Refused { tenant, cause, issuer, address: attempt.address });
+    // Signed by an authority of ours, and nobody here issued it: somebody else has its key.
+    if refusal.cause == UNKNOWN_CERTIFICATE {
+        crate::enroll::unlogged::alarm(app, attempt, &whose).await;
+    }
     let unsaid = app.gate().journals(whose.tenant.as_ref(), now);
     if let Err(error) = write_down(app, attempt, action, whose, refusal.cause, unsaid).await {
         tracing::warn!(%error, "a refusal could not be journaled");

@@ -16,12 +16,12 @@ use serde_json::json;
 
 use super::channel::Request;
 use super::recognise::bound;
-use super::refusal::{Fault, Refusal, Whose, settle};
+use super::refusal::{Fault, Refusal, UNKNOWN_CERTIFICATE, Whose, settle};
 use super::{Attempt, Enrolled, issue, ladder};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 use crate::registry::device_of;
-use crate::{App, authority};
+use crate::{App, authority, deny_list};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Earlier certificates of a device whose keys a new request is held against.
@@ -102,6 +102,11 @@ async fn renew(
     check_time(&policy, &verified, app.now())?;
     app.traffic().admit(&verified.tenant, app.clock().monotonic(), app.rng().as_ref())?;
     let csr = request.read(&policies.est)?;
+    if deny_list::is_denied_certificate(app, &verified.tenant, &verified.serial, presented)
+        || deny_list::is_denied_key(app, &verified.tenant, csr.spki())
+    {
+        return Err(Refusal::credential("denied", "the certificate or its key is on the deny list"));
+    }
     csr.check_identity(&verified.tenant, &verified.device)?;
     let shown = Certificate::parse(presented).map_err(Error::internal)?;
     // One that names nobody is renewed by one that names its device: there is no subject to repeat.
@@ -199,7 +204,7 @@ pub(super) async fn presented_row(
     let row = tx.certificate(&verified.serial).await?;
     let row = row.filter(|row| row.fingerprint == verified.fingerprint && row.device == verified.device);
     let Some(row) = row else {
-        return Err(Refusal::credential("unknown-certificate", "the certificate is not registered"));
+        return Err(Refusal::credential(UNKNOWN_CERTIFICATE, "the certificate is not registered"));
     };
     match row.status.parse::<Standing>().map_err(Error::internal)? {
         Standing::Revoked => Err(Refusal::credential("revoked-certificate", "the certificate was revoked")),

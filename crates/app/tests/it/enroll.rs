@@ -23,8 +23,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A device in the field: its key, and what it does with it.
 pub(crate) struct Device {
-    name: &'static str,
-    key: SoftKey,
+    pub(crate) name: &'static str,
+    pub(crate) key: SoftKey,
 }
 
 impl Device {
@@ -80,12 +80,12 @@ pub(crate) async fn enrolled_by_system(app: &App, home: &str, field: &Device) ->
     enroll_device(app, &attempt, None, &credentials(field.name, &made.token), &field.request()).await
 }
 
-async fn renew(fixture: &Fixture, presented: &Enrolled, field: &Device) -> Result<Enrolled, Error> {
+pub(crate) async fn renew(fixture: &Fixture, presented: &Enrolled, field: &Device) -> Result<Enrolled, Error> {
     let der = CertificateDer::from(presented.certificate.as_slice());
     reenroll_device(&fixture.app, &attempt(fixture), None, &der, &field.request()).await
 }
 
-async fn admit(fixture: &Fixture, presented: &Enrolled) -> Result<(), Error> {
+pub(crate) async fn admit(fixture: &Fixture, presented: &Enrolled) -> Result<(), Error> {
     let der = CertificateDer::from(presented.certificate.as_slice());
     admit_device(&fixture.app, &attempt(fixture), &der).await.map(drop)
 }
@@ -99,7 +99,7 @@ pub(crate) fn refused<T>(outcome: Result<T, Error>) -> &'static str {
     }
 }
 
-async fn events(fixture: &Fixture, home: &str, ctx: &Ctx) -> Vec<Event> {
+pub(crate) async fn events(fixture: &Fixture, home: &str, ctx: &Ctx) -> Vec<Event> {
     let filter = JournalFilter::default();
     let mut page = journal::events(&fixture.app, ctx, &tenant(home), filter, None, 1000).await.expect("events");
     page.reverse();

@@ -81,6 +81,7 @@ pub(crate) fn settings() -> Settings {
         device_port: 8443,
         mqtt_port: 8883,
         server_names: vec!["localhost".to_owned()],
+        pki_url: Some("http://pki.example.com".to_owned()),
         default_tenant: None,
         hook_networks: Vec::new(),
     }

@@ -53,6 +53,10 @@ impl DeviceLinks for Told {
 
     fn end_certificate(&self, _: &TenantId, _: &DeviceId, _: &str) {}
 
+    fn recheck(&self, _: &TenantId, _: &DeviceId) {}
+
+    fn recheck_all(&self, _: &TenantId) {}
+
     async fn publish(&self, _: &TenantId, topic: String, payload: Bytes) {
         let body = serde_json::from_slice(&payload).expect("bodies are JSON");
         self.messages.lock().push((topic, body));

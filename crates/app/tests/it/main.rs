@@ -3,8 +3,8 @@
 mod approval;
 mod attestation;
 mod bootstrap;
-mod detection;
 mod ca_rotations;
+mod detection;
 mod dids;
 mod enroll;
 mod fixture;
@@ -21,3 +21,4 @@ mod simulation;
 mod tokens;
 mod transfers;
 mod vault;
+mod ways_out;

@@ -1,8 +1,12 @@
 //! Who gets in, and who hears whom.
 
 use fleetward_app::journal::{self, JournalFilter};
+use fleetward_app::reconcile::{ends, revocations};
 use fleetward_app::registry;
+use fleetward_app::revocation::{self, NewRevocation};
 use fleetward_core::lifecycle::Transition;
+use fleetward_core::revocation::Target;
+use fleetward_core::selector::Selector;
 use fleetward_sim::mqtt::{Options, Version};
 
 use crate::house::{House, id, tenant, within};
@@ -72,6 +76,33 @@ async fn a_quarantined_device_keeps_what_it_needs_to_be_looked_at() {
     assert_eq!(link.ended().await, Some(0x98), "it comes back with all its rights");
     let mut link = house.connect(&gw, Version::V5).await;
     link.subscribe(&["shared/#"]).await;
+}
+
+/// Two servers, one database: the other one revokes, and this one, which holds the connections, hears of it.
+#[tokio::test]
+async fn what_another_server_revoked_is_out_here() {
+    let (house, elsewhere) = House::with_another_server().await;
+    ends::begin(&house.app).await.expect("it listens");
+    let (one, two) = (house.enroll("acme", "gw-1", "rev-a").await, house.enroll("acme", "gw-2", "rev-a").await);
+    let three = house.enroll("acme", "gw-3", "rev-a").await;
+    let (first, second) = (house.connect(&one, Version::V5).await, house.connect(&two, Version::V5).await);
+    let mut kept = house.connect(&three, Version::V5).await;
+    registry::revoke_device(&elsewhere, &house.admin, &tenant("acme"), &id("gw-1"), "stolen").await.expect("revoked");
+    let target = Target::Group { selector: Selector { devices: [id("gw-2")].into(), ..Selector::default() } };
+    let many = NewRevocation { target, reason: "key_compromise".to_owned(), replace_by: None };
+    revocation::begin(&elsewhere, &house.admin, &tenant("acme"), many).await.expect("it begins");
+    revocations::tick(&elsewhere).await.expect("a turn");
+    let looking = async {
+        loop {
+            ends::tick(&house.app).await.expect("a look");
+            tokio::task::yield_now().await;
+        }
+    };
+    let both = async { (first.ended().await, second.ended().await) };
+    let ended = tokio::select! { ended = both => ended, () = looking => unreachable!("it looks for ever") };
+    assert_eq!(ended, (Some(0x98), Some(0x98)));
+    kept.expect_nothing().await;
+    assert_eq!(house.refused(Some(&one), "gw-1", Version::V5).await, 0x87);
 }
 
 #[tokio::test]

@@ -10,12 +10,15 @@ use fleetward_app::mqtt_sessions::StoredSessions;
 use fleetward_app::provisioning::claims::{NewClaim, create_claim};
 use fleetward_app::provisioning::templates::{TemplateInput, create_template};
 use fleetward_app::{App, Ctx, Principal, Settings, api_tokens, authority, enroll_tokens, setup, tenants};
-use fleetward_base::{Clock, DeviceId, ManualClock, ReleaseId, Rng, Secret, SeededRng, SignerId, TenantId, Timestamp};
+use fleetward_base::{
+    Clock, DeviceId, ManualClock, ReleaseId, Rng, Secret, SeededRng, SignerId, SystemRng, TenantId, Timestamp,
+};
 use fleetward_broker::{Broker, Config, Peer};
 use fleetward_core::registry::DeviceFields;
 use fleetward_front_mqtt::MqttHooks;
 use fleetward_pki::{SoftKey, csr, name};
 use fleetward_sim::mqtt::{Client, Failure, Options, Packet, Publish, Version};
+use fleetward_store::testing::PostgresCluster;
 use fleetward_store::{ReleaseRow, SignerRow, Store};
 use fleetward_supply::{Artifact, Manifest, Sha256, SignedRelease, SigningKey};
 use fleetward_vault::{MasterKey, Vault};
@@ -37,6 +40,27 @@ pub(crate) struct House {
     _dir: TempDir,
 }
 
+/// A server on a database. All have the same master key.
+async fn server(config: &fleetward_store::Config) -> App {
+    let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_795_171_980)));
+    let store = Store::open(config, clock.as_ref()).await.expect("a store");
+    let vault = Vault::new(&MasterKey::random(&SeededRng::new(7)));
+    let rng: Arc<dyn Rng> = Arc::new(SystemRng);
+    let app = App::new(store, vault, clock as Arc<dyn Clock>, rng, Arc::new(InMemory::new()));
+    app.configure(Settings {
+        operator_url: "https://localhost:8080".to_owned(),
+        device_host: "localhost".to_owned(),
+        device_port: 8443,
+        mqtt_port: 8883,
+        server_names: vec!["localhost".to_owned()],
+        pki_url: None,
+        default_tenant: None,
+        hook_networks: Vec::new(),
+    });
+    authority::open_installation(&app).await.expect("authorities");
+    app
+}
+
 /// A device with its certificate.
 #[derive(Clone)]
 pub(crate) struct Device {
@@ -48,22 +72,20 @@ impl House {
     /// With the tenants `acme` and `zenith`.
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_795_171_980)));
-        let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));
         let config = fleetward_store::Config::sqlite(dir.path().join("fleetward.db"));
-        let store = Store::open(&config, clock.as_ref()).await.expect("a store");
-        let vault = Vault::new(&MasterKey::random(rng.as_ref()));
-        let app = App::new(store, vault, Arc::clone(&clock) as Arc<dyn Clock>, rng, Arc::new(InMemory::new()));
-        app.configure(Settings {
-            operator_url: "https://localhost:8080".to_owned(),
-            device_host: "localhost".to_owned(),
-            device_port: 8443,
-            mqtt_port: 8883,
-            server_names: vec!["localhost".to_owned()],
-            default_tenant: None,
-            hook_networks: Vec::new(),
-        });
-        authority::open_installation(&app).await.expect("authorities");
+        Self::on(&config, dir).await
+    }
+
+    /// On PostgreSQL, and another server on the same database that no device is connected to.
+    pub(crate) async fn with_another_server() -> (Self, App) {
+        let address = PostgresCluster::shared().create_database().expect("a database");
+        let config = fleetward_store::Config::postgres(address);
+        let house = Self::on(&config, tempfile::tempdir().expect("a temporary folder")).await;
+        (house, server(&config).await)
+    }
+
+    async fn on(config: &fleetward_store::Config, dir: tempfile::TempDir) -> Self {
+        let app = server(config).await;
         let offer = setup::offer(&app).await.expect("a store").expect("fresh");
         let token = setup::claim(&app, &app.system("test"), offer.expose()).await.expect("the offer stands");
         let admin = context(&app, api_tokens::authenticate(&app, token.expose()).await.expect("it counts"));

@@ -56,6 +56,9 @@ impl Route {
             .replace("{holder}", "group")
             .replace("{did}", "did:web:example.com")
             .replace("{rotation}", id)
+            .replace("{revocation}", id)
+            .replace("{kind}", "serial")
+            .replace("{value}", "41a3")
     }
 
     async fn ask(&self, house: &House, tenant: &str, token: &str) -> Answer {

@@ -69,6 +69,7 @@ impl House {
             device_port: 8443,
             mqtt_port: 8883,
             server_names: vec!["localhost".to_owned()],
+            pki_url: None,
             default_tenant: None,
             hook_networks: Vec::new(),
         });

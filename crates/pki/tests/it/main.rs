@@ -164,7 +164,7 @@ fn no_corpus_makes_a_reader_panic() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
     let (mut count, mut messages) = (0, 0);
     let key = RsaKey::generate(RsaSize::Bits2048).0;
-    for target in ["pki_certificate", "pki_cms", "pki_csr", "pki_est", "pki_scep"] {
+    for target in ["pki_certificate", "pki_cms", "pki_csr", "pki_est", "pki_ocsp", "pki_scep"] {
         for entry in std::fs::read_dir(folder.join(target)).expect("a corpus") {
             let bytes = std::fs::read(entry.expect("an entry").path()).expect("readable");
             count += 1;
@@ -177,6 +177,7 @@ fn no_corpus_makes_a_reader_panic() {
                     genuine.open(message.signer(), &key).ok();
                 }
             }
+            fleetward_pki::ocsp::Request::parse(&bytes).ok();
             Certificate::parse(&bytes).ok();
             let der = rustls_pki_types::CertificateDer::from(bytes.as_slice());
             let now = Timestamp::from_secs(1_795_171_980);

@@ -13,15 +13,13 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::listen::{self, Gate};
-use crate::tls::{Clients, Protocols, ServerIdentity, server_config};
+use crate::tls::{Clients, Protocols, Shown, server_config};
 
 /// A door that answers with what it knows of the connection, and a client's own value of it.
 async fn both(version: &'static SupportedProtocolVersion) -> (String, Option<[u8; EXPORTER_BYTES]>) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
-    let identity = ServerIdentity {
-        chain: vec![CertificateDer::from(made.cert.der().to_vec())],
-        key: PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key"),
-    };
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let identity = Shown::new(vec![CertificateDer::from(made.cert.der().to_vec())], &key).expect("they fit");
     let tls = server_config(&identity, Clients::Anyone, &Protocols::Http).expect("a configuration");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -32,7 +30,7 @@ async fn both(version: &'static SupportedProtocolVersion) -> (String, Option<[u8
     tasks.spawn(listen::accept(listener, tls, gate, HttpDoor::new(router, stop.clone())));
 
     let mut roots = RootCertStore::empty();
-    roots.add(identity.chain[0].clone()).expect("an anchor");
+    roots.add(CertificateDer::from(identity.leaf().to_vec())).expect("an anchor");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).expect("known");
     let connector = TlsConnector::from(Arc::new(client.with_root_certificates(roots).with_no_client_auth()));

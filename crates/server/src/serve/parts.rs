@@ -27,9 +27,13 @@ use crate::config::ServeArgs;
 use crate::doctor::door::MqttDoorProbe;
 use crate::listen::{self, Door, Stream};
 use crate::seals::SealArgs;
+use crate::tls::Identity;
 
 /// How long open requests and connections get to end.
 pub(super) const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
+/// A stapled answer is made anew at half its life; after a failure, and at most, at these.
+const STAPLE_AGAIN: Duration = Duration::from_secs(60);
+const STAPLE_EVERY: Duration = Duration::from_secs(12 * 3600);
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
 /// Descriptors beside those of connections: database, artifacts, listeners.
 const SPARE_FILES: u64 = 1024;
@@ -113,7 +117,10 @@ pub(super) fn settings(args: &ServeArgs, sockets: &Sockets) -> anyhow::Result<Se
             server_names.push(always.to_owned());
         }
     }
+    let pki_port = sockets.pki.as_ref().map(TcpListener::local_addr).transpose()?.map(|address| address.port());
+    let pki_url = args.pki_url.clone().or_else(|| pki_port.map(|port| format!("http://{in_url}:{port}")));
     Ok(Settings {
+        pki_url,
         operator_url: format!("https://{in_url}:{}", sockets.operator.local_addr()?.port()),
         device_host: host,
         device_port: sockets.device.local_addr()?.port(),
@@ -139,6 +146,7 @@ pub(super) async fn start_broker(app: &App, args: &ServeArgs) -> anyhow::Result<
 /// What devices reach over HTTPS: enrolment, artifacts, shadows, attestation.
 pub(super) fn device_router(app: &App) -> Router {
     fleetward_front_enroll::router(app.clone())
+        .merge(fleetward_front_enroll::pki::router(app.clone()))
         .merge(fleetward_front_update::router(app.clone()))
         .merge(fleetward_front_rest::device::router(app.clone()))
         .merge(fleetward_front_rest::attest::router(app.clone()))
@@ -149,9 +157,35 @@ pub(super) async fn probes(app: &App, sockets: &Sockets) -> anyhow::Result<Vec<A
     let root = CertificateDer::from_pem_slice(fleetward_app::authority::root_pem(app).await?.as_bytes())?;
     let door = MqttDoorProbe::new(sockets.mqtt.local_addr()?, "localhost", root)?;
     Ok(vec![Arc::new(door)])
+}
+
 /// What anybody reaches without TLS.
 pub(super) fn pki_router(app: &App) -> Router {
-    fleetward_front_enroll::scep::router(app.clone())
+    fleetward_front_enroll::pki::router(app.clone()).merge(fleetward_front_enroll::scep::router(app.clone()))
+}
+
+/// Has an OCSP answer on the server's own certificate stapled to every hand-shake, and a newer one in time.
+pub(super) fn spawn_staples(app: &App, shown: &Identity, tasks: &TaskTracker, stop: &CancellationToken) {
+    let (app, shown, stop) = (app.clone(), shown.clone(), stop.clone());
+    tasks.spawn(async move {
+        loop {
+            let leaf = shown.leaf();
+            let wait = match fleetward_app::publication::staple(&app, &leaf).await {
+                Ok(Some((answer, until))) => {
+                    shown.staple(&leaf, answer);
+                    (until.since(app.now()) / 2).clamp(STAPLE_AGAIN, STAPLE_EVERY)
+                }
+                Ok(None) => STAPLE_EVERY,
+                Err(error) => {
+                    tracing::warn!(%error, "no OCSP answer to staple; it is tried again");
+                    STAPLE_AGAIN
+                }
+            };
+            if tokio::time::timeout(wait, stop.cancelled()).await.is_ok() {
+                return;
+            }
+        }
+    });
 }
 
 /// The broker behind a listener.

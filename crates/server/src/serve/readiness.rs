@@ -20,7 +20,7 @@ pub(crate) struct Endpoints {
     device_port: u16,
     mqtt_port: u16,
     metrics_url: String,
-    /// Where what needs no TLS is, if that was asked for.
+    /// Where lists of revoked certificates, OCSP and SCEP are, without TLS.
     pki_url: Option<String>,
     ca_file: PathBuf,
     pid: u32,
@@ -35,7 +35,10 @@ impl Endpoints {
             device_port: settings.device_port,
             mqtt_port: settings.mqtt_port,
             metrics_url: format!("http://{}/metrics", sockets.metrics.local_addr()?),
-            pki_url: sockets.pki.as_ref().map(TcpListener::local_addr).transpose()?.map(|at| format!("http://{at}")),
+            pki_url: match &settings.pki_url {
+                Some(url) => Some(url.clone()),
+                None => sockets.pki.as_ref().map(TcpListener::local_addr).transpose()?.map(|at| format!("http://{at}")),
+            },
             ca_file: std::path::absolute(args.data_dir.join("ca.pem"))?,
             pid: std::process::id(),
         })

@@ -1,8 +1,10 @@
 //! Many live sessions revoked at once.
 //!
-//! The clock starts when the first request to revoke is sent and stops when the last session has seen its end, so that
-//! `last_session_out_ms` covers the requests, their commits and the disconnections. `worst_session_ms` is, for a single
-//! session, from its own request to its end.
+//! The first half one by one: the clock starts when the first request to revoke is sent and stops when the last session has
+//! seen its end, so that `last_session_out_ms` covers the requests, their commits and the disconnections;
+//! `worst_session_ms` is, for a single session, from its own request to its end. The other half by one request that revokes
+//! the tenant: `many_last_session_out_ms` is from that request to the last end, and `many_devices_per_second` what the
+//! server gets through.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,24 +29,23 @@ const ADMINISTRATIVE_ACTION: u8 = 0x98;
 const GIVE_UP: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
-    let count = args.connections.or(args.devices).unwrap_or(1000);
+    let count = args.connections.or(args.devices).unwrap_or(10_000);
     let stage = Stage::raise(args, None).await?;
     let sessions = connect(&stage, count).await?;
     let clock = Arc::new(SystemClock::new());
-    let mut watchers = JoinSet::new();
-    let mut devices = Vec::with_capacity(count);
-    for (device, client) in sessions {
-        devices.push(device.clone());
-        let clock = Arc::clone(&clock);
-        watchers.spawn(async move {
-            let ended = outlive(client).await.with_context(|| device.to_string());
-            ended.map(|()| (device, clock.monotonic()))
-        });
-    }
+    let mut sessions = sessions;
+    let rest = sessions.split_off(sessions.len() / 2);
+    let (devices, watchers) = watch(&clock, sessions);
+    let (others, other_watchers) = watch(&clock, rest);
     let mark = stage.mark()?;
     let begun = clock.monotonic();
     let asked = revoke(&stage, &clock, &devices);
     let (asked, ended) = tokio::try_join!(asked, collect(watchers))?;
+    let many_begun = clock.monotonic();
+    let path = format!("/v1/tenants/{}/revocations", stage.tenant);
+    let body = serde_json::json!({ "target": { "kind": "tenant" }, "reason": "key_compromise" });
+    let ((), many_ended) =
+        tokio::try_join!(async { stage.rest.post(&path, &body).await.map(drop) }, collect(other_watchers))?;
     let used = stage.since(mark)?;
 
     let mut figures = Figures::new(Bench::Revoke);
@@ -65,10 +66,29 @@ pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
     figures.set("worst_session_ms", latency.quantile_ms(1.0));
     figures.set("worst_session_after_answer_ms", millis(worst_after_commit));
     figures.latency(("session_", ""), &latency);
+    let many_last = many_ended.values().max().context("no session ended")?.saturating_sub(many_begun);
+    figures.set("many_last_session_out_ms", millis(many_last));
+    figures.set("many_devices_per_second", whole(others.len() as u64) / many_last.as_secs_f64());
     figures.set("server_cpu_seconds", used.cpu.as_secs_f64());
     figures.set("server_rss_bytes", whole(used.memory.rss));
     stage.close().await?;
     Ok(figures)
+}
+
+type Watchers = JoinSet<anyhow::Result<(DeviceId, Duration)>>;
+
+/// Waits for the end of each session, in the background.
+fn watch(clock: &Arc<SystemClock>, sessions: Vec<(DeviceId, Client<Stream>)>) -> (Vec<DeviceId>, Watchers) {
+    let (mut devices, mut watchers) = (Vec::with_capacity(sessions.len()), JoinSet::new());
+    for (device, client) in sessions {
+        devices.push(device.clone());
+        let clock = Arc::clone(clock);
+        watchers.spawn(async move {
+            let ended = outlive(client).await.with_context(|| device.to_string());
+            ended.map(|()| (device, clock.monotonic()))
+        });
+    }
+    (devices, watchers)
 }
 
 async fn connect(stage: &Stage, count: usize) -> anyhow::Result<Vec<(DeviceId, Client<Stream>)>> {
@@ -120,9 +140,7 @@ async fn revoke(
         .await
 }
 
-async fn collect(
-    mut watchers: JoinSet<anyhow::Result<(DeviceId, Duration)>>,
-) -> anyhow::Result<std::collections::BTreeMap<DeviceId, Duration>> {
+async fn collect(mut watchers: Watchers) -> anyhow::Result<std::collections::BTreeMap<DeviceId, Duration>> {
     let mut ended = std::collections::BTreeMap::new();
     while let Some(done) = watchers.join_next().await {
         let (device, at) = done??;

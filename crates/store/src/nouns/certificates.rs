@@ -135,7 +135,7 @@ impl TenantTx {
 
     /// `false` where there is no such certificate, or it was revoked before.
     pub async fn revoke_certificate(&mut self, serial: &str, reason: &str, at: Timestamp) -> Result<bool, StoreError> {
-        const SQL: &str = "UPDATE certificate SET status = 'revoked', revoked_at = $3, reason = $4 \
+        const SQL: &str = "UPDATE certificate SET status = 'revoked', revoked_at = $3, reason = $4, crl_pending = 1 \
              WHERE tenant_id = $1 AND serial = $2 AND status <> 'revoked'";
         self.conn.execute(SQL, params![self.scope.key(), serial, at, reason]).await.map(hit)
     }
@@ -147,7 +147,7 @@ impl TenantTx {
         reason: &str,
         at: Timestamp,
     ) -> Result<Vec<String>, StoreError> {
-        const SQL: &str = "UPDATE certificate SET status = 'revoked', revoked_at = $3, reason = $4 \
+        const SQL: &str = "UPDATE certificate SET status = 'revoked', revoked_at = $3, reason = $4, crl_pending = 1 \
              WHERE tenant_id = $1 AND device = $2 AND status <> 'revoked' RETURNING serial";
         let serials: Vec<Serial> = self.conn.query(SQL, params![self.scope.key(), device, at, reason]).await?;
         Ok(serials.into_iter().map(|serial| serial.0).collect())

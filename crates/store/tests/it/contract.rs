@@ -18,6 +18,7 @@ mod tenants;
 mod transfers;
 mod units;
 mod vault;
+mod ways_out;
 
 macro_rules! contract {
     ($($module:ident: $($name:ident),+;)+) => {
@@ -63,4 +64,7 @@ contract! {
         a_passed_over_failure_is_not_committed, units_share_a_batch_and_fail_alone, two_writers_of_one_row,
         an_entered_tenant_bounds_the_statements, a_reader_cannot_write, readers_see_a_snapshot;
     vault: vault_keys_are_versioned_and_wrapped_again, vault_keys_are_held, seals_of_a_key_are_counted;
+    ways_out: lists_only_move_on, revoked_ones_wait_for_their_list, the_log_grows_by_its_end, the_deny_list,
+        revocations_of_many_go_on, pages_of_devices_are_revoked, certificates_are_found_by_where_they_came_from,
+        replacements_are_asked_for, what_ends_sessions_is_followed;
 }

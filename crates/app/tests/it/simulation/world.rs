@@ -57,6 +57,10 @@ impl DeviceLinks for Fuse {
 
     fn end_certificate(&self, _: &TenantId, _: &DeviceId, _: &str) {}
 
+    fn recheck(&self, _: &TenantId, _: &DeviceId) {}
+
+    fn recheck_all(&self, _: &TenantId) {}
+
     async fn publish(&self, _: &TenantId, _: String, _: Bytes) {}
 
     async fn deployments_changed(&self, _: &TenantId, _: &DeviceId) {
@@ -276,6 +280,7 @@ async fn open(dir: &TempDir, clock: &Arc<ManualClock>, rng: &Arc<SeededRng>) -> 
         device_port: 8443,
         mqtt_port: 8883,
         server_names: vec!["localhost".to_owned()],
+        pki_url: None,
         default_tenant: None,
         hook_networks: Vec::new(),
     });

@@ -4,7 +4,7 @@ use fleetward_store::{
 
 use crate::support::{Fixture, at, device, token};
 
-fn authority(fingerprint: &str, secs: i64) -> AuthorityRow {
+pub(crate) fn authority(fingerprint: &str, secs: i64) -> AuthorityRow {
     AuthorityRow {
         fingerprint: fingerprint.into(),
         kind: "issuing".into(),
@@ -208,7 +208,7 @@ pub(crate) async fn scep_transactions_stand_for_one_request(on: Fixture) {
     assert_eq!((forgotten, left), (1, true));
 }
 
-fn certificate(serial: &str, name: &str, secs: i64) -> CertificateRow {
+pub(crate) fn certificate(serial: &str, name: &str, secs: i64) -> CertificateRow {
     CertificateRow {
         serial: serial.into(),
         device: device(name),

@@ -1,0 +1,217 @@
+//! Answers to OCSP requests.
+//!
+//! How a certificate stands is the registry's word. An answer without a nonce is kept in memory and given again for a
+//! while; whatever is revoked empties that memory for its tenant, here at once and on other servers as they hear of it.
+//! An answer with a nonce is for one asker alone and signed then and there, so that it is only given so often; beyond
+//! that the asker is told to try later. Everything that goes wrong is an answer too (RFC 6960 §2.3).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fleetward_base::{TenantId, Timestamp, limits};
+use fleetward_core::access::Permission;
+use fleetward_pki::crl::Reason;
+use fleetward_pki::ocsp::{self, CertId, Refused, Request, Single, Standing};
+use fleetward_store::{CertificateRow, SystemTx, TenantTx};
+use parking_lot::Mutex;
+
+use super::{Ca, authority, responder};
+use crate::error::{Error, Result};
+use crate::identity_policy::identity_policy;
+use crate::{App, Ctx};
+
+/// How long answers of the installation's own authorities count.
+const OWN_LIFE: Duration = Duration::from_secs(3600);
+/// `thisUpdate` is this long ago, for askers whose clock is behind.
+const BACKDATE: Duration = Duration::from_secs(60);
+
+/// What is sent back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub der: Arc<[u8]>,
+    /// From when to when it counts, where it may be kept by a cache.
+    pub counts: Option<(Timestamp, Timestamp)>,
+}
+
+impl Answer {
+    fn refused(why: Refused) -> Self {
+        Self { der: why.response().into(), counts: None }
+    }
+}
+
+#[derive(Clone)]
+struct Kept {
+    der: Arc<[u8]>,
+    from: Timestamp,
+    until: Timestamp,
+    /// From here on another is signed.
+    stale_at: Timestamp,
+}
+
+/// Answers that are kept, and the allowance of those that are not.
+#[derive(Default)]
+pub(crate) struct Answers {
+    kept: Mutex<HashMap<String, HashMap<Vec<u8>, Kept>>>,
+    /// Grows when something is revoked: an answer that was on its way then is not kept.
+    epoch: AtomicU64,
+    allowance: Mutex<Duration>,
+}
+
+impl Answers {
+    /// Something of this tenant was revoked.
+    pub(crate) fn forget(&self, authorities: impl Iterator<Item = Arc<Ca>>, tenant: &TenantId) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        let mut kept = self.kept.lock();
+        for ca in authorities.filter(|ca| ca.tenant.as_ref() == Some(tenant)) {
+            kept.remove(&ca.fingerprint);
+        }
+    }
+
+    fn find(&self, ca: &Ca, id: &[u8], now: Timestamp) -> Option<Kept> {
+        let kept = self.kept.lock();
+        kept.get(&ca.fingerprint)?.get(id).filter(|kept| kept.from <= now && now < kept.stale_at).cloned()
+    }
+
+    fn keep(&self, ca: &Ca, id: Vec<u8>, answer: Kept, epoch: u64) {
+        let mut kept = self.kept.lock();
+        if self.epoch.load(Ordering::SeqCst) != epoch {
+            return;
+        }
+        let of = kept.entry(ca.fingerprint.clone()).or_default();
+        if of.len() >= limits::OCSP_ANSWERS_KEPT {
+            of.clear();
+        }
+        of.insert(id, answer);
+    }
+
+    /// Takes from the allowance of live signatures (one moment says all, as in the enrolment gate).
+    fn may_sign(&self, now: Duration) -> bool {
+        let cost = Duration::from_secs(1) / limits::OCSP_LIVE_PER_SECOND;
+        let mut until = self.allowance.lock();
+        let free = Duration::max(*until, now) + cost;
+        let within = free <= now + Duration::from_secs(1);
+        if within {
+            *until = free;
+        }
+        within
+    }
+}
+
+/// Answers a request that was sent to the authority of this name.
+pub async fn answer(app: &App, name: &str, request: &[u8]) -> Answer {
+    let Ok(request) = Request::parse(request) else { return Answer::refused(Refused::MalformedRequest) };
+    match respond(app, name, request).await {
+        Ok(answer) => answer,
+        Err(Error::NotFound { .. }) => Answer::refused(Refused::Unauthorized),
+        Err(Error::TooMany { .. } | Error::Unavailable { .. }) => Answer::refused(Refused::TryLater),
+        Err(error) => {
+            tracing::error!(%error, "an OCSP request could not be answered");
+            Answer::refused(Refused::InternalError)
+        }
+    }
+}
+
+async fn respond(app: &App, name: &str, request: Request) -> Result<Answer> {
+    let ca = authority(app, name).await?;
+    if !request.certificates.iter().any(|id| ca.names.issued(id)) {
+        return Ok(Answer::refused(Refused::Unauthorized));
+    }
+    let now = app.now();
+    let alone = match (request.certificates.as_slice(), &request.nonce) {
+        ([one], None) => Some(one.der.clone()),
+        _ => None,
+    };
+    if let Some(kept) = alone.as_ref().and_then(|id| app.publication().answers.find(&ca, id, now)) {
+        return Ok(Answer { der: kept.der, counts: Some((kept.from, kept.until)) });
+    }
+    if alone.is_none() && !app.publication().answers.may_sign(app.clock().monotonic()) {
+        return Err(Error::TooMany { what: "OCSP requests with a nonce", retry_after: Duration::from_secs(1) });
+    }
+    let epoch = app.publication().answers.epoch.load(Ordering::SeqCst);
+    let life = match &ca.tenant {
+        Some(tenant) => identity_policy(app, tenant).await?.revocation.ocsp_life(),
+        None => OWN_LIFE,
+    };
+    let standings = standings(app, &ca, &request.certificates).await?;
+    let responder = responder::of(app, &ca).await?;
+    let (from, until) = (now.minus(BACKDATE), Timestamp::min(now.plus(life), responder.ends()));
+    let singles: Vec<Single<'_>> =
+        request.certificates.iter().zip(standings).map(|(id, standing)| Single { id: &id.der, standing }).collect();
+    let der = ocsp::answer(&singles, &responder.responder(), (from, until), request.nonce.as_deref());
+    let der: Arc<[u8]> = der.map_err(Error::internal)?.into();
+    if let Some(id) = alone {
+        let kept = Kept { der: Arc::clone(&der), from, until, stale_at: now.plus(life / 2) };
+        app.publication().answers.keep(&ca, id, kept, epoch);
+        return Ok(Answer { der, counts: Some((from, until)) });
+    }
+    Ok(Answer { der, counts: None })
+}
+
+async fn standings(app: &App, ca: &Arc<Ca>, ids: &[CertId]) -> Result<Vec<Standing>> {
+    let Some(tenant) = &ca.tenant else { return own_standings(app, ca, ids).await };
+    let serials: Vec<Option<String>> =
+        ids.iter().map(|id| ca.names.issued(id).then(|| id.serial.to_string())).collect();
+    let fingerprint = ca.fingerprint.clone();
+    app.read(tenant, "ocsp", move |tx: &mut TenantTx| {
+        Box::pin(async move {
+            let mut standings = Vec::with_capacity(serials.len());
+            for serial in serials {
+                let row = match serial {
+                    Some(serial) => tx.certificate(&serial).await?,
+                    None => None,
+                };
+                standings.push(standing(row.filter(|row| row.authority == fingerprint)));
+            }
+            Ok(standings)
+        })
+    })
+    .await
+}
+
+fn standing(row: Option<CertificateRow>) -> Standing {
+    match row {
+        None => Standing::Unknown,
+        Some(row) => match row.revoked_at {
+            Some(at) => Standing::Revoked { at, reason: Reason::of_words(row.reason.as_deref().unwrap_or_default()) },
+            None => Standing::Good,
+        },
+    }
+}
+
+/// Of authorities below the installation's own ones.
+async fn own_standings(app: &App, ca: &Arc<Ca>, ids: &[CertId]) -> Result<Vec<Standing>> {
+    let revoked = app
+        .store()
+        .system_read("revoked authorities", |tx: &mut SystemTx| {
+            Box::pin(async move { Ok::<_, Error>(tx.revoked_authorities().await?) })
+        })
+        .await?;
+    let known = app.publication().all();
+    let below = ids.iter().map(|id| {
+        let it = known.iter().find(|other| {
+            ca.names.issued(id)
+                && other.certificate.serial == id.serial
+                && other.certificate.issuer == ca.certificate.subject
+        });
+        let Some(it) = it else { return Standing::Unknown };
+        match revoked.iter().find(|of| of.row.fingerprint == it.fingerprint) {
+            Some(of) => {
+                let reason = Reason::of_words(of.row.reason.as_deref().unwrap_or_default());
+                Standing::Revoked { at: of.row.revoked_at, reason }
+            }
+            None => Standing::Good,
+        }
+    });
+    Ok(below.collect())
+}
+
+/// How many answers are kept now, for whoever looks after the server.
+///
+/// # Errors
+/// `Denied`.
+pub fn kept(app: &App, ctx: &Ctx) -> Result<usize> {
+    ctx.allow_installation(Permission::SystemRead)?;
+    Ok(app.publication().answers.kept.lock().values().map(HashMap::len).sum())
+}

@@ -1,0 +1,99 @@
+//! Follows what ended sessions on other servers.
+//!
+//! Whoever revokes ends the sessions of its own server at once. The others on the same database read the journal, which
+//! tells of it in the order of commits and without gaps, and ask the registry about the live sessions of the devices
+//! concerned. On a server that is alone it finds its own deeds, and no session any more.
+
+use fleetward_base::TenantId;
+use fleetward_core::journal::Action;
+use fleetward_store::{Place, SystemTx};
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::{App, deny_list};
+
+/// Rows of one look.
+const ROWS: u32 = 2000;
+
+/// How far this server has heard.
+#[derive(Debug, Default)]
+pub(crate) struct Heard(Mutex<Option<Place>>);
+
+/// What one look found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndsStatus {
+    pub heard: usize,
+}
+
+/// Begins to listen: what was committed before is not looked at again. Loads the deny lists.
+///
+/// # Errors
+/// Where the store does not answer.
+pub async fn begin(app: &App) -> Result<()> {
+    let head = app
+        .store()
+        .system_read("head of ends", |tx: &mut SystemTx| Box::pin(async move { Ok::<_, Error>(tx.ends_head().await?) }))
+        .await?;
+    *app.heard().0.lock() = Some(head);
+    deny_list::refresh(app).await
+}
+
+/// One look.
+///
+/// # Errors
+/// Where the store does not answer; the next look begins at the same place.
+pub async fn tick(app: &App) -> Result<EndsStatus> {
+    let from = *app.heard().0.lock();
+    let Some(mut from) = from else {
+        begin(app).await?;
+        return Ok(EndsStatus::default());
+    };
+    let mut status = EndsStatus::default();
+    loop {
+        let rows = app
+            .store()
+            .system_read("ends", move |tx: &mut SystemTx| {
+                Box::pin(async move { Ok::<_, Error>(tx.ends_after(from, ROWS).await?) })
+            })
+            .await?;
+        let full = u32::try_from(rows.len()).is_ok_and(|found| found >= ROWS);
+        let mut denied = Vec::new();
+        let mut tenants = std::collections::BTreeSet::new();
+        for of in &rows {
+            from = Place { xid: of.row.xid, id: of.row.id };
+            let Some(tenant) = &of.tenant else { continue };
+            status.heard += 1;
+            tenants.insert(tenant.clone());
+            match &of.row.device {
+                Some(device) => {
+                    if let Some(links) = app.links() {
+                        links.recheck(tenant, device);
+                    }
+                }
+                None if of.row.action == Action::DenyListChanged.as_str() => denied.push(tenant.clone()),
+                None => {}
+            }
+        }
+        for tenant in &tenants {
+            app.forget_answers(tenant);
+        }
+        if !denied.is_empty() {
+            heed(app, &denied).await?;
+        }
+        *app.heard().0.lock() = Some(from);
+        if !full {
+            return Ok(status);
+        }
+    }
+}
+
+/// A deny list changed somewhere: it is loaded, and every session of the tenant is asked after.
+async fn heed(app: &App, tenants: &[TenantId]) -> Result<()> {
+    deny_list::refresh(app).await?;
+    if let Some(links) = app.links() {
+        for tenant in tenants {
+            links.recheck_all(tenant);
+        }
+    }
+    Ok(())
+}
