@@ -1,7 +1,7 @@
 //! A device changes hands between two tenants, with the consent of both (requirement I11).
 //!
-//! The giving tenant offers it to another by name and gets a one-time code; who holds the code accepts in the receiving
-//! tenant. Nothing of the device's life goes along but what it is (class and hardware): its certificates are revoked, its
+//! The giving tenant offers it to another by name and gets a one-time code; who holds the code accepts in the
+//! receiving tenant. Nothing of the device's life goes along but what it is (class and hardware): its certificates are revoked, its
 //! state is forgotten, and it enrols anew under the receiver's authority, by the receiver's policy. Each side's journal
 //! tells of it, and names of the other side the tenant and nothing else. Refused is, with one wording whatever the cause,
 //! a code that is not for this tenant, or does not stand any more.

@@ -63,7 +63,8 @@ pub(crate) async fn offers_end_once(on: Fixture) {
     let nobody = on.system(|tx| Box::pin(async move { tx.transfer_by_hash(&[9; 32]).await })).await;
     assert_eq!(nobody, None);
 
-    let taken = on.store.write(&tenant("umbrella"), "test", |tx| {
+    let umbrella = tenant("umbrella");
+    let taken = on.store.write(&umbrella, "test", |tx| {
         Box::pin(async move { tx.insert_transfer(&TransferRow { hash: vec![2; 32], ..row(1, "a") }).await })
     });
     assert_eq!(taken.await.expect_err("the code is of acme").kind, StoreErrorKind::Conflict);
