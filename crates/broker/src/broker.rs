@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fleetward_base::{Clock, DeviceId, TenantId, limits};
+use fleetward_core::access::DeviceRights;
 use parking_lot::RwLock;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use crate::session::Session;
 use crate::space::Space;
 use crate::stats::{Counters, Stats};
 use crate::timers::Timers;
-use crate::{Config, EndReason, Hooks, Peer, Qos, Reason, SessionStore, StoreFailure, conn, topic};
+use crate::{Config, EndReason, Hooks, Peer, Principal, Qos, Reason, SessionStore, StoreFailure, conn, topic};
 
 /// A message that the server itself sends.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +113,8 @@ pub(crate) struct Inner {
     /// Connections, and the services that outlive theirs.
     pub(crate) tracker: TaskTracker,
     spaces: RwLock<HashMap<TenantId, Arc<Space>>>,
+    /// Where claims are: no message goes from here to a tenant's devices, or the other way.
+    anterooms: RwLock<HashMap<TenantId, Arc<Space>>>,
     background: TaskTracker,
     stop: CancellationToken,
     tick: AtomicU32,
@@ -137,12 +140,26 @@ impl Inner {
         self.spaces.write().entry(tenant.clone()).or_insert_with(|| Arc::new(Space::new(tenant.clone()))).clone()
     }
 
+    /// The space that a principal's session is in.
+    pub(crate) fn space_of(&self, principal: &Principal) -> Arc<Space> {
+        if principal.rights != DeviceRights::Claim {
+            return self.space(&principal.tenant);
+        }
+        let tenant = &principal.tenant;
+        if let Some(space) = self.anterooms.read().get(tenant) {
+            return space.clone();
+        }
+        self.anterooms.write().entry(tenant.clone()).or_insert_with(|| Arc::new(Space::new(tenant.clone()))).clone()
+    }
+
     fn known_space(&self, tenant: &TenantId) -> Option<Arc<Space>> {
         self.spaces.read().get(tenant).cloned()
     }
 
     fn all_spaces(&self) -> Vec<Arc<Space>> {
-        self.spaces.read().values().cloned().collect()
+        let mut all: Vec<_> = self.spaces.read().values().cloned().collect();
+        all.extend(self.anterooms.read().values().cloned());
+        all
     }
 
     async fn load(&self) -> Result<(), StoreFailure> {
@@ -243,6 +260,7 @@ impl Broker {
             closing: CancellationToken::new(),
             tracker: TaskTracker::new(),
             spaces: RwLock::default(),
+            anterooms: RwLock::default(),
             background: TaskTracker::new(),
             stop: CancellationToken::new(),
             tick: AtomicU32::new(0),
@@ -299,6 +317,23 @@ impl Broker {
         Ok(self.inner.receipt(since, routed))
     }
 
+    /// To this connection's own session only, whether it subscribes to the topic or not.
+    pub fn answer(&self, principal: &Principal, message: Message<'_>) -> Result<Receipt, PublishError> {
+        let outbound = self.inner.outbound(&message)?;
+        let session = self.inner.space_of(principal).session(&principal.device);
+        let Some(session) = session else { return Ok(Receipt { matched: 0, commit: None }) };
+        let since = self.inner.committer.open();
+        let routed = self.inner.push_to(&session, &outbound, Flags { retain: false, direct: true })?;
+        Ok(self.inner.receipt(since, routed))
+    }
+
+    /// Ends every live connection that was made with the claim of this serial number; says how many.
+    pub fn kick_claim(&self, tenant: &TenantId, serial: &str, reason: Reason) -> usize {
+        let Some(space) = self.inner.anterooms.read().get(tenant).cloned() else { return 0 };
+        let sessions: Vec<_> = space.sessions.lock().values().cloned().collect();
+        sessions.iter().filter(|session| self.end(session, Some(serial), reason)).count()
+    }
+
     fn session(&self, tenant: &TenantId, device: &DeviceId) -> Option<Arc<Session>> {
         self.inner.known_space(tenant)?.session(device)
     }
@@ -315,7 +350,8 @@ impl Broker {
 
     /// Ends every live connection of a tenant; says how many.
     pub fn kick_all(&self, tenant: &TenantId, reason: Reason) -> usize {
-        self.inner.known_space(tenant).map_or(0, |space| self.end_all(&space, reason))
+        let anteroom = self.inner.anterooms.read().get(tenant).cloned();
+        self.inner.known_space(tenant).into_iter().chain(anteroom).map(|space| self.end_all(&space, reason)).sum()
     }
 
     fn end_all(&self, space: &Space, reason: Reason) -> usize {

@@ -70,7 +70,8 @@ pub struct Principal {
     pub device: DeviceId,
     /// The serial number of the certificate that proved it.
     pub serial: Arc<str>,
-    /// What it may do; the broker only carries it to the hooks that authorise.
+    /// What it may do. The broker carries it to the hooks that authorise, and keeps those with a claim apart: their sessions
+    /// are in a space of their own and end with the connection, and `device` is the name of the connection.
     pub rights: DeviceRights,
     /// The connection ends here at the latest: the end of the certificate.
     pub valid_until: Option<Timestamp>,

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use fleetward_core::access::DeviceRights;
+
 use crate::broker::Inner;
 use crate::deliver::Outbound;
 use crate::hooks::{Connect, Principal, Protocol};
@@ -39,7 +41,9 @@ impl Inner {
     ) -> Attached {
         let since = self.committer.open();
         let now = self.clock.now();
-        let expiry_secs = connect.session_expiry_secs.min(self.config.session_expiry_max_secs);
+        // Nothing is kept for a claim: who comes again comes anew.
+        let longest = if principal.rights == DeviceRights::Claim { 0 } else { self.config.session_expiry_max_secs };
+        let expiry_secs = connect.session_expiry_secs.min(longest);
         let mut sessions = space.sessions.lock();
         let session = sessions
             .entry(principal.device.clone())

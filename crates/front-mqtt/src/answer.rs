@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::MqttHooks;
 
 /// An answer that its requester did not get by then is of no use to it.
-const ANSWER_EXPIRY: Duration = Duration::from_secs(300);
+pub(crate) const ANSWER_EXPIRY: Duration = Duration::from_secs(300);
 
 impl MqttHooks {
     /// To whoever of the tenant subscribes.
@@ -32,7 +32,7 @@ impl MqttHooks {
     }
 }
 
-fn undelivered(topic: &str, error: PublishError) {
+pub(crate) fn undelivered(topic: &str, error: PublishError) {
     tracing::debug!(topic, %error, "not delivered");
 }
 

@@ -12,21 +12,27 @@ use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::{
     Connect, Connected, Disconnected, Hooks, Nack, Overload, Peer, Principal, Protocol, Refusal, ServiceRequest,
 };
+use fleetward_core::access::DeviceRights;
 use fleetward_core::shadow::Refused;
 use fleetward_wire::aws::client_token;
 use fleetward_wire::aws::jobs::RejectCode;
 use fleetward_wire::aws::topic::{self, JobsPart, PREFIX, ShadowPart, Topic, What};
+use fleetward_wire::azure::Login;
 use fleetward_wire::renew;
 use rustls_pki_types::CertificateDer;
 
 use crate::jobs::Reject;
-use crate::{MqttHooks, policy};
+use crate::{MqttHooks, dps, policy};
 
 #[async_trait]
 impl Hooks for MqttHooks {
     async fn authenticate(&self, peer: &Peer, connect: &Connect) -> Result<Arc<Principal>, Refusal> {
-        let Some(leaf) = peer.certificates.first() else { return Err(Refusal::NotAuthorized) };
         let attempt = Attempt { address: peer.address.ip(), request_id: self.app.new_request_id() };
+        if let Some(login) = connect.username.as_deref().and_then(Login::parse) {
+            let chain: Vec<_> = peer.certificates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+            return self.authenticate_registrant(&attempt, &login, &chain, connect).await;
+        }
+        let Some(leaf) = peer.certificates.first() else { return Err(Refusal::NotAuthorized) };
         let leaf = CertificateDer::from(leaf.as_slice());
         let admitted = admit_device(&self.app, &attempt, &leaf).await.map_err(|error| match error {
             Error::TooMany { .. } => Refusal::Busy,
@@ -65,10 +71,13 @@ impl Hooks for MqttHooks {
     }
 
     fn owns(&self, topic: &str) -> bool {
-        topic.starts_with(PREFIX)
+        topic.starts_with(PREFIX) || dps::owns(topic)
     }
 
     async fn service(&self, principal: &Arc<Principal>, request: ServiceRequest) -> Result<(), Nack> {
+        if dps::owns(&request.topic) {
+            return self.register(principal, &request).await;
+        }
         match request_of(principal, &request.topic)? {
             What::Shadow { name, part: ShadowPart::Request(op) } => self.shadow(principal, name, op, &request).await,
             What::Jobs(JobsPart::Request(op)) => self.jobs(principal, op, &request).await,
@@ -78,6 +87,9 @@ impl Hooks for MqttHooks {
     }
 
     fn overloaded(&self, principal: &Arc<Principal>, request: &ServiceRequest) -> Overload {
+        if dps::owns(&request.topic) {
+            return Overload::Wait;
+        }
         let token = client_token(&request.payload);
         match request_of(principal, &request.topic) {
             Ok(What::Shadow { name, part: ShadowPart::Request(op) }) => {
@@ -95,6 +107,9 @@ impl Hooks for MqttHooks {
     }
 
     fn connected(&self, principal: &Arc<Principal>, connected: &Connected) {
+        if principal.rights == DeviceRights::Claim && self.registrants.connected(&principal.device) {
+            return;
+        }
         let protocol = match connected.protocol {
             Protocol::V311 => "mqtt-3.1.1",
             Protocol::V5 => "mqtt-5",
@@ -107,17 +122,26 @@ impl Hooks for MqttHooks {
     }
 
     fn disconnected(&self, principal: &Arc<Principal>, disconnected: &Disconnected) {
+        if principal.rights == DeviceRights::Claim && self.registrants.gone(&principal.device) {
+            return;
+        }
         let (now, epoch, reason) = (self.app.now(), disconnected.epoch, disconnected.reason.as_str());
         self.app.presence().disconnected(&principal.tenant, &principal.device, now, epoch, reason);
     }
 
     fn seen(&self, principal: &Arc<Principal>) {
+        if principal.rights == DeviceRights::Claim {
+            return;
+        }
         self.app.presence().seen(&principal.tenant, &principal.device, self.app.now());
     }
 
     /// A device that asks for deltas gets the one that stands now, so that it need not report before it knows
     /// (requirement S4); one that asks for requests to renew gets the one that stands.
     fn subscribed(&self, principal: &Arc<Principal>, filters: &[Arc<str>]) {
+        if principal.rights == DeviceRights::Claim {
+            return;
+        }
         let renew = renew::topic(principal.device.as_str());
         if filters.iter().any(|filter| policy::matches(filter, &renew)) {
             let (app, principal) = (self.app.clone(), Arc::clone(principal));

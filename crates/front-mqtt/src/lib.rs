@@ -1,11 +1,13 @@
 //! The devices' MQTT door: who may connect, which topics are whose, and the services behind the reserved ones.
 //!
 //! The broker speaks MQTT and asks here. A connection is a device, known by its certificate and nothing else: its client
-//! id must be its name, and user name and password are ignored (AWS SDKs put telemetry there). What [`policy`] does not
+//! id must be its name, and user name and password are ignored (AWS SDKs put telemetry there), but for a user name of Azure's
+//! provisioning service, whose connection may register a device and nothing else. What [`policy`] does not
 //! allow does not happen. Reserved topics are parsed by `wire`, answered by one use case each, and told back; `docs/topics.md`
 //! has the list. To add a family of topics: its parser in `wire`, a module here, its lines in [`policy`] and in that page.
 
 mod answer;
+mod dps;
 mod hooks;
 mod jobs;
 mod links;
@@ -26,13 +28,21 @@ pub struct MqttHooks {
     broker: OnceLock<Broker>,
     /// When sessions were last ended from above (monotonic, in milliseconds, from 1; 0 for never).
     ended_ms: AtomicU64,
+    /// Who is in to register by Azure's messages.
+    registrants: dps::Registrants,
     /// Work that a synchronous hook begins and does not wait for.
     tasks: TaskTracker,
 }
 
 impl MqttHooks {
     pub fn new(app: App) -> Self {
-        Self { app, broker: OnceLock::new(), ended_ms: AtomicU64::new(0), tasks: TaskTracker::new() }
+        Self {
+            app,
+            broker: OnceLock::new(),
+            ended_ms: AtomicU64::new(0),
+            registrants: dps::Registrants::default(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// The broker that asks, known once it runs. From here on use cases reach connected devices. The first call counts.

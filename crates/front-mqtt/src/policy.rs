@@ -17,6 +17,7 @@
 
 use fleetward_core::access::DeviceRights;
 use fleetward_wire::aws::topic::{self, What};
+use fleetward_wire::azure;
 
 /// What every device of a tenant publishes and subscribes to.
 const SHARED: &str = "shared/";
@@ -28,6 +29,9 @@ const RESTRICTED: [&str; 4] = ["attest", "diagnostics", "identity", "status"];
 
 /// Whether `device` may publish to `topic`.
 pub fn may_publish(rights: DeviceRights, device: &str, topic: &str, retain: bool) -> bool {
+    if rights == DeviceRights::Claim {
+        return !retain && azure::Request::parse(topic).is_some();
+    }
     if topic.starts_with('$') {
         let request = topic::parse(topic).filter(|topic| topic.thing == device && topic.is_request());
         return !retain && request.is_some_and(|topic| may_request(rights, &topic.what));
@@ -46,6 +50,9 @@ pub fn may_subscribe(rights: DeviceRights, device: &str, filter: &str) -> bool {
 
 /// Whether a message on `topic` may reach `device`.
 pub fn may_receive(rights: DeviceRights, device: &str, topic: &str) -> bool {
+    if rights == DeviceRights::Claim {
+        return answers_to_registrants(topic);
+    }
     if topic.starts_with('$') {
         let rest = topic.strip_prefix(topic::PREFIX).and_then(|rest| rest.strip_prefix(device));
         let rest = rest.and_then(|rest| rest.strip_prefix('/')).filter(|rest| !rest.is_empty());
@@ -60,6 +67,14 @@ pub fn may_receive(rights: DeviceRights, device: &str, topic: &str) -> bool {
         DeviceRights::Restricted => left(device, topic),
         DeviceRights::Claim => false,
     }
+}
+
+/// Whether a message or a filter is an answer of Azure's registration.
+fn answers_to_registrants(topic: &str) -> bool {
+    topic
+        .strip_prefix(azure::topic::PREFIX)
+        .and_then(|rest| rest.strip_prefix("res/"))
+        .is_some_and(|rest| !rest.is_empty())
 }
 
 const fn may_request(rights: DeviceRights, what: &What<'_>) -> bool {

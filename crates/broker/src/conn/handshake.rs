@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fleetward_base::limits;
+use fleetward_core::access::DeviceRights;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::acks::Delivery;
@@ -117,10 +118,12 @@ async fn refuse<S: AsyncWrite + Unpin>(inner: &Inner, stream: &mut S, v5: bool, 
 async fn admit(inner: &Arc<Inner>, peer: &Peer, mut parsed: ParsedConnect, rest: Vec<u8>) -> Result<Core, Code> {
     let principal = inner.hooks.authenticate(peer, &parsed.connect).await.map_err(Refusal::code)?;
     let client_id = &parsed.connect.client_id;
-    if !client_id.is_empty() && client_id != principal.device.as_str() {
+    // Many devices share a claim and call themselves what they like; each connection has a session of its own.
+    let shared = principal.rights == DeviceRights::Claim;
+    if !shared && !client_id.is_empty() && client_id != principal.device.as_str() {
         return Err(Refusal::ClientId.code());
     }
-    let space = inner.space(&principal.tenant);
+    let space = inner.space_of(&principal);
     if !space.may_connect(&principal.device, inner.config.connects_per_client, inner.clock.monotonic()) {
         return Err(Code(0x9F, 3));
     }

@@ -109,6 +109,20 @@ impl House {
         }
     }
 
+    /// As a client that says more of itself than its name.
+    pub(crate) async fn connect_as(&self, device: Option<&Device>, client_id: &str, options: &Options) -> Link {
+        let client = within(Client::connect(self.open(device), client_id, options)).await.expect("connected");
+        Link { client, seen: Vec::new() }
+    }
+
+    pub(crate) async fn refused_as(&self, device: Option<&Device>, client_id: &str, options: &Options) -> u8 {
+        match within(Client::connect(self.open(device), client_id, options)).await {
+            Err(Failure::Refused { code }) => code,
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("accepted"),
+        }
+    }
+
     /// A release of 2.0 for `rev-a`.
     pub(crate) async fn release(&self, home: &str) -> ReleaseId {
         let key = SigningKey::generate(&SeededRng::new(11));
