@@ -70,6 +70,7 @@ for_test() {
   command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || debian python3 python3-venv
   venv clients conformance/requirements.txt
   venv paho1 conformance/requirements-paho1.txt
+  venv azure conformance/requirements-azure.txt
   if ! command -v cargo-deny >/dev/null && ! [ -x "$cache/tools/bin/cargo-deny" ]; then
     say "building cargo-deny $cargo_deny into $cache/tools (some minutes, once)"
     cargo install --quiet --locked --root "$cache/tools" "cargo-deny@$cargo_deny"

@@ -186,6 +186,9 @@ pub const ENROLLMENT_PAYLOAD_BYTES: usize = 4 * 1024;
 /// How far ahead a shared access signature may end, and how long it is still taken after its end.
 pub const SAS_LIFE: Duration = Duration::from_secs(366 * 24 * 3600);
 pub const SAS_CLOCK_SKEW: Duration = Duration::from_secs(300);
+/// Connections of one tenant that are in to register by Azure's messages, and how long one lasts.
+pub const DPS_CONNECTIONS: usize = 1000;
+pub const DPS_CONNECTION_LIFE: Duration = Duration::from_secs(600);
 /// Devices of one tenant that wait for a person, and requests of one device.
 pub const ENROLLMENT_REQUESTS: u64 = 10_000;
 pub const ENROLLMENT_REQUESTS_PER_DEVICE: u64 = 5;

@@ -19,18 +19,22 @@ use fleetward_wire::aws::client_token;
 use fleetward_wire::aws::jobs::RejectCode;
 use fleetward_wire::aws::provisioning;
 use fleetward_wire::aws::topic::{self, JobsPart, PREFIX, ShadowPart, Topic, What};
+use fleetward_wire::azure::Login;
 use fleetward_wire::renew;
 use rustls_pki_types::CertificateDer;
 
 use crate::jobs::Reject;
-use crate::{MqttHooks, policy};
+use crate::{MqttHooks, dps, policy};
 
 #[async_trait]
 impl Hooks for MqttHooks {
     async fn authenticate(&self, peer: &Peer, connect: &Connect) -> Result<Arc<Principal>, Refusal> {
         let chain: Vec<_> = peer.certificates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
-        let Some(leaf) = chain.first() else { return Err(Refusal::NotAuthorized) };
         let attempt = Attempt { address: peer.address.ip(), request_id: self.app.new_request_id() };
+        if let Some(login) = connect.username.as_deref().and_then(Login::parse) {
+            return self.authenticate_registrant(&attempt, &login, &chain, connect).await;
+        }
+        let Some(leaf) = chain.first() else { return Err(Refusal::NotAuthorized) };
         if is_claim(leaf) {
             return self.authenticate_claim(&attempt, leaf, connect).await;
         }
@@ -62,12 +66,15 @@ impl Hooks for MqttHooks {
     }
 
     fn owns(&self, topic: &str) -> bool {
-        topic.starts_with(PREFIX) || provisioning::owns(topic)
+        topic.starts_with(PREFIX) || provisioning::owns(topic) || dps::owns(topic)
     }
 
     async fn service(&self, principal: &Arc<Principal>, request: ServiceRequest) -> Result<(), Nack> {
         if provisioning::owns(&request.topic) {
             return self.provision(principal, &request).await;
+        }
+        if dps::owns(&request.topic) {
+            return self.register(principal, &request).await;
         }
         match request_of(principal, &request.topic)? {
             What::Shadow { name, part: ShadowPart::Request(op) } => self.shadow(principal, name, op, &request).await,
@@ -81,6 +88,9 @@ impl Hooks for MqttHooks {
         if let Some(topic) = provisioning::parse(&request.topic) {
             self.throttle_provisioning(principal, topic);
             return Overload::Answered;
+        }
+        if dps::owns(&request.topic) {
+            return Overload::Wait;
         }
         let token = client_token(&request.payload);
         match request_of(principal, &request.topic) {
@@ -100,6 +110,9 @@ impl Hooks for MqttHooks {
 
     fn connected(&self, principal: &Arc<Principal>, connected: &Connected) {
         if principal.rights == DeviceRights::Claim {
+            if self.registrants.connected(&principal.device) {
+                return;
+            }
             self.claimants.connected(&principal.device);
             return if self.ended_lately() {
                 self.recheck(principal)
@@ -119,6 +132,9 @@ impl Hooks for MqttHooks {
 
     fn disconnected(&self, principal: &Arc<Principal>, disconnected: &Disconnected) {
         if principal.rights == DeviceRights::Claim {
+            if self.registrants.gone(&principal.device) {
+                return;
+            }
             return self.claimants.gone(&principal.device);
         }
         let (now, epoch, reason) = (self.app.now(), disconnected.epoch, disconnected.reason.as_str());

@@ -2,12 +2,14 @@
 //!
 //! The broker speaks MQTT and asks here. A connection is a device, known by its certificate and nothing else: its client
 //! id must be its name, and user name and password are ignored (AWS SDKs put telemetry there). A connection with a claim is
-//! no device: it may only ask for an identity ([`provisioning`]). What [`policy`] does not
+//! no device: it may only ask for an identity ([`provisioning`]); nor is one whose user name is that of Azure's provisioning
+//! service: it may register a device and nothing else ([`dps`]). What [`policy`] does not
 //! allow does not happen. Reserved topics are parsed by `wire`, answered by one use case each, and told back; `docs/topics.md`
 //! has the list. To add a family of topics: its parser in `wire`, a module here, its lines in [`policy`] and in that page.
 
 mod answer;
 mod claimants;
+mod dps;
 mod hooks;
 mod jobs;
 mod links;
@@ -31,6 +33,8 @@ pub struct MqttHooks {
     ended_ms: AtomicU64,
     /// Who is in with a claim.
     claimants: claimants::Claimants,
+    /// Who is in to register by Azure's messages.
+    registrants: dps::Registrants,
     /// Work that a synchronous hook begins and does not wait for.
     tasks: TaskTracker,
 }
@@ -42,6 +46,7 @@ impl MqttHooks {
             broker: OnceLock::new(),
             ended_ms: AtomicU64::new(0),
             claimants: claimants::Claimants::default(),
+            registrants: dps::Registrants::default(),
             tasks: TaskTracker::new(),
         }
     }

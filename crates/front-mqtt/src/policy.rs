@@ -19,6 +19,7 @@
 use fleetward_core::access::DeviceRights;
 use fleetward_wire::aws::provisioning;
 use fleetward_wire::aws::topic::{self, What};
+use fleetward_wire::azure;
 
 /// What every device of a tenant publishes and subscribes to.
 const SHARED: &str = "shared/";
@@ -31,7 +32,8 @@ const RESTRICTED: [&str; 4] = ["attest", "diagnostics", "identity", "status"];
 /// Whether `device` may publish to `topic`.
 pub fn may_publish(rights: DeviceRights, device: &str, topic: &str, retain: bool) -> bool {
     if rights == DeviceRights::Claim {
-        return !retain && provisioning::parse(topic).is_some_and(|topic| topic.is_request());
+        let request = provisioning::parse(topic).is_some_and(|topic| topic.is_request());
+        return !retain && (request || azure::Request::parse(topic).is_some());
     }
     if topic.starts_with('$') {
         let request = topic::parse(topic).filter(|topic| topic.thing == device && topic.is_request());
@@ -52,7 +54,7 @@ pub fn may_subscribe(rights: DeviceRights, device: &str, filter: &str) -> bool {
 /// Whether a message on `topic` may reach `device`.
 pub fn may_receive(rights: DeviceRights, device: &str, topic: &str) -> bool {
     if rights == DeviceRights::Claim {
-        return answers_to_claims(topic);
+        return answers_to_claims(topic) || answers_to_registrants(topic);
     }
     if topic.starts_with('$') {
         let rest = topic.strip_prefix(topic::PREFIX).and_then(|rest| rest.strip_prefix(device));
@@ -77,6 +79,14 @@ fn answers_to_claims(filter: &str) -> bool {
         _ => provisioning::parse(filter).filter(|topic| !topic.is_request()),
     };
     named.is_some()
+}
+
+/// Whether a message or a filter is an answer of Azure's registration.
+fn answers_to_registrants(topic: &str) -> bool {
+    topic
+        .strip_prefix(azure::topic::PREFIX)
+        .and_then(|rest| rest.strip_prefix("res/"))
+        .is_some_and(|rest| !rest.is_empty())
 }
 
 const fn may_request(rights: DeviceRights, what: &What<'_>) -> bool {

@@ -59,19 +59,19 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 
     background.spawn(listen::accept(
         sockets.device,
-        tls::server_config(&identity, devices.clone(), &Protocols::HttpAndMqtt)?,
+        tls::server_config(Arc::new(identity.clone()), devices.clone(), &Protocols::HttpAndMqtt)?,
         gate.clone(),
         ByAlpn { mqtt: mqtt.clone(), http: device_http },
     ));
     background.spawn(listen::accept(
         sockets.mqtt,
-        tls::server_config(&identity, devices, &Protocols::Mqtt)?,
+        tls::server_config(Arc::new(identity.clone()), devices, &Protocols::Mqtt)?,
         gate.clone(),
         mqtt,
     ));
     background.spawn(listen::accept(
         sockets.operator,
-        tls::server_config(&identity, Clients::Anyone, &Protocols::Http)?,
+        tls::server_config(Arc::new(identity), Clients::Anyone, &Protocols::Http)?,
         gate,
         operator_http,
     ));

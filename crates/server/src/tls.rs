@@ -104,7 +104,7 @@ pub(crate) enum Protocols {
 }
 
 pub(crate) fn server_config(
-    identity: &Identity,
+    identity: Arc<dyn ResolvesServerCert>,
     clients: Clients,
     protocols: &Protocols,
 ) -> anyhow::Result<Arc<ServerConfig>> {
@@ -116,7 +116,7 @@ pub(crate) fn server_config(
             builder.with_client_cert_verifier(Arc::new(DeviceVerifier { trust, clock, provider }))
         }
     };
-    let mut config = builder.with_cert_resolver(Arc::new(identity.clone()));
+    let mut config = builder.with_cert_resolver(identity);
     // Tickets keep sessions at the client: a hundred thousand devices cost no memory here.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
@@ -219,7 +219,8 @@ mod tests {
     use fleetward_pki::key::{Signer as _, SoftKey};
     use fleetward_pki::trust::{Authority, Kind};
     use fleetward_pki::{Certificate, Serial, Validity, ca, csr, leaf, name};
-    use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+    use rustls::sign::SingleCertAndKey;
     use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection};
 
     use super::*;
@@ -254,9 +255,11 @@ mod tests {
         let spki = server_key.public_spki();
         let own = ca::server(&issuer, &names, Serial::generate(&SeededRng::new(4)), ALWAYS, spki).expect("a leaf");
         let server_key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_pkcs8.expose().clone()));
-        let identity = Shown::new(vec![CertificateDer::from(own.der)], &server_key).expect("they fit");
+        let server_key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&server_key).expect("a key");
+        let shown = CertifiedKey::new(vec![CertificateDer::from(own.der)], server_key);
+        let identity = Arc::new(SingleCertAndKey::from(shown));
         let clients = Clients::Devices(trust, Arc::new(ManualClock::at(NOW)));
-        let config = server_config(&identity, clients, &Protocols::Http).expect("a configuration");
+        let config = server_config(identity, clients, &Protocols::Http).expect("a configuration");
 
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(authority.der.clone())).expect("an anchor");

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::installation::{AUTHORITY_LIFE, ROOT};
 use super::keys::{self, NewKey, Opened};
-use super::standing::{RETIRED, RETIRING, standing_of};
+
 use crate::error::{Error, Result};
 use crate::journal::record;
 use crate::{App, Ctx, vault};

@@ -22,7 +22,6 @@ use serde_json::{Value, json};
 use super::issue::{self, Origin};
 use super::refusal::{Fault, Refusal};
 use super::{Attempt, approval, provenance, usable};
-use crate::App;
 use crate::detection;
 use crate::error::Error;
 use crate::identity_policy::identity_policy;

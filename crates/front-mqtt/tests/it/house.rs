@@ -41,12 +41,12 @@ pub(crate) struct House {
 }
 
 /// A server on a database. All have the same master key.
-async fn server(config: &fleetward_store::Config) -> App {
+async fn server(config: &fleetward_store::Config) -> (App, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_795_171_980)));
     let store = Store::open(config, clock.as_ref()).await.expect("a store");
     let vault = Vault::new(&MasterKey::random(&SeededRng::new(7)));
     let rng: Arc<dyn Rng> = Arc::new(SystemRng);
-    let app = App::new(store, vault, clock as Arc<dyn Clock>, rng, Arc::new(InMemory::new()));
+    let app = App::new(store, vault, Arc::clone(&clock) as Arc<dyn Clock>, rng, Arc::new(InMemory::new()));
     app.configure(Settings {
         operator_url: "https://localhost:8080".to_owned(),
         device_host: "localhost".to_owned(),
@@ -58,7 +58,7 @@ async fn server(config: &fleetward_store::Config) -> App {
         hook_networks: Vec::new(),
     });
     authority::open_installation(&app).await.expect("authorities");
-    app
+    (app, clock)
 }
 
 /// A device with its certificate.
@@ -81,11 +81,11 @@ impl House {
         let address = PostgresCluster::shared().create_database().expect("a database");
         let config = fleetward_store::Config::postgres(address);
         let house = Self::on(&config, tempfile::tempdir().expect("a temporary folder")).await;
-        (house, server(&config).await)
+        (house, server(&config).await.0)
     }
 
     async fn on(config: &fleetward_store::Config, dir: tempfile::TempDir) -> Self {
-        let app = server(config).await;
+        let (app, clock) = server(config).await;
         let offer = setup::offer(&app).await.expect("a store").expect("fresh");
         let token = setup::claim(&app, &app.system("test"), offer.expose()).await.expect("the offer stands");
         let admin = context(&app, api_tokens::authenticate(&app, token.expose()).await.expect("it counts"));
@@ -150,6 +150,20 @@ impl House {
     pub(crate) async fn refused(&self, device: Option<&Device>, client_id: &str, version: Version) -> u8 {
         let options = Options { version, ..Options::default() };
         match within(Client::connect(self.open(device), client_id, &options)).await {
+            Err(Failure::Refused { code }) => code,
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("accepted"),
+        }
+    }
+
+    /// As a client that says more of itself than its name.
+    pub(crate) async fn connect_as(&self, device: Option<&Device>, client_id: &str, options: &Options) -> Link {
+        let client = within(Client::connect(self.open(device), client_id, options)).await.expect("connected");
+        Link { client, seen: Vec::new() }
+    }
+
+    pub(crate) async fn refused_as(&self, device: Option<&Device>, client_id: &str, options: &Options) -> u8 {
+        match within(Client::connect(self.open(device), client_id, options)).await {
             Err(Failure::Refused { code }) => code,
             Err(other) => panic!("{other}"),
             Ok(_) => panic!("accepted"),

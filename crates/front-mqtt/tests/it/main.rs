@@ -1,5 +1,6 @@
 //! Devices at the MQTT door, with everything behind it.
 
+mod azure;
 mod doorstep;
 mod house;
 mod jobs;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::routing::get;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,14 +14,16 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::listen::{self, Gate};
-use crate::tls::{Clients, Protocols, Shown, server_config};
+use crate::tls::{Clients, Protocols, server_config};
 
 /// A door that answers with what it knows of the connection, and a client's own value of it.
 async fn both(version: &'static SupportedProtocolVersion) -> (String, Option<[u8; EXPORTER_BYTES]>) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-    let identity = Shown::new(vec![CertificateDer::from(made.cert.der().to_vec())], &key).expect("they fit");
-    let tls = server_config(&identity, Clients::Anyone, &Protocols::Http).expect("a configuration");
+    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).expect("of a known kind");
+    let own = CertificateDer::from(made.cert.der().to_vec());
+    let identity = Arc::new(SingleCertAndKey::from(CertifiedKey::new(vec![own.clone()], key)));
+    let tls = server_config(identity, Clients::Anyone, &Protocols::Http).expect("a configuration");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -30,7 +33,7 @@ async fn both(version: &'static SupportedProtocolVersion) -> (String, Option<[u8
     tasks.spawn(listen::accept(listener, tls, gate, HttpDoor::new(router, stop.clone())));
 
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(identity.leaf().to_vec())).expect("an anchor");
+    roots.add(own).expect("an anchor");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).expect("known");
     let connector = TlsConnector::from(Arc::new(client.with_root_certificates(roots).with_no_client_auth()));

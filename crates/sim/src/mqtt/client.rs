@@ -38,11 +38,19 @@ pub struct Options {
     pub clean: bool,
     pub session_expiry_secs: u32,
     pub username: Option<String>,
+    pub password: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { version: Version::V311, keep_alive_secs: 1200, clean: true, session_expiry_secs: 0, username: None }
+        Self {
+            version: Version::V311,
+            keep_alive_secs: 1200,
+            clean: true,
+            session_expiry_secs: 0,
+            username: None,
+            password: None,
+        }
     }
 }
 
@@ -75,6 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             clean: options.clean,
             session_expiry_secs: options.session_expiry_secs,
             username: options.username.as_deref(),
+            password: options.password.as_deref(),
         };
         codec::connect(&mut client.outbox, &connect);
         client.flush().await?;

@@ -67,6 +67,8 @@ pub struct Connect<'a> {
     /// How long the session outlives its connection; 3.1.1 has no such field.
     pub session_expiry_secs: u32,
     pub username: Option<&'a str>,
+    /// Only beside a user name, on 3.1.1.
+    pub password: Option<&'a str>,
 }
 
 const SESSION_EXPIRY: u8 = 0x11;
@@ -76,7 +78,9 @@ pub fn connect(out: &mut BytesMut, connect: &Connect<'_>) {
     let mut body = BytesMut::with_capacity(32 + connect.client_id.len());
     string(&mut body, "MQTT");
     body.put_u8(if connect.version == Version::V5 { 5 } else { 4 });
-    body.put_u8(if connect.clean { 0x02 } else { 0 } | if connect.username.is_some() { 0x80 } else { 0 });
+    let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+    let named = flag(connect.username.is_some(), 0x80) | flag(connect.password.is_some(), 0x40);
+    body.put_u8(flag(connect.clean, 0x02) | named);
     body.put_u16(connect.keep_alive_secs);
     if connect.version == Version::V5 {
         if connect.session_expiry_secs == 0 {
@@ -90,6 +94,9 @@ pub fn connect(out: &mut BytesMut, connect: &Connect<'_>) {
     string(&mut body, connect.client_id);
     if let Some(username) = connect.username {
         string(&mut body, username);
+    }
+    if let Some(password) = connect.password {
+        string(&mut body, password);
     }
     packet(out, 0x10, &body);
 }

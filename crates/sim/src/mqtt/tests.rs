@@ -18,8 +18,15 @@ fn decoded(input: &[u8], version: Version) -> Result<Option<Packet>, Malformed> 
 fn connect_as_the_standard_has_it() {
     let connect = |version, clean, session_expiry_secs| {
         bytes(|out| {
-            let connect =
-                Connect { version, client_id: "d1", keep_alive_secs: 60, clean, session_expiry_secs, username: None };
+            let connect = Connect {
+                version,
+                client_id: "d1",
+                keep_alive_secs: 60,
+                clean,
+                session_expiry_secs,
+                username: None,
+                password: None,
+            };
             codec::connect(out, &connect);
         })
     };

@@ -1,0 +1,116 @@
+//! Azure's device registration: who signs in by name and password, and how little that is good for.
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use fleetward_app::enrollment_keys::{Kind, NewEnrollment, ShownKeys, create_enrollment, revoke_enrollment};
+use fleetward_sim::mqtt::{Options, Version};
+use serde_json::json;
+
+use crate::house::{House, tenant};
+
+const RESPONSES: &str = "$dps/registrations/res/#";
+const REGISTER: &str = "$dps/registrations/PUT/iotdps-register/?$rid=a1";
+
+async fn keys(house: &House, name: &str) -> ShownKeys {
+    let (acme, new) = (tenant("acme"), NewEnrollment::default());
+    create_enrollment(&house.app, &house.admin, &acme, Kind::Individual, name.to_owned(), new).await.expect("made")
+}
+
+fn options(house: &House, keys: &ShownKeys, scope: &str, id: &str, version: Version) -> Options {
+    let (resource, expires) = (format!("{scope}%2Fregistrations%2F{id}"), house.app.now().secs() + 3600);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(&keys.primary_key).expect("base64"));
+    let tag = STANDARD.encode(hmac::sign(&key, format!("{resource}\n{expires}").as_bytes()));
+    let tag = tag.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    Options {
+        version,
+        // As Azure's SDK: it wants to find its session again, and must not.
+        clean: false,
+        username: Some(format!("{scope}/registrations/{id}/api-version=2019-03-31&ClientVersion=test")),
+        password: Some(format!("SharedAccessSignature sr={resource}&sig={tag}&se={expires}")),
+        ..Options::default()
+    }
+}
+
+#[tokio::test]
+async fn a_device_registers_and_leaves_its_namesake_alone() {
+    let house = House::new().await;
+    let keys = keys(&house, "gw-1").await;
+    // The device itself is connected under the same client id, and stays.
+    let device = house.enroll("acme", "gw-1", "rev-a").await;
+    let mut itself = house.connect(&device, Version::V5).await;
+    for version in [Version::V311, Version::V5] {
+        let options = options(&house, &keys, &keys.id_scope, "gw-1", version);
+        let mut link = house.connect_as(None, "gw-1", &options).await;
+        link.subscribe(&[RESPONSES]).await;
+        assert_eq!(link.publish(REGISTER, r#"{"registrationId": "gw-1"}"#).await, 0);
+        let (topic, body) = link.next().await;
+        assert_eq!(topic, "$dps/registrations/res/202/?$rid=a1&retry-after=3");
+        let operation = body["operationId"].as_str().expect("an id");
+        let status = format!("$dps/registrations/GET/iotdps-get-operationstatus/?$rid=b2&operationId={operation}");
+        link.publish(&status, " ").await;
+        let (topic, body) = link.next().await;
+        assert_eq!(topic, "$dps/registrations/res/200/?$rid=b2");
+        assert_eq!(body["registrationState"]["deviceId"], json!("gw-1"));
+        link.publish(REGISTER, r#"{"registrationId": "gw-2"}"#).await;
+        assert_eq!(link.next().await.1["errorCode"], json!(400_004));
+    }
+    itself.expect_nothing().await;
+}
+
+#[tokio::test]
+async fn it_reaches_its_own_topics_alone() {
+    let house = House::new().await;
+    let keys = keys(&house, "gw-1").await;
+    let options = options(&house, &keys, &keys.id_scope, "gw-1", Version::V5);
+    let mut link = house.connect_as(None, "gw-1", &options).await;
+    for denied in [
+        "devices/gw-1/#",
+        "shared/x",
+        "fleet/news",
+        "$aws/things/gw-1/jobs/notify",
+        "$aws/things/gw-1/shadow/get/accepted",
+        "$dps/registrations/#",
+        "$dps/#",
+        "#",
+    ] {
+        assert_eq!(link.try_subscribe(&[denied]).await, [0x87], "{denied}");
+    }
+    for denied in
+        ["devices/gw-1/status", "shared/x", "$aws/things/gw-1/shadow/get", "$dps/registrations/res/200/?$rid=1"]
+    {
+        assert_eq!(link.publish(denied, "{}").await, 0x87, "{denied}");
+    }
+    // What a claim may ask, it may not.
+    assert_eq!(link.publish("$aws/certificates/create-from-csr/json", "{}").await, 0x87);
+    // And a device with a certificate does not register here.
+    let device = house.enroll("acme", "gw-2", "rev-a").await;
+    assert_eq!(house.connect(&device, Version::V5).await.publish(REGISTER, "{}").await, 0x87);
+}
+
+#[tokio::test]
+async fn who_does_not_get_in() {
+    let house = House::new().await;
+    let (keys, others) = (keys(&house, "gw-1").await, keys(&house, "gw-2").await);
+    let scope = keys.id_scope.as_str();
+    for version in [Version::V311, Version::V5] {
+        let denied = if version == Version::V5 { 0x87 } else { 5 };
+        for (options, client_id) in [
+            (options(&house, &others, scope, "gw-1", version), "gw-1"),
+            (options(&house, &keys, "0neNOBODY", "gw-1", version), "gw-1"),
+            (options(&house, &keys, scope, "gw-2", version), "gw-2"),
+            (Options { password: None, ..options(&house, &keys, scope, "gw-1", version) }, "gw-1"),
+        ] {
+            assert_eq!(house.refused_as(None, client_id, &options).await, denied, "{:?}", options.username);
+        }
+        let good = options(&house, &keys, scope, "gw-1", version);
+        let wrong = Options { password: Some("hunter2".to_owned()), ..good.clone() };
+        let code = house.refused_as(None, "gw-1", &wrong).await;
+        assert_eq!(code, if version == Version::V5 { 0x86 } else { 4 });
+        let code = house.refused_as(None, "gw-9", &good).await;
+        assert_eq!(code, if version == Version::V5 { 0x85 } else { 2 }, "another client id");
+    }
+    let good = options(&house, &keys, scope, "gw-1", Version::V5);
+    revoke_enrollment(&house.app, &house.admin, &tenant("acme"), Kind::Individual, "gw-1").await.expect("revoked");
+    assert_eq!(house.refused_as(None, "gw-1", &good).await, 0x87);
+}
