@@ -122,6 +122,22 @@ ALTER TABLE attestation_reference FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON attestation_reference USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
+CREATE TABLE auth_failure (
+    tenant_id text COLLATE "C" NOT NULL,
+    hour bigint NOT NULL,
+    cause text COLLATE "C" NOT NULL,
+    issuer text COLLATE "C" NOT NULL,
+    region text COLLATE "C" NOT NULL,
+    count bigint NOT NULL,
+    CONSTRAINT auth_failure_pkey PRIMARY KEY (tenant_id, hour, cause, issuer, region)
+);
+
+ALTER TABLE auth_failure ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE auth_failure FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON auth_failure USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE authority (
     tenant_id text COLLATE "C" NOT NULL,
     fingerprint text COLLATE "C" NOT NULL,
@@ -130,6 +146,8 @@ CREATE TABLE authority (
     key_purpose text COLLATE "C" NOT NULL,
     not_after bigint NOT NULL,
     created_at bigint NOT NULL,
+    revoked_at bigint,
+    reason text COLLATE "C",
     CONSTRAINT authority_pkey PRIMARY KEY (tenant_id, fingerprint)
 );
 
@@ -193,6 +211,10 @@ CREATE TABLE certificate (
     reason text COLLATE "C",
     way text COLLATE "C" DEFAULT 'token'::text NOT NULL,
     source text COLLATE "C",
+    crl_pending bigint DEFAULT 0 NOT NULL,
+    log_index bigint,
+    replace_by bigint,
+    replace_job text COLLATE "C",
     CONSTRAINT certificate_pkey PRIMARY KEY (tenant_id, serial),
     CONSTRAINT certificate_fingerprint_key UNIQUE (fingerprint)
 );
@@ -203,7 +225,17 @@ CREATE INDEX certificate_device ON public.certificate USING btree (tenant_id, de
 
 CREATE INDEX certificate_expiry ON public.certificate USING btree (tenant_id, not_after) WHERE (status = ANY (ARRAY['proven'::text, 'active'::text]));
 
+CREATE UNIQUE INDEX certificate_logged ON public.certificate USING btree (tenant_id, log_index) WHERE (log_index IS NOT NULL);
+
+CREATE INDEX certificate_pending ON public.certificate USING btree (tenant_id, serial) WHERE (crl_pending = 1);
+
+CREATE INDEX certificate_replaced ON public.certificate USING btree (tenant_id, replace_job, serial) WHERE (replace_job IS NOT NULL);
+
 CREATE INDEX certificate_revoked ON public.certificate USING btree (tenant_id, authority) WHERE (status = 'revoked'::text);
+
+CREATE INDEX certificate_revoked_tail ON public.certificate USING btree (tenant_id, authority, "right"(serial, 2)) WHERE (status = 'revoked'::text);
+
+CREATE INDEX certificate_unlogged ON public.certificate USING btree (tenant_id, issued_at, serial) WHERE (log_index IS NULL);
 
 ALTER TABLE certificate ENABLE ROW LEVEL SECURITY;
 
@@ -259,6 +291,40 @@ ALTER TABLE claim_code ENABLE ROW LEVEL SECURITY;
 ALTER TABLE claim_code FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON claim_code USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE crl (
+    tenant_id text COLLATE "C" NOT NULL,
+    authority text COLLATE "C" NOT NULL,
+    label text COLLATE "C" NOT NULL,
+    number bigint NOT NULL,
+    this_update bigint NOT NULL,
+    next_update bigint NOT NULL,
+    entries bigint NOT NULL,
+    der bytea NOT NULL,
+    CONSTRAINT crl_pkey PRIMARY KEY (tenant_id, authority, label)
+);
+
+ALTER TABLE crl ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE crl FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON crl USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE deny_list (
+    tenant_id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    value text COLLATE "C" NOT NULL,
+    reason text COLLATE "C" NOT NULL,
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    CONSTRAINT deny_list_pkey PRIMARY KEY (tenant_id, kind, value)
+);
+
+ALTER TABLE deny_list ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE deny_list FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON deny_list USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE deployment (
     tenant_id text COLLATE "C" NOT NULL,
@@ -622,6 +688,8 @@ CREATE TABLE journal (
 
 CREATE INDEX journal_device ON public.journal USING btree (tenant_id, device, id) WHERE (device IS NOT NULL);
 
+CREATE INDEX journal_ends ON public.journal USING btree (xid, id) WHERE (action = ANY (ARRAY['certificate.revoked'::text, 'deny_list.changed'::text, 'device.decommissioned'::text, 'device.revoked'::text, 'device.status_changed'::text]));
+
 CREATE UNIQUE INDEX journal_sealed ON public.journal USING btree (tenant_id, seq) WHERE (seq IS NOT NULL);
 
 CREATE INDEX journal_tail ON public.journal USING btree (tenant_id, xid, id);
@@ -714,6 +782,21 @@ ALTER TABLE mqtt_subscription ENABLE ROW LEVEL SECURITY;
 ALTER TABLE mqtt_subscription FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON mqtt_subscription USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE ocsp_responder (
+    tenant_id text COLLATE "C" NOT NULL,
+    authority text COLLATE "C" NOT NULL,
+    der bytea NOT NULL,
+    key_purpose text COLLATE "C" NOT NULL,
+    renew_at bigint NOT NULL,
+    CONSTRAINT ocsp_responder_pkey PRIMARY KEY (tenant_id, authority)
+);
+
+ALTER TABLE ocsp_responder ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE ocsp_responder FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON ocsp_responder USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE pending_certificate (
     tenant_id text NOT NULL,
@@ -815,6 +898,33 @@ ALTER TABLE renewal_request ENABLE ROW LEVEL SECURITY;
 ALTER TABLE renewal_request FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON renewal_request USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE revocation (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    target text COLLATE "C" NOT NULL,
+    reason text COLLATE "C" NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    total bigint NOT NULL,
+    done bigint NOT NULL,
+    certificates bigint NOT NULL,
+    cursor text COLLATE "C" NOT NULL,
+    due_at bigint,
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    finished_at bigint,
+    CONSTRAINT revocation_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE INDEX revocation_open ON public.revocation USING btree (tenant_id, id) WHERE (finished_at IS NULL);
+
+ALTER TABLE revocation ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE revocation FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON revocation USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE rollout (
     tenant_id text COLLATE "C" NOT NULL,
@@ -1001,6 +1111,58 @@ ALTER TABLE tenant ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenant FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON tenant USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE transfer (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    to_tenant text COLLATE "C" NOT NULL,
+    hash bytea NOT NULL,
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    expires_at bigint NOT NULL,
+    accepted_at bigint,
+    canceled_at bigint,
+    CONSTRAINT transfer_pkey PRIMARY KEY (tenant_id, id),
+    CONSTRAINT transfer_hash_key UNIQUE (hash)
+);
+
+CREATE INDEX transfer_device ON public.transfer USING btree (tenant_id, device);
+
+ALTER TABLE transfer ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE transfer FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON transfer USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE transparency_log (
+    tenant_id text COLLATE "C" NOT NULL,
+    size bigint NOT NULL,
+    root bytea NOT NULL,
+    checkpoint text COLLATE "C" NOT NULL,
+    signed_at bigint NOT NULL,
+    CONSTRAINT transparency_log_pkey PRIMARY KEY (tenant_id)
+);
+
+ALTER TABLE transparency_log ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE transparency_log FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON transparency_log USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE transparency_tile (
+    tenant_id text COLLATE "C" NOT NULL,
+    level bigint NOT NULL,
+    place bigint NOT NULL,
+    hashes bytea NOT NULL,
+    CONSTRAINT transparency_tile_pkey PRIMARY KEY (tenant_id, level, place)
+);
+
+ALTER TABLE transparency_tile ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE transparency_tile FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON transparency_tile USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE vault_epoch (
     tenant_id text COLLATE "C" NOT NULL,

@@ -85,6 +85,16 @@ CREATE TABLE attestation_reference (
     PRIMARY KEY (tenant_id, id)
 ) STRICT;
 
+CREATE TABLE auth_failure (
+    tenant_id TEXT NOT NULL,
+    hour INTEGER NOT NULL,
+    cause TEXT NOT NULL,
+    issuer TEXT NOT NULL,
+    region TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, hour, cause, issuer, region)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE authority (
     tenant_id TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
@@ -92,7 +102,7 @@ CREATE TABLE authority (
     der BLOB NOT NULL,
     key_purpose TEXT NOT NULL,
     not_after INTEGER NOT NULL,
-    created_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL, revoked_at INTEGER, reason TEXT,
     PRIMARY KEY (tenant_id, fingerprint)
 ) STRICT;
 
@@ -135,7 +145,7 @@ CREATE TABLE certificate (
     issued_at INTEGER NOT NULL,
     proven_at INTEGER,
     revoked_at INTEGER,
-    reason TEXT, way TEXT NOT NULL DEFAULT 'token', source TEXT,
+    reason TEXT, way TEXT NOT NULL DEFAULT 'token', source TEXT, crl_pending INTEGER NOT NULL DEFAULT 0, log_index INTEGER, replace_by INTEGER, replace_job TEXT,
     PRIMARY KEY (tenant_id, serial)
 ) STRICT;
 
@@ -145,7 +155,17 @@ CREATE INDEX certificate_device ON certificate (tenant_id, device, issued_at);
 
 CREATE INDEX certificate_expiry ON certificate (tenant_id, not_after) WHERE status IN ('proven', 'active');
 
+CREATE UNIQUE INDEX certificate_logged ON certificate (tenant_id, log_index) WHERE log_index IS NOT NULL;
+
+CREATE INDEX certificate_pending ON certificate (tenant_id, serial) WHERE crl_pending = 1;
+
+CREATE INDEX certificate_replaced ON certificate (tenant_id, replace_job, serial) WHERE replace_job IS NOT NULL;
+
 CREATE INDEX certificate_revoked ON certificate (tenant_id, authority) WHERE status = 'revoked';
+
+CREATE INDEX certificate_revoked_tail ON certificate (tenant_id, authority, substr(serial, -2)) WHERE status = 'revoked';
+
+CREATE INDEX certificate_unlogged ON certificate (tenant_id, issued_at, serial) WHERE log_index IS NULL;
 
 CREATE TABLE claim (
     tenant_id TEXT NOT NULL,
@@ -182,6 +202,28 @@ CREATE TABLE claim_code (
 CREATE UNIQUE INDEX claim_code_hash ON claim_code (tenant_id, hash);
 
 CREATE INDEX claim_code_subject ON claim_code (tenant_id, subject_kind, subject);
+
+CREATE TABLE crl (
+    tenant_id TEXT NOT NULL,
+    authority TEXT NOT NULL,
+    label TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    this_update INTEGER NOT NULL,
+    next_update INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    der BLOB NOT NULL,
+    PRIMARY KEY (tenant_id, authority, label)
+) STRICT;
+
+CREATE TABLE deny_list (
+    tenant_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    value TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, kind, value)
+) STRICT;
 
 CREATE TABLE deployment (
     tenant_id TEXT NOT NULL,
@@ -448,6 +490,9 @@ CREATE TABLE journal (
 
 CREATE INDEX journal_device ON journal (tenant_id, device, id) WHERE device IS NOT NULL;
 
+CREATE INDEX journal_ends ON journal (id) WHERE action IN ('certificate.revoked', 'deny_list.changed',
+    'device.decommissioned', 'device.revoked', 'device.status_changed');
+
 CREATE UNIQUE INDEX journal_sealed ON journal (tenant_id, seq) WHERE seq IS NOT NULL;
 
 CREATE INDEX journal_tenant ON journal (tenant_id, id);
@@ -502,6 +547,15 @@ CREATE TABLE mqtt_subscription (
     options INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, client, filter)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE ocsp_responder (
+    tenant_id TEXT NOT NULL,
+    authority TEXT NOT NULL,
+    der BLOB NOT NULL,
+    key_purpose TEXT NOT NULL,
+    renew_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, authority)
+) STRICT;
 
 CREATE TABLE pending_certificate (
     tenant_id TEXT NOT NULL,
@@ -573,6 +627,27 @@ CREATE TABLE renewal_request (
     asked_at INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, device)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE revocation (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    target TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    status TEXT NOT NULL,
+    total INTEGER NOT NULL,
+    done INTEGER NOT NULL,
+    certificates INTEGER NOT NULL,
+    cursor TEXT NOT NULL,
+    due_at INTEGER,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    finished_at INTEGER,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
+CREATE INDEX revocation_open ON revocation (tenant_id, id) WHERE finished_at IS NULL;
 
 CREATE TABLE rollout (
     tenant_id TEXT NOT NULL,
@@ -704,6 +779,38 @@ CREATE TABLE tenant (
     revision INTEGER NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE transfer (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    device TEXT NOT NULL,
+    to_tenant TEXT NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    accepted_at INTEGER,
+    canceled_at INTEGER,
+    PRIMARY KEY (tenant_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX transfer_device ON transfer (tenant_id, device);
+
+CREATE TABLE transparency_log (
+    tenant_id TEXT NOT NULL PRIMARY KEY,
+    size INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    checkpoint TEXT NOT NULL,
+    signed_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE transparency_tile (
+    tenant_id TEXT NOT NULL,
+    level INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    hashes BLOB NOT NULL,
+    PRIMARY KEY (tenant_id, level, place)
+) STRICT;
 
 CREATE TABLE vault_epoch (
     tenant_id TEXT NOT NULL,
