@@ -138,8 +138,7 @@ async fn write_down(
         Some(device) => entry.device(device),
         None => entry,
     };
-    app.write(tenant, "security finding", move |tx| Box::pin(async move { Ok(record(tx, &entry).await.map(drop)?) }))
-        .await
+    app.write(tenant, "security finding", move |tx| Box::pin(async move { record(tx, &entry).await.map(drop) })).await
 }
 
 /// One that is quarantined already, or gone meanwhile, stays as it is.

@@ -51,8 +51,11 @@ pub enum SourceError {
 #[derive(Default)]
 pub(crate) struct Documents {
     source: std::sync::OnceLock<Arc<dyn DidSource>>,
-    known: Mutex<HashMap<String, (Duration, Arc<Vec<document::Method>>)>>,
+    known: Mutex<HashMap<String, Fetched>>,
 }
+
+/// When it was fetched (monotonic), and the keys that it has.
+type Fetched = (Duration, Arc<Vec<document::Method>>);
 
 impl App {
     /// The way to documents of did:web. The first call counts; without one only did:key is taken.

@@ -60,8 +60,8 @@ async fn dispatch(app: &App, request: Request) -> Result<Response, Refusal> {
     let query = Query::of(head.uri.query().unwrap_or_default())?;
     let posted = match (&head.method, query.operation) {
         (&Method::GET, _) => false,
-        (&Method::POST, Operation::PkiOperation) => true,
-        (_, Operation::PkiOperation) => return Err(Refusal::method(Method::POST)),
+        (&Method::POST, Operation::Message) => true,
+        (_, Operation::Message) => return Err(Refusal::method(Method::POST)),
         _ => return Err(Refusal::method(Method::GET)),
     };
     match query.operation {
@@ -72,7 +72,7 @@ async fn dispatch(app: &App, request: Request) -> Result<Response, Refusal> {
             Ok(answer(AUTHORITIES, cms::certs_only(&list)))
         }
         Operation::NextCaCert => Ok(answer(NEXT_AUTHORITY, scep::next_authorities(app, &tenant).await?)),
-        Operation::PkiOperation => {
+        Operation::Message => {
             let message = if posted { body } else { query.decoded()? };
             let peer = head.extensions.get::<Peer>().ok_or_else(Refusal::without_peer)?;
             let attempt = Attempt { address: peer.address.ip(), request_id: app.new_request_id() };
@@ -104,7 +104,8 @@ enum Operation {
     CaCaps,
     CaCert,
     NextCaCert,
-    PkiOperation,
+    /// `PKIOperation`.
+    Message,
 }
 
 struct Query {
@@ -126,7 +127,7 @@ impl Query {
                         "GetCACaps" => Some(Operation::CaCaps),
                         "GetCACert" => Some(Operation::CaCert),
                         "GetNextCACert" => Some(Operation::NextCaCert),
-                        "PKIOperation" => Some(Operation::PkiOperation),
+                        "PKIOperation" => Some(Operation::Message),
                         _ => None,
                     };
                 }
@@ -160,7 +161,7 @@ mod tests {
             ("operation=GetCACert&message=0", Operation::CaCert),
             ("message=CAIdentifier&operation=GetCACert", Operation::CaCert),
             ("operation=GetNextCACert&message=", Operation::NextCaCert),
-            ("operation=PKIOperation", Operation::PkiOperation),
+            ("operation=PKIOperation", Operation::Message),
         ] {
             assert_eq!(Query::of(text).map(|query| query.operation).ok(), Some(operation), "{text}");
         }

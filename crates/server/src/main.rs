@@ -36,7 +36,7 @@ enum Verb {
     /// What keeps the keys shut at rest: show it, rotate what is under it, or put it under another. With the embedded database
     /// the server must be stopped.
     #[command(subcommand)]
-    Seal(seal::Seal),
+    Seal(Box<seal::Seal>),
     /// Check a running server and what is around it, and say what to do.
     Doctor(doctor::DoctorArgs),
     /// Run a server with a simulated fleet and watch an update roll out, a bad cohort stop it, and devices fall back.

@@ -99,9 +99,9 @@ async fn step(app: &App, tenant: &TenantId, id: RolloutId) -> Result<Step> {
             Box::pin(async move {
                 let Some(row) = tx.campaign_for_update(id).await? else { return Ok(Step::default()) };
                 let campaign = rows::campaign_of(row)?;
-                let mut done = Step::default();
-                done.renewed = tx.settle_members(id, campaign.created_at, now).await?.len();
-                done.failed = fail(tx, &ctx, &campaign, now).await?;
+                let renewed = tx.settle_members(id, campaign.created_at, now).await?.len();
+                let failed = fail(tx, &ctx, &campaign, now).await?;
+                let mut done = Step { renewed, failed, ..Step::default() };
                 let mut observed = observe::standing(tx, &campaign).await?;
                 let mut candidates = Vec::new();
                 if campaign.state == State::Running && observed.assigned() < campaign.target_count {

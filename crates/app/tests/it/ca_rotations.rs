@@ -194,7 +194,7 @@ async fn a_root_waits_for_the_fleet() {
     assert_eq!(tick(&fixture).await, 1);
     assert_eq!(stage(&fixture, None).await, Stage::Retired);
     let chain = authority::authority_chain(app, None).await.expect("a chain");
-    assert_eq!(chain, [new.der.clone()]);
+    assert_eq!(chain, std::slice::from_ref(&new.der));
     assert_eq!(authority::server_identity(app).expect("an identity").chain.len(), 2);
     admit(&fixture, &one).await.expect("known as before");
     tenants::create_tenant(app, admin, tenant("later"), None).await.expect("under the new root");

@@ -297,7 +297,7 @@ async fn an_installation_from_before_is_taken_over() {
 #[tokio::test]
 async fn a_wrong_master_key_takes_nothing_over() {
     let (folder, app) = old_installation(&"00".repeat(32)).await;
-    let refused = authority::open_installation(&app).await.err().expect("another master key");
+    let refused = authority::open_installation(&app).await.map(drop).expect_err("another master key");
     let cause = std::error::Error::source(&refused).expect("a cause").to_string();
     assert!(cause.contains("sealed under the key"), "{cause}");
     app.store().close().await;

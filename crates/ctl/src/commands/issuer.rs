@@ -19,7 +19,7 @@ pub(crate) enum Issuer {
     Check,
     /// Have somebody else sign from now on
     #[command(subcommand)]
-    Set(Set),
+    Set(Box<Set>),
 }
 
 #[derive(Debug, Subcommand)]

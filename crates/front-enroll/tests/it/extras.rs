@@ -97,7 +97,7 @@ async fn keys_are_made_only_where_the_tenant_wants_that() {
     // It was in that answer and nowhere else.
     refused(&house.enroll(path, &basic, &field.body()).await, StatusCode::UNAUTHORIZED);
 
-    let peer = house.as_chain(&[certificate.der.clone()]);
+    let peer = house.as_chain(std::slice::from_ref(&certificate.der));
     let renewed = house.send(peer, Method::POST, path, &[], field.body()).await;
     let (next, renewed) = key_and_certificate(&renewed);
     assert_eq!(renewed.spki, next.public_spki());

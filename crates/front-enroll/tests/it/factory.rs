@@ -43,11 +43,12 @@ async fn a_device_from_a_registered_factory_enrols_by_either_operation() {
     let born = made(&maker, "SN-1");
     let field = Device::new("SN-1");
     for path in ["/.well-known/est/simplereenroll", "/.well-known/est/acme/simpleenroll"] {
-        let answer = house.send(house.as_chain(&[born.clone()]), Method::POST, path, &[], field.body()).await;
+        let answer =
+            house.send(house.as_chain(std::slice::from_ref(&born)), Method::POST, path, &[], field.body()).await;
         assert_eq!(identity(&answer), "urn:fleetward:acme:SN-1");
     }
     let again = house.send(
-        house.as_chain(&[born.clone()]),
+        house.as_chain(std::slice::from_ref(&born)),
         Method::POST,
         "/.well-known/est/simpleenroll",
         &[],
@@ -75,7 +76,7 @@ async fn intermediates_come_with_the_leaf() {
     let (born, above) = (made(&line, "SN-2"), line.der().to_vec());
     let path = "/.well-known/est/simpleenroll";
     let body = Device::new("SN-2").body();
-    let alone = house.send(house.as_chain(&[born.clone()]), Method::POST, path, &[], body.clone()).await;
+    let alone = house.send(house.as_chain(std::slice::from_ref(&born)), Method::POST, path, &[], body.clone()).await;
     refused(&alone, StatusCode::UNAUTHORIZED);
     let whole = house.send(house.as_chain(&[born, above]), Method::POST, path, &[], body).await;
     assert_eq!(identity(&whole), "urn:fleetward:acme:SN-2");
@@ -110,7 +111,8 @@ async fn a_factorys_certificate_does_not_undo_a_revocation() {
     house.factory("acme", maker.der()).await;
     let born = made(&maker, "SN-1");
     let path = "/.well-known/est/simpleenroll";
-    let send = || house.send(house.as_chain(&[born.clone()]), Method::POST, path, &[], Device::new("SN-1").body());
+    let send =
+        || house.send(house.as_chain(std::slice::from_ref(&born)), Method::POST, path, &[], Device::new("SN-1").body());
     assert_eq!(send().await.status, StatusCode::OK);
     house.revoke("acme", "SN-1").await;
     refused(&send().await, StatusCode::FORBIDDEN);

@@ -75,7 +75,10 @@ pub(crate) async fn revoked_ones_wait_for_their_list(on: Fixture) {
     assert_eq!((pending, listed, rest), (vec![row("01a3"), row("02a3")], 2, vec![row("03b3")]));
     let line = |serial: &str| RevokedRow { serial: serial.into(), revoked_at: at(7), reason: Some("lost".into()) };
     assert_eq!((tail, expired), (vec![line("01a3"), line("02a3")], Vec::new()));
-    assert_eq!(on.system(|tx| Box::pin(async move { tx.crl_pending_tenants().await })).await, [on.acme.clone()]);
+    assert_eq!(
+        on.system(|tx| Box::pin(async move { tx.crl_pending_tenants().await })).await,
+        std::slice::from_ref(&on.acme)
+    );
 
     let (first, again) = on
         .write(|tx| {
@@ -136,7 +139,10 @@ pub(crate) async fn the_log_grows_by_its_end(on: Fixture) {
     };
     assert_eq!((waiting, placed, again), (vec![row("01", 0), row("02", 1)], 2, 0));
     assert_eq!((leaf, leaves), (Some(row("02", 1)), vec![row("02", 1)]));
-    assert_eq!(on.system(|tx| Box::pin(async move { tx.unlogged_tenants().await })).await, [on.acme.clone()]);
+    assert_eq!(
+        on.system(|tx| Box::pin(async move { tx.unlogged_tenants().await })).await,
+        std::slice::from_ref(&on.acme)
+    );
     let taken = on.store.write(&on.acme, "test", move |tx| {
         Box::pin(async move { tx.log_certificates(&[LeafRow { index: Some(1), ..row("03", 1) }]).await })
     });
@@ -213,7 +219,8 @@ pub(crate) async fn revocations_of_many_go_on(on: Fixture) {
             })
         })
         .await;
-    assert_eq!((page.len(), page[0].done, page[0].finished_at), (1, 9, Some(at(5))));
+    let first = page.first().map(|row| (row.done, row.finished_at));
+    assert_eq!((page.len(), first), (1, Some((9, Some(at(5))))));
     assert_eq!((read, locked), (Some(revocation(2)), None));
     let open = on.system(|tx| Box::pin(async move { tx.open_revocations(5).await })).await;
     assert_eq!(open.iter().map(|of| of.row.id).collect::<Vec<_>>(), [job(2)]);
@@ -237,7 +244,7 @@ pub(crate) async fn pages_of_devices_are_revoked(on: Fixture) {
                 tx.revoke_certificate("04", "before", at(2)).await?;
                 let mut revoked = tx.revoke_certificates_of(&both, "lost", at(7)).await?;
                 revoked.sort_by(|one, other| one.serial.cmp(&other.serial));
-                let from = page[0].status.clone();
+                let from = page.first().map(|row| row.status.clone()).unwrap_or_default();
                 let moved = tx.move_devices(&[device("c")], &from, "suspended", at(7)).await?;
                 let tokens = tx.revoke_enroll_tokens_of(&both, at(7)).await?;
                 let rest = tx.device(&device("c")).await?.map(|row| (row.status, row.revision));
@@ -314,7 +321,8 @@ pub(crate) async fn what_ends_sessions_is_followed(on: Fixture) {
     let heard = on.system(move |tx| Box::pin(async move { tx.ends_after(head, 5).await })).await;
     let actions: Vec<_> = heard.iter().map(|of| of.row.action.as_str()).collect();
     assert_eq!(actions, ["device.revoked", "deny_list.changed"]);
-    let place = Place { xid: heard[0].row.xid, id: heard[0].row.id };
+    let (first, after) = heard.split_first().expect("two of them");
+    let place = Place { xid: first.row.xid, id: first.row.id };
     let rest = on.system(move |tx| Box::pin(async move { tx.ends_after(place, 5).await })).await;
-    assert_eq!(rest, heard[1..]);
+    assert_eq!(rest, after);
 }
