@@ -70,6 +70,10 @@ pub fn check(der: &[u8], wanted: &Wanted<'_>, now: Timestamp) -> Result<(Issued,
     if certificate.not_after > wanted.not_after {
         return Err(ForeignError::TooLong { found: certificate.not_after, allowed: wanted.not_after });
     }
+    // The index takes one that has not begun for one of ours whose clock went back; this is another's clock.
+    if certificate.not_before > now {
+        return Err(TrustError::NotYetValid.into());
+    }
     if certificate.serial.is_longer_than(20) {
         return Err(ForeignError::Serial);
     }

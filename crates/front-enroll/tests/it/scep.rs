@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use fleetward_app::{enroll, enrollment_requests, registry};
+use fleetward_app::{authority, enroll, enrollment_requests, registry};
 use fleetward_base::{SeededRng, limits};
 use fleetward_core::approval::Decision;
 use fleetward_pki::cms::enveloped::{Cipher, seal};
@@ -16,8 +16,7 @@ use fleetward_pki::cms::{self, Holder};
 use fleetward_pki::rsa::{RsaKey, RsaSize};
 use fleetward_pki::scep::client::{self, Answer, Client};
 use fleetward_pki::scep::{FailInfo, MessageType};
-use fleetward_pki::{Certificate, Serial, SoftKey, Validity, ca, name};
-use fleetward_store::AuthorityRow;
+use fleetward_pki::{Certificate, Serial, Validity, name};
 use http::{Method, StatusCode};
 use rustls_pki_types::CertificateDer;
 
@@ -493,22 +492,10 @@ async fn the_next_authority_is_vouched_for_by_the_one_in_use() {
     let house = House::new().await;
     let service = Service::new(&house).await;
     house.clock.advance(Duration::from_secs(60));
-    let now = house.app.now();
-    let validity = Validity { not_before: now, not_after: now.plus(Duration::from_secs(86_400)) };
-    let key = SoftKey::generate().0;
-    let next =
-        ca::root("acme Devices next", Serial::generate(house.app.rng().as_ref()), validity, &key).expect("signs");
-    let row = AuthorityRow {
-        fingerprint: next.fingerprint,
-        kind: "issuing".to_owned(),
-        der: next.der.clone(),
-        key_purpose: "issuing-next".to_owned(),
-        not_after: next.validity.not_after,
-        created_at: now,
-    };
     let tenant = "acme".parse().expect("a name");
-    let put = house.app.write(&tenant, "test", move |tx| Box::pin(async move { Ok(tx.put_authority(&row).await?) }));
-    assert!(put.await.expect("stored"));
+    let system = house.app.system("test");
+    fleetward_app::ca_rotations::start_rotation(&house.app, &system, Some(&tenant), None, None).await.expect("started");
+    let next = authority::next_issuing(&house.app, &tenant).await.expect("asked").expect("there is one");
     let (status, kind, body) = house.bytes(Method::GET, "/scep/acme?operation=GetNextCACert", Vec::new()).await;
     assert_eq!((status, kind.as_str()), (StatusCode::OK, "application/x-x509-next-ca-cert"));
     let signed = Signed::read(&body).expect("SignedData");
