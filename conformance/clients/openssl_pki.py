@@ -103,7 +103,8 @@ def lists(server):
 
 
 def ask(issuer, both, device, url, *options):
-    command = ["openssl", "ocsp", "-issuer", issuer, "-cert", device.cert, "-url", url, "-CAfile", both, *options]
+    # The digest counts for what comes after it.
+    command = ["openssl", "ocsp", *options, "-issuer", issuer, "-cert", device.cert, "-url", url, "-CAfile", both]
     done = run(command)
     return (done.stdout + done.stderr).decode()
 

@@ -70,6 +70,7 @@ pub async fn create_tenant_with_key(
         .await?;
     // From here on its devices are known at the doors.
     authority::refresh_trust(app).await?;
+    app.looked().forget();
     tenant(app, ctx, &id).await
 }
 

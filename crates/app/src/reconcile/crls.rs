@@ -30,6 +30,13 @@ const OWN_LIFE: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 36
 #[derive(Debug, Default)]
 pub(crate) struct Looked(Mutex<Option<std::time::Duration>>);
 
+impl Looked {
+    /// There is an authority that had no list yet: all are looked at in the next turn.
+    pub(crate) fn forget(&self) {
+        *self.0.lock() = None;
+    }
+}
+
 /// What one turn did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CrlStatus {

@@ -69,8 +69,9 @@ impl Claim {
                     ("ttl_s", expires.map(|secs| json!(secs))),
                 ]);
                 let made = session.client.post(&session.path(&["claims"]).await?, &body).await?.value;
-                let pem = output::cell(made.get("certificate_pem"));
-                super::key::write_new(&path("pem"), &pem, 0o644)?;
+                // As it is: a cell of a table has no ends of lines.
+                let pem = made.get("certificate_pem").and_then(serde_json::Value::as_str).unwrap_or_default();
+                super::key::write_new(&path("pem"), pem, 0o644)?;
                 if session.out == Format::Json {
                     return output::json(&made);
                 }
