@@ -282,9 +282,12 @@ def a_hook_decides(server):
     """The pre-provisioning hook gets AWS's input with a Standard Webhooks signature, and its no is a no"""
     folder = server.folder
     key, cert = folder / "hook.key", folder / "hook.pem"
+    # Not an authority, which OpenSSL's own configuration would make it: such a one is no server's certificate.
+    config = write(folder / "hook.cnf", "[req]\ndistinguished_name = dn\n[dn]\n")
     run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert]
-        + ["-subj", "/CN=hook", "-days", "1", "-addext", "subjectAltName=IP:127.0.0.1"]
+        + ["-config", config, "-subj", "/CN=hook", "-days", "1", "-addext", "subjectAltName=IP:127.0.0.1"]
+        + ["-addext", "basicConstraints=critical,CA:FALSE"]
     )
     asked = queue.Queue()
 
