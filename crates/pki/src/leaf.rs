@@ -70,10 +70,10 @@ pub fn issue(
     issue_with(issuer, (tenant, device), csr, serial, validity, None)
 }
 
-/// As [`issue`], and says where to ask about it. What clients compare (usage and alternative name) is the same bytes.
+/// As [`issue()`], and says where to ask about it. What clients compare (usage and alternative name) is the same bytes.
 ///
 /// # Errors
-/// As [`issue`].
+/// As [`issue()`].
 pub fn issue_with(
     issuer: &Issuer<'_>,
     (tenant, device): (&TenantId, &DeviceId),

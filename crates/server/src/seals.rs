@@ -17,8 +17,9 @@ const TPM: &str = "/dev/tpmrm0";
 /// What keeps the keys shut at rest.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct SealArgs {
-    /// What keeps the root key shut: file[:PATH], env:VARIABLE or credential:NAME with a master key; passphrase:SOURCE;
-    /// pkcs11:token=LABEL;object=LABEL; tpm[:DEVICE][?pcrs=0,7]; transit:https://HOST/MOUNT/KEY of Vault or OpenBao.
+    /// What keeps the root key shut: file, file:PATH, env:VARIABLE or credential:NAME with a master key; passphrase:SOURCE;
+    /// pkcs11:token=LABEL;object=LABEL; tpm or tpm:DEVICE, with ?pcrs=0,7 behind it; transit:https://HOST/MOUNT/KEY of Vault
+    /// or OpenBao.
     /// Default: file:DATA_DIR/master.key, made (0600) when absent.
     #[arg(long, env = "FLEETWARD_SEAL", value_name = "SEAL")]
     pub(crate) seal: Option<SealSpec>,

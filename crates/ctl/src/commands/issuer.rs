@@ -83,7 +83,7 @@ pub(crate) enum Set {
 /// Where an issuer is.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
-    /// https://HOST[:PORT]
+    /// https://HOST, or https://HOST:PORT
     #[arg(id = "issuer_url", value_name = "URL")]
     address: String,
     /// File with the certificates (PEM) of the authorities that it signs with
