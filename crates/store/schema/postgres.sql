@@ -219,7 +219,7 @@ CREATE TABLE certificate (
     CONSTRAINT certificate_fingerprint_key UNIQUE (fingerprint)
 );
 
-CREATE INDEX certificate_authority ON public.certificate USING btree (tenant_id, authority) WHERE (status = ANY (ARRAY['issued'::text, 'active'::text]));
+CREATE INDEX certificate_authority ON public.certificate USING btree (tenant_id, authority) WHERE (status <> ALL (ARRAY['pending'::text, 'retired'::text, 'revoked'::text]));
 
 CREATE INDEX certificate_device ON public.certificate USING btree (tenant_id, device, issued_at);
 
@@ -231,9 +231,9 @@ CREATE INDEX certificate_pending ON public.certificate USING btree (tenant_id, s
 
 CREATE INDEX certificate_replaced ON public.certificate USING btree (tenant_id, replace_job, serial) WHERE (replace_job IS NOT NULL);
 
-CREATE INDEX certificate_revoked ON public.certificate USING btree (tenant_id, authority) WHERE (status = 'revoked'::text);
+CREATE INDEX certificate_revoked ON public.certificate USING btree (tenant_id, authority) WHERE (status = ANY (ARRAY['retired'::text, 'revoked'::text]));
 
-CREATE INDEX certificate_revoked_tail ON public.certificate USING btree (tenant_id, authority, "right"(serial, 2)) WHERE (status = 'revoked'::text);
+CREATE INDEX certificate_revoked_tail ON public.certificate USING btree (tenant_id, authority, "right"(serial, 2)) WHERE (status = ANY (ARRAY['retired'::text, 'revoked'::text]));
 
 CREATE INDEX certificate_unlogged ON public.certificate USING btree (tenant_id, issued_at, serial) WHERE (log_index IS NULL);
 

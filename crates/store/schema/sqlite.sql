@@ -149,7 +149,8 @@ CREATE TABLE certificate (
     PRIMARY KEY (tenant_id, serial)
 ) STRICT;
 
-CREATE INDEX certificate_authority ON certificate (tenant_id, authority) WHERE status IN ('issued', 'active');
+CREATE INDEX certificate_authority ON certificate (tenant_id, authority)
+    WHERE status NOT IN ('pending', 'retired', 'revoked');
 
 CREATE INDEX certificate_device ON certificate (tenant_id, device, issued_at);
 
@@ -161,9 +162,10 @@ CREATE INDEX certificate_pending ON certificate (tenant_id, serial) WHERE crl_pe
 
 CREATE INDEX certificate_replaced ON certificate (tenant_id, replace_job, serial) WHERE replace_job IS NOT NULL;
 
-CREATE INDEX certificate_revoked ON certificate (tenant_id, authority) WHERE status = 'revoked';
+CREATE INDEX certificate_revoked ON certificate (tenant_id, authority) WHERE status IN ('retired', 'revoked');
 
-CREATE INDEX certificate_revoked_tail ON certificate (tenant_id, authority, substr(serial, -2)) WHERE status = 'revoked';
+CREATE INDEX certificate_revoked_tail ON certificate (tenant_id, authority, substr(serial, -2))
+    WHERE status IN ('retired', 'revoked');
 
 CREATE INDEX certificate_unlogged ON certificate (tenant_id, issued_at, serial) WHERE log_index IS NULL;
 

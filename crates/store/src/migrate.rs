@@ -33,11 +33,11 @@ macro_rules! migrations {
 const SQLITE: &[Migration] = migrations!("sqlite":
     1 "0001_initial", 2 "0002_certificate_way", 3 "0003_ways_out", 4 "0004_vault", 5 "0005_issuers",
     6 "0006_rotation", 7 "0007_attestation", 8 "0008_provisioning", 9 "0009_bootstrap", 10 "0010_scep",
-    11 "0011_auth_failure", 12 "0012_transfer");
+    11 "0011_auth_failure", 12 "0012_transfer", 13 "0013_ended_certificates");
 const POSTGRES: &[Migration] = migrations!("postgres":
     1 "0001_initial", 2 "0002_certificate_way", 3 "0003_ways_out", 4 "0004_vault", 5 "0005_issuers",
     6 "0006_rotation", 7 "0007_attestation", 8 "0008_provisioning", 9 "0009_bootstrap", 10 "0010_scep",
-    11 "0011_auth_failure", 12 "0012_transfer");
+    11 "0011_auth_failure", 12 "0012_transfer", 13 "0013_ended_certificates");
 
 const LEDGER: &str = "CREATE TABLE IF NOT EXISTS schema_migration (\
      version BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)";
@@ -85,7 +85,9 @@ async fn migrate_postgres(client: &mut Object, known: &[Migration], now: Timesta
     let fault = |error: tokio_postgres::Error| OpenError::Database(postgres::fault(&error).during("migrate"));
     let tx = client.transaction().await.map_err(fault)?;
     tx.batch_execute(
-        "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; SET LOCAL client_min_messages = warning",
+        // Rows of all tenants are migrated: the policies of rows bind the owner of the tables too.
+        "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; SET LOCAL client_min_messages = warning; \
+         SET LOCAL app.tenant = '*'",
     )
     .await
     .map_err(fault)?;

@@ -101,10 +101,11 @@ fn note(app: &App, tenant: &TenantId, device: &DeviceId, steps: &[Step], status:
         if step.cause == Some(Cause::Unproven) {
             app.traffic().renewal_ended(Some(tenant), app.clock().monotonic(), Some(Cause::Unproven.as_str()));
         }
-        if step.after.standing.is_terminal()
-            && let Some(links) = app.links()
-        {
-            links.end_certificate(tenant, device, &step.after.serial);
+        if step.after.standing.is_terminal() {
+            if let Some(links) = app.links() {
+                links.end_certificate(tenant, device, &step.after.serial);
+            }
+            app.forget_answers(tenant);
         }
     }
 }

@@ -111,6 +111,23 @@ async fn an_issuing_authority_is_followed_without_a_gap() {
     );
 }
 
+/// Right after a renewal the certificate in use is `proven` and the one before it `superseded`; both count.
+#[tokio::test]
+async fn what_was_renewed_a_moment_ago_still_holds_the_old_one() {
+    let fixture = Fixture::new().await;
+    let (app, acme) = (&fixture.app, tenant("acme"));
+    let first = enrolled(&fixture, "gw-1").await;
+    let second = renewed(&fixture, &first, "gw-1").await;
+    admit(&fixture, &second).await.expect("let in");
+    start_rotation(app, &fixture.admin, Some(&acme), None, None).await.expect("started");
+    fixture.clock.advance(Duration::from_secs(61));
+    assert_eq!(tick(&fixture).await, 1, "the new one signs");
+    assert_eq!(tick(&fixture).await, 0);
+    let found = rotation(app, &fixture.admin, Some(&acme)).await.expect("there");
+    assert_eq!((found.stage, found.waits), (Stage::Issue, Some(Waits::Resting(2))));
+    admit(&fixture, &second).await.expect("still known");
+}
+
 #[tokio::test]
 async fn force_retires_what_still_counts() {
     let fixture = Fixture::new().await;

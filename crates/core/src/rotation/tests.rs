@@ -239,3 +239,14 @@ proptest! {
         }
     }
 }
+
+/// The store says it in SQL: what is neither pending nor at its end counts (`TenantTx::usable_certificates`).
+#[test]
+fn what_is_accepted_is_what_is_neither_pending_nor_at_its_end() {
+    for standing in Standing::ALL {
+        let counts = *standing != Standing::Pending && !standing.is_terminal();
+        assert_eq!(standing.is_accepted(), counts, "{standing}");
+    }
+    let names: Vec<_> = Standing::ALL.iter().map(|standing| standing.as_str()).collect();
+    assert_eq!(names, ["pending", "issued", "proven", "active", "superseded", "retired", "revoked"]);
+}

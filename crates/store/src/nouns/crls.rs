@@ -135,7 +135,7 @@ impl TenantTx {
         self.conn.execute_rows(SQL, params![self.scope.key()], &columns).await
     }
 
-    /// The revoked ones of an authority whose serial number ends in these two digits, as far as they were valid at `since`.
+    /// The ended ones (revoked, or retired by their successor) of an authority whose serial number ends in these two digits, as far as they were valid at `since`.
     pub async fn revoked_with_tail(
         &mut self,
         authority: &str,
@@ -145,9 +145,9 @@ impl TenantTx {
     ) -> Result<Vec<RevokedRow>, StoreError> {
         const SQL: Sql = Sql {
             sqlite: "SELECT serial, revoked_at, reason FROM certificate WHERE tenant_id = $1 AND authority = $2 \
-                 AND substr(serial, -2) = $3 AND status = 'revoked' AND not_after >= $4 ORDER BY serial LIMIT $5",
+                 AND substr(serial, -2) = $3 AND status IN ('retired', 'revoked') AND not_after >= $4 ORDER BY serial LIMIT $5",
             postgres: "SELECT serial, revoked_at, reason FROM certificate WHERE tenant_id = $1 AND authority = $2 \
-                 AND right(serial, 2) = $3 AND status = 'revoked' AND not_after >= $4 ORDER BY serial LIMIT $5",
+                 AND right(serial, 2) = $3 AND status IN ('retired', 'revoked') AND not_after >= $4 ORDER BY serial LIMIT $5",
         };
         self.conn.query(SQL, params![self.scope.key(), authority, tail, since, limit]).await
     }

@@ -59,10 +59,10 @@ impl TenantTx {
         self.conn.execute(SQL, params).await.map(hit)
     }
 
-    /// Revoked certificates of an authority that its issuer was not told of.
+    /// Certificates of an authority that ended before their time, and of which its issuer was not told.
     pub async fn untold_certificates(&mut self, authority: &str, limit: u32) -> Result<Vec<UntoldRow>, StoreError> {
         const SQL: &str = "SELECT c.serial, c.der FROM certificate AS c \
-             WHERE c.tenant_id = $1 AND c.authority = $2 AND c.status = 'revoked' AND NOT EXISTS \
+             WHERE c.tenant_id = $1 AND c.authority = $2 AND c.status IN ('retired', 'revoked') AND NOT EXISTS \
              (SELECT 1 FROM issuer_told AS t WHERE t.tenant_id = $1 AND t.serial = c.serial) ORDER BY c.serial LIMIT $3";
         self.conn.query(SQL, params![self.scope.key(), authority, limit]).await
     }

@@ -111,10 +111,10 @@ impl TenantTx {
         self.conn.execute(SQL, params).await.map(drop)
     }
 
-    /// How many certificates of an authority still count at `now`.
+    /// How many certificates of an authority still count at `now`: all that `core::rotation` accepts.
     pub async fn usable_certificates(&mut self, authority: &str, now: Timestamp) -> Result<u64, StoreError> {
         const SQL: &str = "SELECT count(*) FROM certificate WHERE tenant_id = $1 AND authority = $2 \
-             AND status IN ('issued', 'active') AND not_after >= $3";
+             AND status NOT IN ('pending', 'retired', 'revoked') AND not_after >= $3";
         Ok(self.conn.query_opt(SQL, params![self.scope.key(), authority, now]).await?.unwrap_or(0))
     }
 

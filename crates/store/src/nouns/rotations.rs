@@ -103,7 +103,8 @@ impl TenantTx {
         self.conn.query(SQL, params![self.scope.key(), device]).await
     }
 
-    /// Takes a certificate from one standing to another; `false` where it does not stand there. What is `None` stays.
+    /// Takes a certificate from one standing to another; `false` where it does not stand there. What is `None` stays. One
+    /// that ended waits for its list from here on.
     pub async fn step_certificate(
         &mut self,
         serial: &str,
@@ -113,7 +114,8 @@ impl TenantTx {
         ended: Option<(Timestamp, &str)>,
     ) -> Result<bool, StoreError> {
         const SQL: &str = "UPDATE certificate SET status = $4, proven_at = coalesce(proven_at, $5), \
-             revoked_at = coalesce(revoked_at, $6), reason = coalesce(reason, $7) \
+             revoked_at = coalesce(revoked_at, $6), reason = coalesce(reason, $7), \
+             crl_pending = CASE WHEN CAST($6 AS BIGINT) IS NULL THEN crl_pending ELSE 1 END \
              WHERE tenant_id = $1 AND serial = $2 AND status = $3";
         let (ended_at, reason) = (ended.map(|(at, _)| at), ended.map(|(_, reason)| reason));
         let params = params![self.scope.key(), serial, from, to, proven_at, ended_at, reason];

@@ -1,6 +1,6 @@
 use fleetward_store::{
-    CampaignRow, CertificateRow, DeviceSelector, ExpiringRow, MemberRow, RenewalRequestRow, RotationRow, StandingRow,
-    StoreErrorKind,
+    CampaignRow, CertificateRow, DeviceSelector, ExpiringRow, MemberRow, PendingRow, RenewalRequestRow, RotationRow,
+    StandingRow, StoreErrorKind,
 };
 
 use crate::support::{Fixture, at, device, device_row, rollout};
@@ -70,6 +70,16 @@ pub(crate) async fn ladders_are_climbed(on: Fixture) {
     let (proven, retired, ladder) = after;
     assert_eq!(proven.expect("there").proven_at, Some(at(9)));
     let retired = retired.expect("there");
+    let listed = on
+        .write(|tx| {
+            Box::pin(
+                async move { Ok((tx.crl_pending(5).await?, tx.revoked_with_tail("aa", "02", at(1000), 5).await?)) },
+            )
+        })
+        .await;
+    let serials = |rows: Vec<PendingRow>| rows.into_iter().map(|row| row.serial).collect::<Vec<_>>();
+    assert_eq!(serials(listed.0), ["02"], "what ended waits for its list");
+    assert_eq!(listed.1.iter().map(|row| (row.serial.as_str(), row.revoked_at)).collect::<Vec<_>>(), [("02", at(11))]);
     assert_eq!((retired.revoked_at, retired.reason.as_deref()), (Some(at(11)), Some("superseded")));
     let first = ladder.first().expect("one");
     assert_eq!((first.sessions, first.session_at, first.deadline), (2, Some(at(9)), None));
