@@ -226,7 +226,11 @@ pub(crate) fn root(app: &App) -> Result<Arc<Certificate>> {
     app.authorities().roots.read().current.clone().ok_or(Error::Unavailable { what: "the server" })
 }
 
-/// Forgets the opened authorities of tenants whose keys may not be used any more.
-pub(crate) fn forget_disabled(app: &App) {
-    app.authorities().issuing.write().retain(|tenant, _| app.vault().is_usable(tenant.as_str()));
+impl Authorities {
+    /// Forgets what was opened for other tenants than these; for [`vault::refresh`] alone.
+    pub(crate) fn keep_opened(&self, of: impl Fn(&TenantId) -> bool) {
+        self.issuing.write().retain(|tenant, _| of(tenant));
+        self.issuers.write().retain(|tenant, _| of(tenant));
+        self.registration.write().retain(|tenant, _| of(tenant));
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fleetward_core::access::Permission;
 use fleetward_store::{StoreError, StoreErrorKind};
-use fleetward_vault::{KeyError, OpenError, RootSealError, TokenError};
+use fleetward_vault::{KeyError, OpenError, RootSealError, SignerError, TokenError};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -99,6 +99,15 @@ impl From<OpenError> for Error {
         match error {
             OpenError::Key(error) => error.into(),
             other => Self::internal(other),
+        }
+    }
+}
+
+impl From<SignerError> for Error {
+    fn from(error: SignerError) -> Self {
+        match error {
+            SignerError::Sealed(error) => error.into(),
+            SignerError::NotAKey => Self::internal(error),
         }
     }
 }

@@ -64,6 +64,11 @@ pub(crate) struct Publication {
 }
 
 impl Publication {
+    /// Forgets the keys of other tenants than these; for [`crate::vault::refresh`] alone. The installation's own stay.
+    pub(crate) fn keep_opened(&self, of: impl Fn(&TenantId) -> bool) {
+        self.responders.keep_opened(of);
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<Ca>> {
         self.authorities.load().values().cloned().collect()
     }

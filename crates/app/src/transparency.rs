@@ -17,7 +17,7 @@ use fleetward_vault::Purpose;
 use parking_lot::RwLock;
 
 use crate::error::{Error, Result};
-use crate::{App, Ctx};
+use crate::{App, Ctx, vault};
 
 /// The purpose of the sealed key.
 const KEY: &str = "transparency-log";
@@ -32,6 +32,13 @@ pub(crate) struct Log {
 #[derive(Default)]
 pub(crate) struct Logs {
     open: RwLock<HashMap<TenantId, Arc<Log>>>,
+}
+
+impl Logs {
+    /// Forgets the keys of other tenants than these; for [`vault::refresh`] alone.
+    pub(crate) fn keep_opened(&self, of: impl Fn(&TenantId) -> bool) {
+        self.open.write().retain(|tenant, _| of(tenant));
+    }
 }
 
 /// How far a log goes, and by which key that is known.
@@ -74,7 +81,11 @@ pub struct LeafView {
 }
 
 /// The log's key, from memory, from the store, or made.
+///
+/// # Errors
+/// `Unavailable` while the tenant's keys are disabled.
 pub(crate) async fn log(app: &App, tenant: &TenantId) -> Result<Arc<Log>> {
+    vault::usable(app, tenant).await?;
     if let Some(open) = app.logs().open.read().get(tenant) {
         return Ok(Arc::clone(open));
     }
@@ -85,8 +96,7 @@ pub(crate) async fn log(app: &App, tenant: &TenantId) -> Result<Arc<Log>> {
             stored(app, tenant).await?.ok_or_else(|| Error::internal("the key that was made is not there"))?
         }
     };
-    let opened = app.vault().open(Purpose::SigningKey, &[tenant.as_str(), KEY], &sealed.sealed);
-    let opened = opened.map_err(Error::internal)?;
+    let opened = app.vault().open(Purpose::SigningKey, &[tenant.as_str(), KEY], &sealed.sealed)?;
     let key = LogKey::from_pkcs8(opened.expose()).map_err(Error::internal)?;
     let mark: String = sealed.public.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let open = Arc::new(Log { origin: format!("fleetward.log/{tenant}-{mark}"), key });

@@ -7,11 +7,11 @@ use fleetward_base::{TenantId, Timestamp};
 use fleetward_pki::issue::Issuer;
 use fleetward_pki::{Certificate, Issued, Signer, SoftKey, Validity};
 use fleetward_store::{AuthorityRow, SealedKeyRow, SystemTx, TenantTx};
-use fleetward_vault::{NewSigningKey, SignerError};
+use fleetward_vault::NewSigningKey;
 
 use super::standing::{CURRENT, with_standing};
-use crate::App;
 use crate::error::{Error, Result};
+use crate::{App, vault};
 
 /// Authorities are valid from this long before they are made, for devices whose clock is behind.
 const BACKDATE: Duration = Duration::from_secs(24 * 3600);
@@ -146,7 +146,7 @@ pub(super) async fn stored_authority(tx: &mut TenantTx, kind: &str) -> Result<Op
 pub(super) fn open(app: &App, tenant: Option<&TenantId>, stored: &Stored) -> Result<Opened> {
     let (row, key) = stored;
     let key = key.as_ref().ok_or_else(|| Error::internal("the key is in a token"))?;
-    let key = app.vault().signer(owner(tenant), &key.purpose, &key.sealed).map_err(signer_error)?;
+    let key = app.vault().signer(owner(tenant), &key.purpose, &key.sealed)?;
     finish(row, IssuerKey::Sealed(key))
 }
 
@@ -167,18 +167,15 @@ fn finish(row: &AuthorityRow, key: IssuerKey) -> Result<Opened> {
     Ok(opened)
 }
 
-pub(super) fn signer_error(error: SignerError) -> Error {
-    match error {
-        SignerError::Sealed(error) => error.into(),
-        SignerError::NotAKey => Error::internal(error),
-    }
-}
-
 /// The authority of this fingerprint, opened.
 ///
 /// # Errors
-/// `NotFound` where there is none such with a key of ours.
+/// `NotFound` where there is none such with a key of ours; `Unavailable` while the tenant's keys are disabled.
 pub(crate) async fn opened(app: &App, tenant: Option<&TenantId>, fingerprint: &str) -> Result<Arc<Opened>> {
+    // A key in a token is behind no seal that says so.
+    if let Some(tenant) = tenant {
+        vault::usable(app, tenant).await?;
+    }
     let wanted = fingerprint.to_owned();
     let found = match tenant {
         Some(tenant) => {

@@ -106,7 +106,7 @@ async fn load(app: &App, tenant: &TenantId) -> Result<Registration> {
         })
         .await?;
     let open = |(row, key): (AuthorityRow, SealedKeyRow)| {
-        let key = app.vault().rsa_key(tenant.as_str(), &key.purpose, &key.sealed).map_err(keys::signer_error)?;
+        let key = app.vault().rsa_key(tenant.as_str(), &key.purpose, &key.sealed)?;
         Responder::new(&row.der, key).map_err(Error::internal)
     };
     Ok(Registration { responders: stored.into_iter().map(open).collect::<Result<_>>()? })

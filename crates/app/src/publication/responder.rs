@@ -15,7 +15,7 @@ use parking_lot::RwLock;
 
 use super::Ca;
 use crate::error::{Error, Result};
-use crate::{App, authority};
+use crate::{App, authority, vault};
 
 /// A responder's certificate is not asked after (id-pkix-ocsp-nocheck), so it is short-lived.
 const LIFE: Duration = Duration::from_secs(28 * 24 * 3600);
@@ -30,6 +30,8 @@ const KIND: &str = "ocsp";
 
 /// A responder that was opened.
 pub(super) struct Opened {
+    /// Whose key it is; none for the installation's.
+    tenant: Option<TenantId>,
     certificate: Certificate,
     key: SoftKey,
     renew_at: Timestamp,
@@ -52,8 +54,21 @@ pub(super) struct Responders {
     open: RwLock<HashMap<String, Arc<Opened>>>,
 }
 
+impl Responders {
+    /// Forgets those of other tenants than these.
+    pub(super) fn keep_opened(&self, of: impl Fn(&TenantId) -> bool) {
+        self.open.write().retain(|_, opened| opened.tenant.as_ref().is_none_or(&of));
+    }
+}
+
 /// The responder of an authority: from memory, from the store, or made.
+///
+/// # Errors
+/// `Unavailable` while the tenant's keys are disabled.
 pub(super) async fn of(app: &App, ca: &Ca) -> Result<Arc<Opened>> {
+    if let Some(tenant) = &ca.tenant {
+        vault::usable(app, tenant).await?;
+    }
     let now = app.now();
     if let Some(open) = app.publication().responders.open.read().get(&ca.fingerprint)
         && now < open.renew_at
@@ -68,10 +83,9 @@ pub(super) async fn of(app: &App, ca: &Ca) -> Result<Arc<Opened>> {
         }
     };
     let (row, sealed) = stored;
-    let key =
-        app.vault().signer(owner(ca.tenant.as_ref()), &sealed.purpose, &sealed.sealed).map_err(Error::internal)?;
+    let key = app.vault().signer(owner(ca.tenant.as_ref()), &sealed.purpose, &sealed.sealed)?;
     let certificate = Certificate::parse(&row.der).map_err(Error::internal)?;
-    let opened = Arc::new(Opened { certificate, key, renew_at: row.renew_at });
+    let opened = Arc::new(Opened { tenant: ca.tenant.clone(), certificate, key, renew_at: row.renew_at });
     app.publication().responders.open.write().insert(ca.fingerprint.clone(), Arc::clone(&opened));
     Ok(opened)
 }

@@ -8,8 +8,8 @@ use fleetward_store::{Of, SystemTx, VaultHoldRow, VaultKeyRow};
 
 use super::refused::Refused;
 use super::stored;
+use crate::App;
 use crate::error::{Error, Result};
-use crate::{App, authority};
 
 /// What the process knows of the store's vault.
 #[derive(Default)]
@@ -54,7 +54,7 @@ pub async fn refresh(app: &App) -> Result<()> {
     if let Some((epoch, keys, holds)) = change {
         app.vault()
             .disable(holds.into_iter().map(|of| of.tenant.map_or_else(String::new, |tenant| tenant.to_string())));
-        authority::forget_disabled(app);
+        drop_disabled(app);
         let keys = keys.iter().map(stored).collect::<Result<Vec<_>>>()?;
         app.vault().load(&keys).await?;
         *seen = Some(epoch);
@@ -62,6 +62,15 @@ pub async fn refresh(app: &App) -> Result<()> {
     let millis = u64::try_from(asked_at.as_millis()).unwrap_or(u64::MAX);
     watch.asked_at.store(millis, Ordering::Release);
     Ok(())
+}
+
+/// Drops from memory what was opened with keys that may not be used any more. Whoever keeps an opened key of a tenant stands
+/// here, and asks [`usable`] before each use: what is opened in this very moment is put back into memory after this.
+fn drop_disabled(app: &App) {
+    let of = |tenant: &TenantId| app.vault().is_usable(tenant.as_str());
+    app.authorities().keep_opened(of);
+    app.publication().keep_opened(of);
+    app.logs().keep_opened(of);
 }
 
 /// Whether the tenant's keys may be used, by what the store said at most [`limits::VAULT_STALE`] ago.

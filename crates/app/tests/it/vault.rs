@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleetward_app::journal::{self, JournalFilter};
+use fleetward_app::publication::{self, ocsp};
+use fleetward_app::reconcile::transparency as log;
 use fleetward_app::vault::{self, RewrapStatus, VaultView};
-use fleetward_app::{App, Error, authority, tenants};
+use fleetward_app::{App, Error, authority, tenants, transparency};
 use fleetward_base::{Clock, ManualClock, Rng, SystemRng, Timestamp, limits};
 use fleetward_core::journal::Action;
-use fleetward_pki::{Signer, SoftKey};
+use fleetward_pki::ocsp::cert_id;
+use fleetward_pki::{Serial, Signer, SoftKey};
 use fleetward_store::Store;
 use fleetward_vault::{KeyUri, LocalSeal, MasterKey, RootSeal, TokenError, Tokens, Vault};
 use object_store::memory::InMemory;
@@ -18,6 +21,7 @@ use parking_lot::Mutex;
 
 use crate::enroll::{Device, enrolled, enrolled_at};
 use crate::fixture::{Fixture, ctx, tenant};
+use crate::ways_out::{mark, request};
 
 /// More than a server may go by what it heard before.
 const STALE: Duration = Duration::from_millis(1001);
@@ -79,6 +83,49 @@ async fn disabled_keys_are_shut_on_every_server_within_a_second() {
     vault::refresh(&second).await.expect("its next look");
     enrolled_at(&second, &fixture, "acme", &Device::new("gw-5")).await.expect("open again");
     assert_eq!(actions(&fixture, "acme").await.iter().filter(|action| **action == Action::VaultEnabled).count(), 1);
+}
+
+/// What was opened before stays in memory; that does not help it.
+#[tokio::test]
+async fn disabled_keys_sign_no_answer_and_no_head_that_was_open_before() {
+    let fixture = Fixture::new().await;
+    let second = fixture.second();
+    authority::open_installation(&second).await.expect("the same keys");
+    let (acme, held) = (tenant("acme"), enrolled(&fixture, "acme", &Device::new("gw-1")).await);
+    let mark = mark(&fixture, &held).await;
+    let issuer = publication::authority(&fixture.app, &mark).await.expect("there").certificate.clone();
+    let id = cert_id(&issuer, &Serial::from_hex(&held.serial).expect("hex")).expect("an id");
+    let later = vec![0x30, 3, 0x0a, 1, 3];
+    // With a nonce, so that each is signed then and there.
+    let answer = async |app: &App, nonce: u8| ocsp::answer(app, &mark, &request(&id, &[nonce; 16])).await.der.to_vec();
+    let head = async |app: &App| {
+        log::tick(app).await.expect("one tenant does not hold up the others");
+        transparency::head(app, &fixture.admin, &acme).await
+    };
+    for app in [&fixture.app, &second] {
+        assert_ne!(answer(app, 1).await, later);
+        head(app).await.expect("a head");
+    }
+    vault::disable(&fixture.app, &fixture.admin, Some(&acme), "a laptop was stolen").await.expect("disabled");
+    fixture.clock.advance(STALE);
+    for app in [&fixture.app, &second] {
+        assert_eq!(answer(app, 2).await, later, "the responder is shut");
+        assert!(is_shut(head(app).await), "so is the log");
+    }
+    // Another tenant's is not concerned, nor is what the installation signs.
+    let theirs = enrolled(&fixture, "zenith", &Device::new("gw-1")).await;
+    assert_eq!(transparency_of(&fixture, "zenith").await, 1, "{}", theirs.serial);
+    vault::enable(&fixture.app, &fixture.admin, Some(&acme)).await.expect("enabled");
+    vault::refresh(&second).await.expect("its next look");
+    for app in [&fixture.app, &second] {
+        assert_ne!(answer(app, 3).await, later);
+        head(app).await.expect("a head");
+    }
+}
+
+async fn transparency_of(fixture: &Fixture, home: &str) -> u64 {
+    log::tick(&fixture.app).await.expect("a turn");
+    transparency::head(&fixture.app, &fixture.admin, &tenant(home)).await.expect("a head").size
 }
 
 #[tokio::test]
