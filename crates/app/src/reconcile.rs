@@ -13,14 +13,17 @@ pub mod rotation;
 pub mod seals;
 pub mod transparency;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
 
+use fleetward_base::{TenantId, limits};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::{App, attestation, authority, detection, identity_policy, presence, vault};
 
 /// How long a reconciler sleeps where nothing wakes it.
@@ -49,10 +52,58 @@ const TRUST_EVERY: Duration = Duration::from_secs(10);
 const ISSUERS_EVERY: Duration = Duration::from_secs(10);
 const AUTHORITIES_EVERY: Duration = Duration::from_secs(30);
 
-/// Wakes reconcilers before their time.
+/// Wakes reconcilers before their time, and remembers what fails.
 #[derive(Debug, Default)]
 pub struct Signals {
     rollouts: Notify,
+    /// What could not be worked on when it was last tried; the installation's own has no tenant.
+    failing: Mutex<HashSet<(&'static str, Option<TenantId>)>>,
+}
+
+/// What became of one tenant's part in the turn of a reconciler. One that failed is told of, once until it works again, and
+/// counts as nothing done: it does not keep the others waiting, and the next turn finds it.
+pub(crate) fn or_later<T: Default>(app: &App, what: &'static str, tenant: Option<&TenantId>, outcome: Result<T>) -> T {
+    let key = (what, tenant.cloned());
+    match outcome {
+        Ok(done) => {
+            app.signals().failing.lock().remove(&key);
+            done
+        }
+        Err(error) => {
+            if app.signals().failing.lock().insert(key) {
+                let tenant = tenant.map(tracing::field::display);
+                tracing::warn!(reconciler = what, tenant, %error, "a tenant could not be worked on; it is tried again");
+            }
+            T::default()
+        }
+    }
+}
+
+/// Does `work` in every tenant, page after page; the sum of what was done. See [`or_later`] for those that fail.
+///
+/// # Errors
+/// Where the store does not say which tenants there are.
+pub(crate) async fn for_each_tenant<F, W>(app: &App, what: &'static str, work: F) -> Result<u64>
+where
+    F: Fn(App, TenantId) -> W + Send,
+    W: Future<Output = Result<u64>> + Send,
+{
+    let (mut done, mut after) = (0, None::<TenantId>);
+    loop {
+        let from = after.take();
+        let tenants = app
+            .store()
+            .system_read("tenants", move |tx| {
+                Box::pin(async move { Ok::<_, Error>(tx.tenants(from.as_ref(), limits::PAGE_ROWS).await?) })
+            })
+            .await?;
+        let Some(last) = tenants.last() else { return Ok(done) };
+        after = Some(last.id.clone());
+        for tenant in tenants {
+            let worked = work(app.clone(), tenant.id.clone()).await;
+            done += or_later(app, what, Some(&tenant.id), worked);
+        }
+    }
 }
 
 impl App {

@@ -212,6 +212,7 @@ pub async fn accept_transfer(
             links.end_sessions(&from, &device, EndReason::Administrative);
         }
         app.presence().forget(&from, &device);
+        app.forget_answers(&from);
     }
     Ok(received)
 }

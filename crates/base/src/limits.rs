@@ -160,7 +160,7 @@ pub const ISSUER_REQUESTS_AT_ONCE: usize = 32;
 pub const ISSUER_REMEMBERED: usize = 4096;
 /// Revoked certificates that an external issuer is told of in one tick, for one tenant.
 pub const ISSUER_TOLD_PER_TICK: u32 = 100;
-/// Rotations of authorities looked at in one tick, and authorities that one tick puts under a new root.
+/// Rotations of authorities on one page of a tick, and authorities that one tick puts under a new root.
 pub const CA_ROTATIONS_PER_TICK: u32 = 100;
 pub const CA_RENEWED_PER_TICK: usize = 100;
 /// Addresses whose refused attempts are counted each for itself; those beyond are counted together.

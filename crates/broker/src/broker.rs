@@ -391,8 +391,11 @@ impl Broker {
 
     /// The same of every live connection of a tenant.
     pub fn principals(&self, tenant: &TenantId) -> Vec<Arc<Principal>> {
-        let Some(space) = self.inner.known_space(tenant) else { return Vec::new() };
-        let sessions: Vec<_> = space.sessions.lock().values().cloned().collect();
+        // Those with a claim are in the anteroom, and are asked after like everybody else.
+        let anteroom = self.inner.anterooms.read().get(tenant).cloned();
+        let spaces = self.inner.known_space(tenant).into_iter().chain(anteroom);
+        let sessions: Vec<_> =
+            spaces.flat_map(|space| space.sessions.lock().values().cloned().collect::<Vec<_>>()).collect();
         sessions.iter().filter_map(|session| live(session)).collect()
     }
 

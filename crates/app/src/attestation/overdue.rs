@@ -6,9 +6,10 @@ use fleetward_core::attestation::overdue_before;
 use fleetward_core::journal::{Action, Actor, Entry, Severity};
 use fleetward_store::TenantTx;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::identity_policy::identity_policy;
 use crate::journal::record;
+use crate::reconcile::for_each_tenant;
 use crate::registry::device_of;
 use crate::{App, EndReason};
 
@@ -17,22 +18,7 @@ use crate::{App, EndReason};
 /// # Errors
 /// Where the store does not answer; the next look finds the rest.
 pub async fn look_at_overdue(app: &App) -> Result<u64> {
-    let mut found = 0;
-    let mut after: Option<TenantId> = None;
-    loop {
-        let from = after.take();
-        let tenants = app
-            .store()
-            .system_read("tenants", move |tx| {
-                Box::pin(async move { Ok::<_, Error>(tx.tenants(from.as_ref(), limits::PAGE_ROWS).await?) })
-            })
-            .await?;
-        let Some(last) = tenants.last() else { return Ok(found) };
-        after = Some(last.id.clone());
-        for tenant in tenants {
-            found += look_at(app, &tenant.id).await?;
-        }
-    }
+    for_each_tenant(app, "attestation", |app, tenant| async move { look_at(&app, &tenant).await }).await
 }
 
 async fn look_at(app: &App, tenant: &TenantId) -> Result<u64> {

@@ -98,8 +98,12 @@ pub async fn still_admitted(
         Box::pin(async move {
             let denied =
                 |row: &CertificateRow| deny_list::is_denied_certificate(&app_in, &tenant_in, &row.serial, &row.der);
-            let usable = tx.certificate(&serial).await?.is_some_and(|row| usable(&row, now) && !denied(&row));
-            Ok(usable && rights_now(tx, &policy, &device, now).await? == Some(rights))
+            let row = tx.certificate(&serial).await?.filter(|row| usable(row, now) && !denied(row));
+            let Some(row) = row else { return Ok(false) };
+            // A factory that ended takes its devices along; their certificates are not ours to revoke.
+            let factory = tx.factory_authority(&row.authority).await?;
+            let ended = factory.is_some_and(|factory| factory.revoked_at.is_some());
+            Ok(!ended && rights_now(tx, &policy, &device, now).await? == Some(rights))
         })
     })
     .await

@@ -7,9 +7,10 @@ use fleetward_base::{TenantId, limits};
 use fleetward_core::ca_rotation::ends_soon;
 use fleetward_core::journal::{Action, Severity};
 use fleetward_pki::Certificate;
-use fleetward_store::{AuthorityRow, Of, SystemTx, TenantTx};
+use fleetward_store::{AuthorityRow, CaRotationRow, Of, SystemTx, TenantTx};
 use serde_json::json;
 
+use super::or_later;
 use crate::App;
 use crate::authority::standing::{self, CURRENT, RETIRED, RETIRING};
 use crate::authority::{self, EXTERNAL, FACTORY};
@@ -31,18 +32,25 @@ pub struct AuthoritiesStatus {
 /// Where the store does not answer.
 pub async fn tick(app: &App) -> Result<AuthoritiesStatus> {
     let mut status = AuthoritiesStatus::default();
-    let (rotations, rows, standings) = app
+    let mut after: Option<(Option<TenantId>, String)> = None;
+    loop {
+        let rotations = open_rotations(app, after.take()).await?;
+        let full = u32::try_from(rotations.len()).is_ok_and(|found| found >= limits::CA_ROTATIONS_PER_TICK);
+        for of in rotations {
+            after = Some((of.tenant.clone(), of.row.id.clone()));
+            let moved = move_on(app, of.tenant.as_ref(), of.row).await;
+            status.advanced += usize::from(or_later(app, "rotations of authorities", of.tenant.as_ref(), moved));
+        }
+        if !full {
+            break;
+        }
+    }
+    let (rows, standings) = app
         .store()
         .system_read("authorities", |tx: &mut SystemTx| {
-            Box::pin(async move {
-                let rotations = tx.open_ca_rotations(limits::CA_ROTATIONS_PER_TICK).await?;
-                Ok::<_, Error>((rotations, tx.all_authorities().await?, tx.all_authority_standings().await?))
-            })
+            Box::pin(async move { Ok::<_, Error>((tx.all_authorities().await?, tx.all_authority_standings().await?)) })
         })
         .await?;
-    for of in rotations {
-        status.advanced += usize::from(move_on(app, of.tenant.as_ref(), of.row).await?);
-    }
     let standing = |of: &Of<AuthorityRow>| {
         let row = standings.iter().find(|row| row.tenant == of.tenant && row.row.fingerprint == of.row.fingerprint);
         row.map_or(CURRENT, |row| row.row.standing.as_str())
@@ -51,9 +59,13 @@ pub async fn tick(app: &App) -> Result<AuthoritiesStatus> {
         match (&of.tenant, standing(of)) {
             (_, RETIRED) => {}
             (Some(tenant), RETIRING) if of.row.kind == EXTERNAL => {
-                status.forgotten += usize::from(forget_external(app, tenant, &of.row).await?);
+                let forgotten = forget_external(app, tenant, &of.row).await;
+                status.forgotten += usize::from(or_later(app, "external authorities", Some(tenant), forgotten));
             }
-            _ if of.row.kind != FACTORY => status.warned += usize::from(warn(app, of).await?),
+            _ if of.row.kind != FACTORY => {
+                let warned = warn(app, of).await;
+                status.warned += usize::from(or_later(app, "ends of authorities", of.tenant.as_ref(), warned));
+            }
             _ => {}
         }
     }
@@ -61,6 +73,17 @@ pub async fn tick(app: &App) -> Result<AuthoritiesStatus> {
         authority::refresh_trust(app).await?;
     }
     Ok(status)
+}
+
+async fn open_rotations(app: &App, after: Option<(Option<TenantId>, String)>) -> Result<Vec<Of<CaRotationRow>>> {
+    app.store()
+        .system_read("open rotations", move |tx: &mut SystemTx| {
+            Box::pin(async move {
+                let after = after.as_ref().map(|(tenant, id)| (tenant.as_ref(), id.as_str()));
+                Ok::<_, Error>(tx.open_ca_rotations(after, limits::CA_ROTATIONS_PER_TICK).await?)
+            })
+        })
+        .await
 }
 
 /// An authority of an issuer that no longer signs, once no certificate of its counts.

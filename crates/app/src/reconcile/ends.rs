@@ -4,13 +4,15 @@
 //! tells of it in the order of commits and without gaps, and ask the registry about the live sessions of the devices
 //! concerned. On a server that is alone it finds its own deeds, and no session any more.
 
+use std::collections::BTreeSet;
+
 use fleetward_base::TenantId;
 use fleetward_core::journal::Action;
 use fleetward_store::{Place, SystemTx};
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
-use crate::{App, deny_list};
+use crate::{App, authority, deny_list};
 
 /// Rows of one look.
 const ROWS: u32 = 2000;
@@ -57,29 +59,31 @@ pub async fn tick(app: &App) -> Result<EndsStatus> {
             })
             .await?;
         let full = u32::try_from(rows.len()).is_ok_and(|found| found >= ROWS);
-        let mut denied = Vec::new();
-        let mut tenants = std::collections::BTreeSet::new();
+        let mut wide = Wide::default();
         for of in &rows {
             from = Place { xid: of.row.xid, id: of.row.id };
             let Some(tenant) = &of.tenant else { continue };
             status.heard += 1;
-            tenants.insert(tenant.clone());
-            match &of.row.device {
-                Some(device) => {
+            let action: Option<Action> = of.row.action.parse().ok();
+            if action.is_some_and(changes_answers) {
+                wide.answers.insert(tenant.clone());
+            }
+            match (&of.row.device, action) {
+                (Some(device), _) => {
                     if let Some(links) = app.links() {
                         links.recheck(tenant, device);
                     }
                 }
-                None if of.row.action == Action::DenyListChanged.as_str() => denied.push(tenant.clone()),
-                None => {}
+                (None, Some(Action::DenyListChanged)) => drop(wide.denied.insert(tenant.clone())),
+                (None, Some(Action::FactoryAuthorityRevoked)) => drop(wide.factories.insert(tenant.clone())),
+                (None, Some(Action::ClaimRevoked)) => drop(wide.claims.insert(tenant.clone())),
+                (None, _) => {}
             }
         }
-        for tenant in &tenants {
+        for tenant in &wide.answers {
             app.forget_answers(tenant);
         }
-        if !denied.is_empty() {
-            heed(app, &denied).await?;
-        }
+        heed(app, &wide).await?;
         *app.heard().0.lock() = Some(from);
         if !full {
             return Ok(status);
@@ -87,11 +91,31 @@ pub async fn tick(app: &App) -> Result<EndsStatus> {
     }
 }
 
-/// A deny list changed somewhere: it is loaded, and every session of the tenant is asked after.
-async fn heed(app: &App, tenants: &[TenantId]) -> Result<()> {
-    deny_list::refresh(app).await?;
+/// Tenants of which a row concerned more than one device.
+#[derive(Default)]
+struct Wide {
+    /// Kept OCSP answers do not hold any more.
+    answers: BTreeSet<TenantId>,
+    denied: BTreeSet<TenantId>,
+    factories: BTreeSet<TenantId>,
+    claims: BTreeSet<TenantId>,
+}
+
+/// Whether a certificate may stand otherwise after it.
+fn changes_answers(action: Action) -> bool {
+    !matches!(action, Action::AttestationOverdue | Action::AttestationVerdict | Action::DenyListChanged)
+}
+
+/// What changed somewhere is loaded first, then every session of the tenants is asked after.
+async fn heed(app: &App, wide: &Wide) -> Result<()> {
+    if !wide.denied.is_empty() {
+        deny_list::refresh(app).await?;
+    }
+    if !wide.factories.is_empty() {
+        authority::refresh_trust(app).await?;
+    }
     if let Some(links) = app.links() {
-        for tenant in tenants {
+        for tenant in wide.denied.iter().chain(&wide.factories).chain(&wide.claims).collect::<BTreeSet<_>>() {
             links.recheck_all(tenant);
         }
     }

@@ -1,7 +1,8 @@
 //! What is forgotten after its time. MQTT sessions are the broker's to expire, which knows when they ended.
 
-use fleetward_base::{TenantId, limits};
+use fleetward_base::limits;
 
+use super::for_each_tenant;
 use crate::error::{Error, Result};
 use crate::{App, provisioning};
 
@@ -21,31 +22,21 @@ pub async fn expire(app: &App) -> Result<u64> {
             Box::pin(async move { Ok::<_, Error>(tx.installation().await?.expire_idempotent_answers(before).await?) })
         })
         .await?;
-    let mut after: Option<TenantId> = None;
-    loop {
-        let from = after.take();
-        let tenants = app
-            .store()
-            .system_read("tenants", move |tx| {
-                Box::pin(async move { Ok::<_, Error>(tx.tenants(from.as_ref(), limits::PAGE_ROWS).await?) })
+    forgotten += for_each_tenant(app, "expiry", |app, tenant| async move {
+        app.write(&tenant, "expire", move |tx| {
+            Box::pin(async move {
+                let answers = tx.expire_idempotent_answers(before).await?;
+                let scep = tx.forget_scep_transactions(scep_before).await?;
+                let requests = tx.forget_enrollment_requests(requests_before).await?;
+                let failures = tx.forget_auth_failures(failures_before).await?;
+                let tokens = tx.forget_enroll_tokens(tokens_before).await?;
+                let transfers = tx.forget_transfers(transfers_before).await?;
+                let forgotten = provisioning::forget::forget(tx, now).await?;
+                Ok(answers + scep + failures + requests + tokens + transfers + forgotten)
             })
-            .await?;
-        let Some(last) = tenants.last() else { return Ok(forgotten) };
-        after = Some(last.id.clone());
-        for tenant in tenants {
-            let expire = app.write(&tenant.id, "expire", move |tx| {
-                Box::pin(async move {
-                    let answers = tx.expire_idempotent_answers(before).await?;
-                    let scep = tx.forget_scep_transactions(scep_before).await?;
-                    let requests = tx.forget_enrollment_requests(requests_before).await?;
-                    let failures = tx.forget_auth_failures(failures_before).await?;
-                    let tokens = tx.forget_enroll_tokens(tokens_before).await?;
-                    let transfers = tx.forget_transfers(transfers_before).await?;
-                    let forgotten = provisioning::forget::forget(tx, now).await?;
-                    Ok(answers + scep + failures + requests + tokens + transfers + forgotten)
-                })
-            });
-            forgotten += expire.await?;
-        }
-    }
+        })
+        .await
+    })
+    .await?;
+    Ok(forgotten)
 }

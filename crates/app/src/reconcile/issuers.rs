@@ -5,6 +5,7 @@
 use fleetward_base::{TenantId, limits};
 use fleetward_store::{SystemTx, TenantTx};
 
+use super::or_later;
 use crate::App;
 use crate::authority::standing::RETIRED;
 use crate::authority::{self, EXTERNAL, TenantIssuer, standing::standing_of};
@@ -20,7 +21,7 @@ pub async fn tell(app: &App) -> Result<u64> {
         .await?;
     let mut told = 0;
     for tenant in tenants.into_iter().filter_map(|of| of.tenant) {
-        told += tell_issuer(app, &tenant).await?;
+        told += or_later(app, "issuers", Some(&tenant), tell_issuer(app, &tenant).await);
     }
     Ok(told)
 }

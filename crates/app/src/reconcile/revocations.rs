@@ -1,13 +1,13 @@
 //! Carries on revocations of many: page by page, each in a transaction of its own, and after each its devices hear of it.
 
-use fleetward_base::{RevocationId, TenantId};
+use fleetward_base::{RevocationId, TenantId, Timestamp};
 use fleetward_store::{Of, RevocationRow, SystemTx};
 
 use crate::error::{Error, Result};
 use crate::revocation::{Batch, next_batch};
 use crate::{App, EndReason, authority, rotation};
 
-/// Jobs that one look finds.
+/// Jobs of one page.
 const JOBS: u32 = 100;
 /// Pages of one job in one turn; the others are not kept waiting.
 const PAGES: usize = 64;
@@ -23,32 +23,39 @@ pub struct RevocationStatus {
     pub failed: usize,
 }
 
-/// One turn: every revocation that is open goes on.
+/// One turn: every revocation that has something to do goes on, page after page, so that no tenant's keep another's waiting.
 ///
 /// # Errors
 /// Where the store does not answer.
 pub async fn tick(app: &App) -> Result<RevocationStatus> {
-    let open: Vec<Of<RevocationRow>> = app
-        .store()
-        .system_read("open revocations", |tx: &mut SystemTx| {
-            Box::pin(async move { Ok::<_, Error>(tx.open_revocations(JOBS).await?) })
-        })
-        .await?;
     let mut status = RevocationStatus::default();
-    let now = app.now();
-    for of in open {
-        let Some(tenant) = of.tenant else { continue };
-        // One that waits for its moment costs nothing.
-        let waits = of.row.status == "waiting" && of.row.due_at.is_some_and(|due| now < due);
-        if waits {
-            continue;
+    let (now, mut after) = (app.now(), None);
+    loop {
+        let due = due(app, now, after.take()).await?;
+        let full = u32::try_from(due.len()).is_ok_and(|found| found >= JOBS);
+        for of in due {
+            let Some(tenant) = of.tenant else { continue };
+            if let Err(error) = go_on(app, &tenant, of.row.id, &mut status).await {
+                status.failed += 1;
+                tracing::warn!(%tenant, revocation = %of.row.id, %error, "a revocation could not go on");
+            }
+            after = Some((tenant, of.row.id));
         }
-        if let Err(error) = go_on(app, &tenant, of.row.id, &mut status).await {
-            status.failed += 1;
-            tracing::warn!(%tenant, revocation = %of.row.id, %error, "a revocation could not go on");
+        if !full {
+            return Ok(status);
         }
     }
-    Ok(status)
+}
+
+async fn due(app: &App, now: Timestamp, after: Option<(TenantId, RevocationId)>) -> Result<Vec<Of<RevocationRow>>> {
+    app.store()
+        .system_read("due revocations", move |tx: &mut SystemTx| {
+            Box::pin(async move {
+                let after = after.as_ref().map(|(tenant, id)| (tenant, *id));
+                Ok::<_, Error>(tx.due_revocations(now, after, JOBS).await?)
+            })
+        })
+        .await
 }
 
 async fn go_on(app: &App, tenant: &TenantId, id: RevocationId, status: &mut RevocationStatus) -> Result<()> {

@@ -5,6 +5,7 @@
 use fleetward_base::limits;
 use fleetward_store::SystemTx;
 
+use super::or_later;
 use crate::App;
 use crate::error::{Error, Result};
 use crate::transparency;
@@ -15,7 +16,7 @@ const BATCHES: usize = 64;
 /// One turn; how many certificates got their place.
 ///
 /// # Errors
-/// Where the store does not answer, or a key does not open.
+/// Where the store does not answer. A tenant whose key does not open does not hold up the others.
 pub async fn tick(app: &App) -> Result<usize> {
     let tenants = app
         .store()
@@ -26,7 +27,7 @@ pub async fn tick(app: &App) -> Result<usize> {
     let mut logged = 0;
     for tenant in tenants {
         for _ in 0..BATCHES {
-            let rows = transparency::append(app, &tenant).await?;
+            let rows = or_later(app, "transparency", Some(&tenant), transparency::append(app, &tenant).await);
             logged += rows;
             if u32::try_from(rows).is_ok_and(|rows| rows < limits::TRANSPARENCY_BATCH) {
                 break;

@@ -15,11 +15,12 @@ use fleetward_app::attestation::{
 use fleetward_app::enroll::{Admitted, Attempt, Enrolled, admit_device, still_admitted};
 use fleetward_app::identity_policy::{amend_policy, show_policy};
 use fleetward_app::journal::{self, JournalFilter};
-use fleetward_app::{Ctx, Error, registry};
+use fleetward_app::{Ctx, Error, registry, tenants};
 use fleetward_attest::Evidence;
 use fleetward_core::access::DeviceRights;
 use fleetward_core::attestation::Verdict;
 use fleetward_core::lifecycle::Transition;
+use fleetward_store::TenantRow;
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
@@ -143,6 +144,33 @@ async fn held_back_until_affirmed_and_again_when_overdue() {
     attest(&fixture, &maker, &gateway, "hw-1", "v1").await;
     assert_eq!(rights(&fixture, &gateway).await, DeviceRights::Full);
     assert_eq!(events(&fixture, "attestation.verdict").await.len(), 1, "the same verdict is not told twice");
+}
+
+#[tokio::test]
+async fn a_tenant_that_cannot_be_worked_on_holds_up_no_other() {
+    let fixture = Fixture::new().await;
+    let (app, first) = (&fixture.app, tenant("aaa"));
+    tenants::create_tenant(app, &fixture.admin, first.clone(), None).await.expect("made");
+    let broken = app.write(&first, "break", |tx| {
+        Box::pin(async move {
+            let row = tx.own_tenant().await?.expect("there");
+            let settings = r#"{"identity":7}"#.to_owned();
+            Ok(tx
+                .update_tenant(&TenantRow { settings, revision: row.revision + 1, ..row.clone() }, row.revision)
+                .await?)
+        })
+    });
+    assert!(broken.await.expect("written"));
+    let maker = Maker::known(&fixture).await;
+    let gateway = enrolled(&fixture, "acme", &Device::new("gw-1")).await;
+    policy(&fixture, required()).await;
+    good(&fixture, &["v1"]).await;
+    attest(&fixture, &maker, &gateway, "hw-1", "v1").await;
+    fixture.clock.advance(HOUR * 26);
+    // Another server, which knows no policy from before.
+    let second = fixture.second();
+    assert!(show_policy(&second, &fixture.admin, &first).await.is_err(), "it is broken");
+    assert_eq!(look_at_overdue(&second).await.expect("the others are looked at"), 1);
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ async fn status(fixture: &Fixture, name: &str) -> Status {
     found.expect("a device").device.status
 }
 
-async fn mark(fixture: &Fixture, held: &Enrolled) -> String {
+pub(crate) async fn mark(fixture: &Fixture, held: &Enrolled) -> String {
     let row = fixture
         .app
         .read(&tenant("acme"), "test", {
@@ -179,6 +179,32 @@ async fn lists_only_rise_and_forget_what_expired() {
 }
 
 #[tokio::test]
+async fn what_its_successor_retired_is_on_the_list_and_no_answer_calls_it_good() {
+    let fixture = Fixture::new().await;
+    let app = &fixture.app;
+    let field = Device::new("gw-1");
+    let old = enrolled(&fixture, "acme", &field).await;
+    admit(&fixture, &old).await.expect("in");
+    let mark = mark(&fixture, &old).await;
+    let authority = publication::authority(app, &mark).await.expect("there").certificate.clone();
+    let id = cert_id(&authority, &Serial::from_hex(&old.serial).expect("hex")).expect("an id");
+    crls::tick(app).await.expect("a turn");
+    let new = renew(&fixture, &old, &field).await.expect("renewed");
+    admit(&fixture, &new).await.expect("in");
+    fixture.clock.advance(8 * DAY);
+    let revoked_tag = [0xa1_u8, 0x16, 0x18, 0x0f];
+    let before = ocsp::answer(app, &mark, &request(&id, &[])).await;
+    assert!(!has(&before.der, &revoked_tag), "its grace is not looked at yet");
+    let turn = fleetward_app::reconcile::rotation::tick(app).await.expect("a tick");
+    assert_eq!(turn.retired, 1);
+    assert_eq!(crls::tick(app).await.expect("a turn").listed, 1);
+    let list = publication::list(app, &mark, None).await.expect("a list");
+    assert!(has(&list.der, &bytes(&old.serial)) && !has(&list.der, &bytes(&new.serial)));
+    let after = ocsp::answer(app, &mark, &request(&id, &[])).await;
+    assert!(has(&after.der, &revoked_tag), "the answer that was kept is not given again");
+}
+
+#[tokio::test]
 async fn a_stale_or_missing_list_locks_nobody_out() {
     let fixture = Fixture::new().await;
     let held = enrolled(&fixture, "acme", &Device::new("gw-1")).await;
@@ -189,7 +215,7 @@ async fn a_stale_or_missing_list_locks_nobody_out() {
     admit(&fixture, &held).await.expect("the list is long out of date");
 }
 
-fn request(id: &[u8], nonce: &[u8]) -> Vec<u8> {
+pub(crate) fn request(id: &[u8], nonce: &[u8]) -> Vec<u8> {
     let element = |tag: u8, parts: &[&[u8]]| {
         let body = parts.concat();
         let length = u8::try_from(body.len()).expect("short");

@@ -1,15 +1,21 @@
 //! Who gets in, and who hears whom.
 
 use fleetward_app::journal::{self, JournalFilter};
+use fleetward_app::provisioning::claims::revoke_claim;
+use fleetward_app::provisioning::factories::revoke_factory;
 use fleetward_app::reconcile::{ends, revocations};
 use fleetward_app::registry;
 use fleetward_app::revocation::{self, NewRevocation};
+use fleetward_app::transfers::{accept_transfer, offer_transfer};
 use fleetward_core::lifecycle::Transition;
+use fleetward_core::provisioning::Mode;
 use fleetward_core::revocation::Target;
 use fleetward_core::selector::Selector;
 use fleetward_sim::mqtt::{Options, Version};
+use serde_json::json;
 
-use crate::house::{House, id, tenant, within};
+use crate::house::{House, Link, id, tenant, within};
+use crate::provisioning::Maker;
 
 #[tokio::test]
 async fn the_certificate_is_the_identity() {
@@ -103,6 +109,44 @@ async fn what_another_server_revoked_is_out_here() {
     assert_eq!(ended, (Some(0x98), Some(0x98)));
     kept.expect_nothing().await;
     assert_eq!(house.refused(Some(&one), "gw-1", Version::V5).await, 0x87);
+}
+
+/// Waits for the end of a session while this server follows what the other one did.
+async fn ended_by_following(house: &House, link: Link) -> Option<u8> {
+    let looking = async {
+        loop {
+            ends::tick(&house.app).await.expect("a look");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! { ended = link.ended() => ended, () = looking => unreachable!("it looks for ever") }
+}
+
+#[tokio::test]
+async fn what_another_server_gave_away_or_ended_is_out_here() {
+    let (house, elsewhere) = House::with_another_server().await;
+    ends::begin(&house.app).await.expect("it listens");
+    let (admin, acme) = (&house.admin, tenant("acme"));
+
+    let given = house.enroll("acme", "gw-1", "rev-a").await;
+    let link = house.connect(&given, Version::V5).await;
+    let offer = offer_transfer(&elsewhere, admin, &acme, id("gw-1"), tenant("zenith"), None).await.expect("offered");
+    accept_transfer(&elsewhere, admin, &tenant("zenith"), &offer.code, None).await.expect("accepted");
+    assert_eq!(ended_by_following(&house, link).await, Some(0x98), "transferred");
+
+    let body = json!({ "Resources": { "thing": { "Type": "AWS::IoT::Thing", "Properties": { "ThingName": "x" } } } });
+    house.template("acme", "line", &body).await;
+    let claim = house.claim("acme", "line-4", "line", None).await;
+    let link = house.connect(&claim, Version::V5).await;
+    revoke_claim(&elsewhere, admin, &acme, "line-4").await.expect("revoked");
+    assert_eq!(ended_by_following(&house, link).await, Some(0x98), "the claim ended");
+
+    let maker = Maker::new();
+    let factory = maker.register(&house, "acme", Mode::Provision).await;
+    let link = house.connect(&maker.device("sn-1"), Version::V5).await;
+    revoke_factory(&elsewhere, admin, &acme, &factory).await.expect("revoked");
+    assert_eq!(ended_by_following(&house, link).await, Some(0x98), "its factory ended");
+    assert_eq!(house.refused(Some(&maker.device("sn-2")), "sn-2", Version::V5).await, 0x87, "here too");
 }
 
 #[tokio::test]

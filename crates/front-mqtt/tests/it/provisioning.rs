@@ -267,12 +267,12 @@ async fn a_claim_ends_by_its_count_its_time_and_its_owner() {
 }
 
 /// A factory that knows nothing of us.
-struct Maker {
+pub(crate) struct Maker {
     issuer: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
 }
 
 impl Maker {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = rcgen::KeyPair::generate().expect("a key");
         let mut params = named("Maker CA");
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -284,11 +284,11 @@ impl Maker {
         named(name).signed_by(&key, &self.issuer).expect("signs").der().to_vec()
     }
 
-    fn device(&self, name: &str) -> Device {
+    pub(crate) fn device(&self, name: &str) -> Device {
         Device { name: name.to_owned(), certificate: self.leaf(name) }
     }
 
-    async fn register(&self, house: &House, home: &str, mode: Mode) -> String {
+    pub(crate) async fn register(&self, house: &House, home: &str, mode: Mode) -> String {
         let (app, admin, home) = (&house.app, &house.admin, tenant(home));
         let (code, _) = create_registration_code(app, admin, &home).await.expect("a code");
         let new = NewFactory {

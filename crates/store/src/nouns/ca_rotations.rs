@@ -1,6 +1,6 @@
 //! Rotations of authorities: one that is open for each tenant, and one for the installation's root.
 
-use fleetward_base::Timestamp;
+use fleetward_base::{TenantId, Timestamp};
 
 use super::{Of, hit};
 use crate::sql::{from_row, params};
@@ -102,13 +102,18 @@ impl TenantTx {
 }
 
 impl SystemTx {
-    /// All that are open, the installation's too.
-    pub async fn open_ca_rotations(&mut self, limit: u32) -> Result<Vec<Of<CaRotationRow>>, StoreError> {
+    /// All that are open, the installation's first, then by tenant; behind that of `after`.
+    pub async fn open_ca_rotations(
+        &mut self,
+        after: Option<(Option<&TenantId>, &str)>,
+        limit: u32,
+    ) -> Result<Vec<Of<CaRotationRow>>, StoreError> {
         const SQL: &str = concat!(
             "SELECT tenant_id, ",
             columns!(),
-            " FROM ca_rotation WHERE finished_at IS NULL ORDER BY stage_at, tenant_id LIMIT $1"
+            " FROM ca_rotation WHERE finished_at IS NULL AND (tenant_id, id) > ($1, $2) ORDER BY tenant_id, id LIMIT $3"
         );
-        self.across().await?.query(SQL, params![limit]).await
+        let (tenant, id) = after.map_or(("", ""), |(tenant, id)| (tenant.map_or("", TenantId::as_str), id));
+        self.across().await?.query(SQL, params![tenant, id, limit]).await
     }
 }

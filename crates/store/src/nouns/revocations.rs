@@ -1,6 +1,6 @@
 //! Revocations of many: the job with how far it came, and the statements that take a page of devices or certificates.
 
-use fleetward_base::{DeviceId, RevocationId, Timestamp};
+use fleetward_base::{DeviceId, RevocationId, TenantId, Timestamp};
 
 use super::Of;
 use super::selector::{DeviceSelector, json_array, selected};
@@ -109,6 +109,15 @@ impl FromRow for Count {
     fn from_row(cells: &mut Cells) -> Result<Self, StoreError> {
         cells.count().map(Self)
     }
+}
+
+/// What may end a session on a server that did not do it itself, or change what is said of a certificate.
+macro_rules! ends {
+    () => {
+        "('attestation.overdue', 'attestation.verdict', 'certificate.forgotten', 'certificate.retired', \
+         'certificate.revoked', 'claim.revoked', 'deny_list.changed', 'device.decommissioned', 'device.revoked', \
+         'device.status_changed', 'device.transferred', 'factory_authority.revoked')"
+    };
 }
 
 macro_rules! page {
@@ -402,14 +411,21 @@ impl TenantTx {
 }
 
 impl SystemTx {
-    /// Jobs that have not ended, of all tenants.
-    pub async fn open_revocations(&mut self, limit: u32) -> Result<Vec<Of<RevocationRow>>, StoreError> {
+    /// Jobs of all tenants that have something to do at `now`, by tenant and id: one that waits for its moment has not.
+    pub async fn due_revocations(
+        &mut self,
+        now: Timestamp,
+        after: Option<(&TenantId, RevocationId)>,
+        limit: u32,
+    ) -> Result<Vec<Of<RevocationRow>>, StoreError> {
         const SQL: &str = concat!(
             "SELECT tenant_id, ",
             columns!(),
-            " FROM revocation WHERE finished_at IS NULL ORDER BY id LIMIT $1"
+            " FROM revocation WHERE finished_at IS NULL AND (status <> 'waiting' OR due_at <= $1) \
+             AND (tenant_id, id) > ($2, $3) ORDER BY tenant_id, id LIMIT $4"
         );
-        self.across().await?.query(SQL, params![limit]).await
+        let (tenant, id) = after.map_or(("", String::new()), |(tenant, id)| (tenant.as_str(), id.to_string()));
+        self.across().await?.query(SQL, params![now, tenant, id, limit]).await
     }
 
     /// Where a follower begins that wants to hear of what ends from now on.
@@ -425,13 +441,17 @@ impl SystemTx {
     /// What may have ended sessions after `after`, in an order in which nothing is ever put in front of what was read.
     pub async fn ends_after(&mut self, after: Place, limit: u32) -> Result<Vec<Of<EndedRow>>, StoreError> {
         const SQL: Sql = Sql {
-            sqlite: "SELECT tenant_id, $1, id, action, device FROM journal WHERE id > $2 AND action IN \
-                 ('certificate.revoked', 'deny_list.changed', 'device.decommissioned', 'device.revoked', \
-                 'device.status_changed') ORDER BY id LIMIT $3",
-            postgres: "SELECT tenant_id, xid, id, action, device FROM journal WHERE (xid, id) > ($1, $2) \
-                 AND xid < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AND action IN \
-                 ('certificate.revoked', 'deny_list.changed', 'device.decommissioned', 'device.revoked', \
-                 'device.status_changed') ORDER BY xid, id LIMIT $3",
+            sqlite: concat!(
+                "SELECT tenant_id, $1, id, action, device FROM journal WHERE id > $2 AND action IN ",
+                ends!(),
+                " ORDER BY id LIMIT $3"
+            ),
+            postgres: concat!(
+                "SELECT tenant_id, xid, id, action, device FROM journal WHERE (xid, id) > ($1, $2) \
+                 AND xid < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AND action IN ",
+                ends!(),
+                " ORDER BY xid, id LIMIT $3"
+            ),
         };
         self.across().await?.query(SQL, params![after.xid, after.id, limit]).await
     }

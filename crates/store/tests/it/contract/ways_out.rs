@@ -1,6 +1,6 @@
 use fleetward_base::RevocationId;
 use fleetward_store::{
-    CertificateRow, CrlRow, DenyRow, DeviceRow, DeviceSelector, HeldRow, LeafRow, LogRow, PendingRow, Place, Reach,
+    CertificateRow, CrlRow, DenyRow, DeviceRow, DeviceSelector, HeldRow, LeafRow, LogRow, Of, PendingRow, Place, Reach,
     ResponderRow, RevocationRow, RevokedRow, StoreErrorKind, TileRow,
 };
 
@@ -222,8 +222,31 @@ pub(crate) async fn revocations_of_many_go_on(on: Fixture) {
     let first = page.first().map(|row| (row.done, row.finished_at));
     assert_eq!((page.len(), first), (1, Some((9, Some(at(5))))));
     assert_eq!((read, locked), (Some(revocation(2)), None));
-    let open = on.system(|tx| Box::pin(async move { tx.open_revocations(5).await })).await;
-    assert_eq!(open.iter().map(|of| of.row.id).collect::<Vec<_>>(), [job(2)]);
+    // What waits for its moment is in nobody's way.
+    on.write(|tx| {
+        Box::pin(async move {
+            for number in 3..6 {
+                let waits = RevocationRow { status: "waiting".into(), due_at: Some(at(50)), ..revocation(number) };
+                tx.insert_revocation(&waits).await?;
+            }
+            Ok(())
+        })
+    })
+    .await;
+    on.elsewhere(|tx| Box::pin(async move { tx.insert_revocation(&revocation(6)).await })).await;
+    let (page, rest, later) = on
+        .system(|tx| {
+            Box::pin(async move {
+                let page = tx.due_revocations(at(49), None, 1).await?;
+                let after = page.first().and_then(|of| Some((of.tenant.clone()?, of.row.id)));
+                let after = after.as_ref().map(|(tenant, id)| (tenant, *id));
+                Ok((page, tx.due_revocations(at(49), after, 5).await?, tx.due_revocations(at(50), None, 9).await?))
+            })
+        })
+        .await;
+    let ids = |rows: &[Of<RevocationRow>]| rows.iter().map(|of| of.row.id).collect::<Vec<_>>();
+    assert_eq!((ids(&page), ids(&rest)), (vec![job(2)], vec![job(6)]));
+    assert_eq!(ids(&later), [job(2), job(3), job(4), job(5), job(6)]);
 }
 
 pub(crate) async fn pages_of_devices_are_revoked(on: Fixture) {
@@ -309,7 +332,21 @@ pub(crate) async fn replacements_are_asked_for(on: Fixture) {
 
 pub(crate) async fn what_ends_sessions_is_followed(on: Fixture) {
     let head = on.system(|tx| Box::pin(async move { tx.ends_head().await })).await;
-    for action in ["device.revoked", "device.connected", "deny_list.changed"] {
+    let ends = [
+        "device.revoked",
+        "deny_list.changed",
+        "attestation.overdue",
+        "attestation.verdict",
+        "certificate.forgotten",
+        "certificate.retired",
+        "certificate.revoked",
+        "claim.revoked",
+        "device.decommissioned",
+        "device.status_changed",
+        "device.transferred",
+        "factory_authority.revoked",
+    ];
+    for action in ["device.connected"].into_iter().chain(ends) {
         on.write(move |tx| {
             Box::pin(async move {
                 let row = fleetward_store::JournalEntry { action: action.into(), ..entry(action) };
@@ -318,11 +355,11 @@ pub(crate) async fn what_ends_sessions_is_followed(on: Fixture) {
         })
         .await;
     }
-    let heard = on.system(move |tx| Box::pin(async move { tx.ends_after(head, 5).await })).await;
+    let heard = on.system(move |tx| Box::pin(async move { tx.ends_after(head, 50).await })).await;
     let actions: Vec<_> = heard.iter().map(|of| of.row.action.as_str()).collect();
-    assert_eq!(actions, ["device.revoked", "deny_list.changed"]);
+    assert_eq!(actions, ends);
     let (first, after) = heard.split_first().expect("two of them");
     let place = Place { xid: first.row.xid, id: first.row.id };
-    let rest = on.system(move |tx| Box::pin(async move { tx.ends_after(place, 5).await })).await;
+    let rest = on.system(move |tx| Box::pin(async move { tx.ends_after(place, 50).await })).await;
     assert_eq!(rest, after);
 }
