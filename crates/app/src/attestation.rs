@@ -14,6 +14,7 @@ mod overdue;
 mod read;
 mod references;
 mod tally;
+mod vouched;
 
 use std::time::Duration;
 
@@ -33,7 +34,8 @@ pub use activate::{Activation, Endorsement, begin_activation, prove_activation};
 pub use anchors::{Anchor, AnchorKind, NewAnchor, add_anchor, anchors, remove_anchor};
 pub use evidence::{Outcome, submit_evidence};
 pub use overdue::look_at_overdue;
-pub use read::{AttestationView, device_attestation};
+pub(crate) use read::state_of;
+pub use read::{AttestationState, AttestationView, device_attestation};
 pub use references::{NewReference, Reference, add_reference, lock_reference, reference, references, remove_reference};
 pub use tally::Results;
 

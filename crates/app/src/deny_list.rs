@@ -93,9 +93,9 @@ impl DenyLists {
         shown.into_iter().any(|(kind, value)| list.get(kind.as_str()).is_some_and(|values| values.contains(value)))
     }
 
-    /// Whether keys stand on the tenant's list, so that one has to be looked for.
-    pub(crate) fn has_keys(&self, tenant: &TenantId) -> bool {
-        self.known.read().get(tenant).is_some_and(|list| list.contains_key(Denied::Key.as_str()))
+    /// Whether something of this kind stands on the tenant's list, so that it has to be looked for.
+    pub(crate) fn has_any(&self, tenant: &TenantId, kind: Denied) -> bool {
+        self.known.read().get(tenant).is_some_and(|list| list.contains_key(kind.as_str()))
     }
 }
 
@@ -108,7 +108,8 @@ pub(crate) fn key_hash(spki: &[u8]) -> String {
     })
 }
 
-/// Whether a piece of hardware is refused in a tenant: for the ways in that prove one.
+/// Whether a piece of hardware is refused in a tenant: by what it proved, or by what is written of it. Letters are taken as
+/// small ones.
 pub fn is_denied_hardware(app: &App, tenant: &TenantId, hardware: &str) -> bool {
     app.deny_lists().has(tenant, [(Denied::Hardware, hardware.to_ascii_lowercase().as_str())])
 }
@@ -119,13 +120,14 @@ pub(crate) fn is_denied_certificate(app: &App, tenant: &TenantId, serial: &str, 
         return true;
     }
     // The key is read only where there are keys to compare with.
-    app.deny_lists().has_keys(tenant)
+    app.deny_lists().has_any(tenant, Denied::Key)
         && fleetward_pki::Certificate::parse(der).is_ok_and(|certificate| is_denied_key(app, tenant, &certificate.spki))
 }
 
 /// Whether this public key is refused.
 pub(crate) fn is_denied_key(app: &App, tenant: &TenantId, spki: &[u8]) -> bool {
-    app.deny_lists().has_keys(tenant) && app.deny_lists().has(tenant, [(Denied::Key, key_hash(spki).as_str())])
+    app.deny_lists().has_any(tenant, Denied::Key)
+        && app.deny_lists().has(tenant, [(Denied::Key, key_hash(spki).as_str())])
 }
 
 /// Loads all lists.

@@ -5,6 +5,7 @@
 //! nothing. What a check says names no tenant and holds no secret.
 
 mod checks;
+mod external;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +106,7 @@ pub async fn examine(app: &App) -> Arc<Report> {
         checks::clock(app).await,
         checks::seal(app),
         checks::issuers(app).await,
+        external::issuers(app).await,
         checks::expiry(app).await,
     ];
     for probe in app.doctor().probes.get().into_iter().flatten() {

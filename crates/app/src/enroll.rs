@@ -27,7 +27,7 @@ pub(crate) mod refusal;
 mod renewal;
 mod server_key;
 mod symmetric;
-mod unlogged;
+pub(crate) mod unlogged;
 
 use std::net::IpAddr;
 
@@ -41,7 +41,7 @@ pub(crate) use challenge::{ScepTransaction, challenged, issued_to};
 pub use channel::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, Request};
 pub use first::{enroll_by_password, enroll_device};
 pub(crate) use gate::{Allowances, Gate};
-pub(crate) use refusal::{Fault, Refusal, Whose, settle};
+pub(crate) use refusal::{Fault, Refusal, UNKNOWN_CERTIFICATE, Whose, settle};
 pub use renewal::reenroll_device;
 pub use server_key::{Proof, enroll_with_server_key};
 pub(crate) use unlogged::Unlogged;

@@ -158,6 +158,10 @@ pub const ISSUER_DEADLINE: Duration = Duration::from_secs(10);
 pub const ISSUER_ANSWER_BYTES: usize = 256 * 1024;
 pub const ISSUER_REQUESTS_AT_ONCE: usize = 32;
 pub const ISSUER_REMEMBERED: usize = 4096;
+/// How long an examination waits for an external issuer, how many it asks at once, and how many at most.
+pub const ISSUER_CHECK_DEADLINE: Duration = Duration::from_secs(5);
+pub const ISSUER_CHECKS_AT_ONCE: usize = 16;
+pub const ISSUER_CHECKS: usize = 256;
 /// Revoked certificates that an external issuer is told of in one tick, for one tenant.
 pub const ISSUER_TOLD_PER_TICK: u32 = 100;
 /// Rotations of authorities on one page of a tick, and authorities that one tick puts under a new root.

@@ -8,6 +8,8 @@
 //! A measurement is a name and a digest; references are the digests that are good for a name. A name that the references
 //! do not speak of is not looked at, so that a policy on `event/4` survives a kernel update that changes `pcr/4`.
 
+pub mod endorsement;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -49,6 +51,8 @@ pub enum Reason {
     Absent(String),
     /// The hardware is that of another device too.
     HardwareElsewhere,
+    /// The hardware stands on the deny list.
+    HardwareDenied,
     /// The clock or the count of starts went back.
     WentBack,
     RootOfTrust,
@@ -69,6 +73,7 @@ impl Reason {
             Self::Unknown(_) => "unknown-measurement",
             Self::Absent(_) => "absent-measurement",
             Self::HardwareElsewhere => "hardware-elsewhere",
+            Self::HardwareDenied => "hardware-denied",
             Self::WentBack => "went-back",
             Self::RootOfTrust => "root-of-trust",
             Self::KeyNotCertified => "key-not-certified",
@@ -115,6 +120,8 @@ pub struct Proven {
     pub certified_key: bool,
     /// Whether another device has the same hardware.
     pub elsewhere: bool,
+    /// Whether the tenant refuses this hardware.
+    pub denied: bool,
 }
 
 /// What the evidence before it said of time. The hardware was the same.
@@ -142,6 +149,7 @@ pub fn appraise(rule: &ClassRule, proven: &Proven, before: Seen, references: &Re
         }
     };
     add(proven.elsewhere, Reason::HardwareElsewhere);
+    add(proven.denied, Reason::HardwareDenied);
     add(went_back(before, proven), Reason::WentBack);
     add(!rule.root_of_trust.is_empty() && !rule.root_of_trust.contains(&proven.root), Reason::RootOfTrust);
     add(rule.certified_key && !proven.certified_key, Reason::KeyNotCertified);

@@ -1,8 +1,11 @@
 //! `GET cacerts` (RFC 7030 §4.1): the authorities that a device is to trust. Anyone may ask.
 
+use std::time::Duration;
+
 use axum::response::Response;
 use fleetward_app::{App, authority, ca_rotations};
 use fleetward_base::TenantId;
+use fleetward_pki::Presented;
 
 use crate::refusal::Refusal;
 use crate::{Asked, answer};
@@ -30,8 +33,13 @@ async fn count_holder(app: &App, asked: &Asked<'_>) {
 /// The tenant that somebody who need not say who it is asks about: that of the label, of its certificate, or the default.
 pub(crate) fn tenant_of(app: &App, asked: &Asked<'_>) -> Result<Option<TenantId>, Refusal> {
     let own = || {
-        let verified = authority::trust(app).load().verify(asked.peer.leaf()?, &[], app.now());
-        verified.ok().map(|verified| verified.tenant)
+        let (leaf, above) = asked.peer.certificates.split_first()?;
+        match authority::trust(app).load().identify(leaf, above, app.now(), Duration::ZERO).ok()? {
+            Presented::Device(verified) => Some(verified.tenant),
+            Presented::Unbound(unbound) => Some(unbound.tenant),
+            Presented::Factory(factory) => Some(factory.tenant),
+            Presented::Claim(_) | Presented::Nameless(_) => None,
+        }
     };
     let default = app.settings()?.default_tenant.clone();
     Ok(asked.target.label.clone().or_else(own).or(default))

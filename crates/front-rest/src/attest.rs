@@ -15,7 +15,7 @@ use axum::{Json, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fleetward_app::attestation::{self, Endorsement};
-use fleetward_app::enroll::{Attempt, admit_device};
+use fleetward_app::enroll::{Attempt, admit_chain};
 use fleetward_app::{App, Ctx, Peer};
 use fleetward_attest::Evidence;
 use fleetward_attest::evidence::Bytes;
@@ -123,8 +123,8 @@ async fn asked<T: DeserializeOwned>(app: &App, request: Request) -> Result<(Ctx,
 async fn device(app: &App, parts: &Parts) -> Result<Ctx, Problem> {
     let peer = parts.extensions.get::<Peer>().ok_or_else(Problem::internal)?;
     let request_id = parts.extensions.get::<RequestId>().copied().ok_or_else(Problem::internal)?;
-    let leaf = peer.leaf().ok_or_else(Problem::unauthenticated)?;
+    peer.leaf().ok_or_else(Problem::unauthenticated)?;
     let address: IpAddr = peer.address.ip();
-    let admitted = admit_device(app, &Attempt { address, request_id }, leaf).await?;
+    let admitted = admit_chain(app, &Attempt { address, request_id }, &peer.certificates).await?;
     Ok(Ctx { principal: admitted.principal(), request_id, address: Some(address), idempotency: None })
 }

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use fleetward_app::enroll::{Attempt, admit_device};
+use fleetward_app::enroll::{Attempt, admit_chain};
 use fleetward_app::shadow::{self, ShadowError, ShadowKey, Via};
 use fleetward_app::{App, Ctx, Peer};
 use fleetward_base::{DeviceId, TenantId, limits};
@@ -119,10 +119,11 @@ async fn names(State(app): State<App>, Path(thing): Path<String>, request: Reque
 /// The device that the connection's certificate names, if it may come in.
 async fn device(app: &App, parts: &Parts) -> Result<(Ctx, TenantId), Refused> {
     let peer = parts.extensions.get::<Peer>().ok_or(Refused::Internal)?;
-    let leaf = peer.leaf().ok_or(Refused::Unauthorized)?;
+    peer.leaf().ok_or(Refused::Unauthorized)?;
     let address: IpAddr = peer.address.ip();
     let attempt = Attempt { address, request_id: app.new_request_id() };
-    let admitted = admit_device(app, &attempt, leaf).await.map_err(|error| ShadowError::from(error).refused())?;
+    let admitted = admit_chain(app, &attempt, &peer.certificates).await;
+    let admitted = admitted.map_err(|error| ShadowError::from(error).refused())?;
     let tenant = admitted.tenant.clone();
     let principal = admitted.principal();
     Ok((Ctx { principal, request_id: attempt.request_id, address: Some(address), idempotency: None }, tenant))

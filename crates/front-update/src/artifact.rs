@@ -5,7 +5,7 @@ use std::ops::Range;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use fleetward_app::enroll::{Attempt, admit_device};
+use fleetward_app::enroll::{Attempt, admit_chain};
 use fleetward_app::releases::{Fetched, device_artifact, open_artifact};
 use fleetward_app::{App, Ctx, Peer};
 use fleetward_supply::Sha256;
@@ -59,12 +59,12 @@ async fn answer(app: &App, sha256: &str, request: &Parts) -> Result<Response, Re
 
 /// Who asks: a device that may come in, known by the certificate of its connection.
 async fn device(app: &App, request: &Parts) -> Result<Ctx, Refusal> {
-    let peer = request.extensions.get::<Peer>();
-    let (Some(peer), Some(leaf)) = (peer, peer.and_then(Peer::leaf)) else {
+    let peer = request.extensions.get::<Peer>().filter(|peer| peer.leaf().is_some());
+    let Some(peer) = peer else {
         return Err(Refusal::new(StatusCode::FORBIDDEN, "connect with the device's certificate"));
     };
     let attempt = Attempt { address: peer.address.ip(), request_id: app.new_request_id() };
-    let principal = admit_device(app, &attempt, leaf).await?.principal();
+    let principal = admit_chain(app, &attempt, &peer.certificates).await?.principal();
     Ok(Ctx { principal, request_id: attempt.request_id, address: Some(attempt.address), idempotency: None })
 }
 

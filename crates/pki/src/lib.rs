@@ -43,4 +43,6 @@ pub use identity::{ClaimName, Identity};
 pub use issue::{IssueError, Issued, Serial, Validity};
 pub use key::{Algorithm, SignError, Signer, SoftKey};
 pub use rsa::RsaKey;
-pub use trust::{Authority, Presented, TrustError, TrustIndex, Verified, VerifiedClaim, VerifiedFactory};
+pub use trust::{
+    Authority, Presented, TrustError, TrustIndex, Verified, VerifiedClaim, VerifiedFactory, VerifiedNameless,
+};

@@ -114,6 +114,18 @@ pub struct VerifiedUnbound {
     pub not_after: Timestamp,
 }
 
+/// A certificate that an authority of a tenant signed and that names nobody of that tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedNameless {
+    pub tenant: TenantId,
+    /// Fingerprint of the authority that signed it.
+    pub authority: String,
+    /// The serial number in lower-case hexadecimal.
+    pub serial: String,
+    /// SHA-256 of the certificate in lower-case hexadecimal.
+    pub fingerprint: String,
+}
+
 /// A certificate that a device was given where it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedFactory {
@@ -131,6 +143,8 @@ pub enum Presented {
     Unbound(VerifiedUnbound),
     Claim(VerifiedClaim),
     Factory(Box<VerifiedFactory>),
+    /// Nobody: what we issue names somebody, so whoever made it has the key of the authority.
+    Nameless(VerifiedNameless),
 }
 
 /// All authorities, found by key id or name. Made anew when one is added, and then swapped in.
@@ -188,7 +202,7 @@ impl TrustIndex {
     ) -> Result<Verified, TrustError> {
         match self.identify(leaf, intermediates, now, Duration::ZERO)? {
             Presented::Device(verified) => Ok(verified),
-            Presented::Unbound(_) | Presented::Claim(_) | Presented::Factory(_) => Err(TrustError::Foreign),
+            _ => Err(TrustError::Foreign),
         }
     }
 
@@ -199,7 +213,7 @@ impl TrustIndex {
     pub fn verify_claim(&self, leaf: &CertificateDer<'_>, now: Timestamp) -> Result<VerifiedClaim, TrustError> {
         match self.identify(leaf, &[], now, Duration::ZERO)? {
             Presented::Claim(verified) => Ok(verified),
-            Presented::Device(_) | Presented::Unbound(_) | Presented::Factory(_) => Err(TrustError::Foreign),
+            _ => Err(TrustError::Foreign),
         }
     }
 
@@ -226,7 +240,7 @@ impl TrustIndex {
             // What we issued has begun: where it has not, it is this machine's clock that went back.
             let at = if entry.kind == Kind::Issuing { at.max(certificate.not_before) } else { at };
             match check_chain(leaf, below, &certificate, entry, at) {
-                Ok(()) => return presented(certificate, entry),
+                Ok(()) => return Ok(presented(certificate, entry)),
                 Err(error) if turn == 0 => refused = error,
                 Err(_) => {}
             }
@@ -268,24 +282,35 @@ impl TrustIndex {
     }
 }
 
-fn presented(certificate: Certificate, entry: &Entry) -> Result<Presented, TrustError> {
+fn presented(certificate: Certificate, entry: &Entry) -> Presented {
     let tenant = entry.tenant.clone();
     if entry.kind == Kind::Factory {
         let authority = entry.certificate.fingerprint();
-        return Ok(Presented::Factory(Box::new(VerifiedFactory { tenant, authority, certificate })));
+        return Presented::Factory(Box::new(VerifiedFactory { tenant, authority, certificate }));
     }
     let (serial, fingerprint) = (certificate.serial.to_string(), certificate.fingerprint());
     let (not_before, not_after) = (certificate.not_before, certificate.not_after);
     if let Some(ClaimName { tenant: named, claim }) = certificate.claim() {
         let claim = VerifiedClaim { tenant, claim, serial, fingerprint, not_after };
-        return if named == claim.tenant { Ok(Presented::Claim(claim)) } else { Err(TrustError::Foreign) };
+        return if named == claim.tenant { Presented::Claim(claim) } else { nameless(&certificate, entry) };
     }
     if let Some(UnboundName { tenant: named, .. }) = certificate.unbound() {
         let unbound = VerifiedUnbound { tenant, serial, fingerprint, not_before, not_after };
-        return if named == unbound.tenant { Ok(Presented::Unbound(unbound)) } else { Err(TrustError::Foreign) };
+        return if named == unbound.tenant { Presented::Unbound(unbound) } else { nameless(&certificate, entry) };
     }
-    let identity = certificate.identity().filter(|identity| identity.tenant == tenant).ok_or(TrustError::Foreign)?;
-    Ok(Presented::Device(Verified { tenant, device: identity.device, serial, fingerprint, not_before, not_after }))
+    let Some(identity) = certificate.identity().filter(|identity| identity.tenant == tenant) else {
+        return nameless(&certificate, entry);
+    };
+    Presented::Device(Verified { tenant, device: identity.device, serial, fingerprint, not_before, not_after })
+}
+
+fn nameless(certificate: &Certificate, entry: &Entry) -> Presented {
+    Presented::Nameless(VerifiedNameless {
+        tenant: entry.tenant.clone(),
+        authority: entry.certificate.fingerprint(),
+        serial: certificate.serial.to_string(),
+        fingerprint: certificate.fingerprint(),
+    })
 }
 
 fn within(certificate: &Certificate, now: Timestamp) -> bool {

@@ -632,6 +632,8 @@ CREATE INDEX inventory_batch ON public.inventory USING btree (tenant_id, batch, 
 
 CREATE UNIQUE INDEX inventory_device ON public.inventory USING btree (tenant_id, device);
 
+CREATE INDEX inventory_endorsement ON public.inventory USING btree (tenant_id, ek_hash) WHERE (ek_hash IS NOT NULL);
+
 ALTER TABLE inventory ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE inventory FORCE ROW LEVEL SECURITY;
@@ -697,6 +699,8 @@ CREATE INDEX journal_tail ON public.journal USING btree (tenant_id, xid, id);
 CREATE INDEX journal_tenant ON public.journal USING btree (tenant_id, id);
 
 CREATE INDEX journal_unsealed ON public.journal USING btree (tenant_id, id) WHERE (seq IS NULL);
+
+CREATE INDEX journal_waited ON public.journal USING btree (tenant_id, subject) WHERE (action = 'certificate.pending'::text);
 
 ALTER TABLE journal ENABLE ROW LEVEL SECURITY;
 

@@ -456,6 +456,8 @@ CREATE INDEX inventory_batch ON inventory (tenant_id, batch, serial) WHERE batch
 
 CREATE UNIQUE INDEX inventory_device ON inventory (tenant_id, device);
 
+CREATE INDEX inventory_endorsement ON inventory (tenant_id, ek_hash) WHERE ek_hash IS NOT NULL;
+
 CREATE TABLE issuer (
     tenant_id TEXT NOT NULL,
     kind TEXT NOT NULL,
@@ -500,6 +502,8 @@ CREATE UNIQUE INDEX journal_sealed ON journal (tenant_id, seq) WHERE seq IS NOT 
 CREATE INDEX journal_tenant ON journal (tenant_id, id);
 
 CREATE INDEX journal_unsealed ON journal (tenant_id, id) WHERE seq IS NULL;
+
+CREATE INDEX journal_waited ON journal (tenant_id, subject) WHERE action = 'certificate.pending';
 
 CREATE TABLE maker (
     tenant_id TEXT NOT NULL,

@@ -8,16 +8,17 @@ use fleetward_attest::tpm::{self, Public, credential, endorsement};
 use fleetward_base::{Secret, TenantId, Timestamp, limits};
 use fleetward_core::journal::Action;
 use fleetward_pki::{Serial, Validity, attestation_key};
-use fleetward_store::{AttestationAnchorRow, TenantTx};
+use fleetward_store::TenantTx;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::anchors::AnchorKind;
+use super::evidence::refused;
+use super::vouched::vouched;
 use super::{hex, own, row_for_update};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 use crate::journal::record;
-use crate::{App, Ctx, authority};
+use crate::{App, Ctx, authority, deny_list};
 
 /// Certificates that may stand between that of an endorsement key and a root.
 const INTERMEDIATES: usize = 8;
@@ -59,7 +60,8 @@ struct Pending {
 /// Wraps a secret for the device's TPM.
 ///
 /// # Errors
-/// `Untrusted` where no configured root or list vouches for the endorsement key, or the keys are not what they must be.
+/// `Untrusted` where nothing vouches for the endorsement key that the tenant's policy takes, where its hardware is on the
+/// deny list, or the keys are not what they must be.
 pub async fn begin_activation(app: &App, ctx: &Ctx, shown: Endorsement) -> Result<Activation> {
     let (tenant, device) = own(ctx)?;
     if shown.chain.len() > INTERMEDIATES {
@@ -70,7 +72,11 @@ pub async fn begin_activation(app: &App, ctx: &Ctx, shown: Endorsement) -> Resul
         Public::parse(&shown.attestation).map_err(|bad| Error::invalid("attestation", bad.to_string()))?;
     tpm::judge_attestation_key(&attestation).map_err(|bad| Error::untrusted("attestation-key", bad.to_string()))?;
     let identity = hex(&endorsement::identity(&key));
-    let anchor = vouched(app, &tenant, &key, &identity, &shown).await?;
+    let policy = identity_policy(app, &tenant).await?;
+    if deny_list::is_denied_hardware(app, &tenant, &identity) {
+        return Err(refused(app, ctx, &tenant, &device, "denied-hardware", "the hardware is on the deny list").await);
+    }
+    let anchor = vouched(app, &tenant, &device, &policy, (&key, &identity), &shown).await?;
     let mut secret = Secret::new(vec![0; 32]);
     app.rng().fill(secret.expose_mut());
     let made = credential::make(&key, &attestation.name(), &secret, app.rng().as_ref())
@@ -78,7 +84,7 @@ pub async fn begin_activation(app: &App, ctx: &Ctx, shown: Endorsement) -> Resul
     let now = app.now();
     let pending = Pending {
         identity,
-        anchor: anchor.id,
+        anchor: anchor.anchor,
         root: anchor.root,
         attestation: shown.attestation,
         secret: tpm::Hash::Sha256.digest(&[secret.expose()]),
@@ -95,37 +101,6 @@ pub async fn begin_activation(app: &App, ctx: &Ctx, shown: Endorsement) -> Resul
     })
     .await?;
     Ok(Activation { credential: made.blob, secret: made.secret })
-}
-
-/// The configured anchor that vouches for the endorsement key: its own entry on the list, or a root of its maker.
-async fn vouched(
-    app: &App,
-    tenant: &TenantId,
-    key: &Public,
-    identity: &str,
-    shown: &Endorsement,
-) -> Result<AttestationAnchorRow> {
-    let listed = identity.to_owned();
-    let (entry, roots) = app
-        .read(tenant, "tpm anchors", move |tx| {
-            Box::pin(async move {
-                let entry = tx.attestation_anchor(&listed).await?;
-                let kind = AnchorKind::TpmRoot.as_str();
-                Ok((entry, tx.attestation_anchors(Some(kind), None, limits::ATTESTATION_ANCHORS).await?))
-            })
-        })
-        .await?;
-    if let Some(entry) = entry.filter(|entry| entry.kind == AnchorKind::EndorsementKey.as_str()) {
-        return Ok(entry);
-    }
-    let Some(certificate) = &shown.certificate else {
-        let reason = "the endorsement key has no certificate and is not on the list";
-        return Err(Error::untrusted("endorsement", reason));
-    };
-    let ders: Vec<Vec<u8>> = roots.iter().map(|root| root.value.clone()).collect();
-    let found = endorsement::verify(key, certificate, &shown.chain, &ders, app.now())
-        .map_err(|bad| Error::untrusted("endorsement", bad.to_string()))?;
-    roots.into_iter().find(|root| root.id == found).ok_or_else(|| Error::internal("an anchor without a row"))
 }
 
 /// Takes the secret back; the certificate of the attestation key, in DER. A wrong one uses the activation up.

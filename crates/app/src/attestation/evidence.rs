@@ -15,12 +15,13 @@ use fleetward_store::{AttestationRow, TenantTx};
 use serde_json::json;
 
 use super::anchors::AnchorKind;
+use super::vouched::root_of;
 use super::{hex, last_of, own, references, row_for_update};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 use crate::journal::record;
 use crate::registry::{load, store_status};
-use crate::{App, Ctx, EndReason, Principal};
+use crate::{App, Ctx, EndReason, Principal, deny_list};
 
 /// What the device is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,9 +119,20 @@ fn activated(row: &AttestationRow) -> Result<Option<Activated>> {
     Ok(Some(Activated { key, identity, anchor: anchor.clone() }))
 }
 
-/// Remembers that evidence proved nothing, as often as the journal takes it.
+/// Remembers that evidence proved nothing.
 async fn refuse(app: &App, ctx: &Ctx, tenant: &TenantId, device: &DeviceId, unproven: &Unproven) -> Error {
-    let code = unproven.code();
+    refused(app, ctx, tenant, device, unproven.code(), &unproven.to_string()).await
+}
+
+/// Remembers a refusal, as often as the journal takes it, and gives it.
+pub(super) async fn refused(
+    app: &App,
+    ctx: &Ctx,
+    tenant: &TenantId,
+    device: &DeviceId,
+    code: &'static str,
+    reason: &str,
+) -> Error {
     app.attestation_results().count("refused", code);
     if let Some(unsaid) = app.gate().journals(Some(tenant), app.clock().monotonic()) {
         let entry = ctx.done(app.now(), Action::AttestationRefused).device(device).severity(Severity::Warning);
@@ -132,7 +144,7 @@ async fn refuse(app: &App, ctx: &Ctx, tenant: &TenantId, device: &DeviceId, unpr
             tracing::warn!(%error, "refused evidence could not be journaled");
         }
     }
-    Error::untrusted(code, unproven.to_string())
+    Error::untrusted(code, reason)
 }
 
 /// Appraises what was proven and keeps the verdict; what the device is told, and whether its rights are others now.
@@ -149,11 +161,10 @@ async fn keep(
     let device = load(tx, id).await?;
     let mut row = row_for_update(tx, id, now).await?;
     let stood = standing(&policy.attestation, device.class, last_of(&row)?, now);
-    let anchor = tx.attestation_anchor(&facts.anchor).await?;
-    let anchor = anchor.ok_or_else(|| Error::untrusted("anchor", "what vouched for the evidence was removed"))?;
     let identity = hex(&facts.identity);
+    let tenant = ctx.device()?.0;
     let proven = Proven {
-        root: anchor.root.parse().map_err(Error::internal)?,
+        root: root_of(tx, policy, id, &facts.anchor, &identity).await?,
         measurements: facts.measurements.iter().map(|one| (one.name.clone(), one.digest.clone())).collect(),
         has_log: facts.has_log,
         debug: facts.debug,
@@ -162,6 +173,7 @@ async fn keep(
         clock_ms: facts.clock_ms,
         certified_key: facts.certified_key,
         elsewhere: !tx.devices_with_hardware(&identity, id, 1).await?.is_empty(),
+        denied: deny_list::is_denied_hardware(app, tenant, &identity),
     };
     let same = row.identity.as_ref() == Some(&identity);
     let seen = if same { seen_of(&row) } else { Seen::default() };
@@ -171,14 +183,15 @@ async fn keep(
     if let (Some(learning), true) = (cohort.learning, appraisal.reasons == [Reason::Learned]) {
         references::teach(tx, learning, id, &proven.measurements, now).await?;
     }
-    let changed = write_verdict(&mut row, &appraisal, &proven, anchor.id, identity, format, now)?;
+    let changed = write_verdict(&mut row, &appraisal, &proven, facts.anchor.clone(), identity, format, now)?;
     tx.put_attestation(&row).await?;
     if changed {
         journal_verdict(tx, ctx, id, &appraisal, format, now).await?;
     }
     let mut quarantined = false;
-    let cloned = appraisal.reasons.contains(&Reason::HardwareElsewhere);
-    let acts = (rule.required || cloned) && policy.attestation.on_failure == OnFailure::Quarantine;
+    let own = |reason: &Reason| matches!(reason, Reason::HardwareElsewhere | Reason::HardwareDenied);
+    let acts =
+        (rule.required || appraisal.reasons.iter().any(own)) && policy.attestation.on_failure == OnFailure::Quarantine;
     if appraisal.verdict == Verdict::Contraindicated && acts {
         quarantined = quarantine(tx, ctx, &device, now).await?;
     }

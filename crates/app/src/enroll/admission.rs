@@ -15,7 +15,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::recognise::recognise;
 use super::refusal::{Fault, Refusal, Whose, settle};
-use super::{Attempt, ladder, renewal, usable};
+use super::{Attempt, ladder, provenance, renewal, usable};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 use crate::{App, Principal, attestation, deny_list};
@@ -49,18 +49,24 @@ pub async fn admit_device(app: &App, attempt: &Attempt, presented: &CertificateD
 }
 
 /// As [`admit_device`], with all certificates that came in the hand-shake, the device's own first: that of a factory may
-/// need the intermediate ones.
+/// need the intermediate ones. Doors ask this, so that a device is let in by each of them or by none.
 ///
 /// # Errors
 /// `Unauthenticated` where it may not; the cause is journaled.
 pub async fn admit_chain(app: &App, attempt: &Attempt, presented: &[CertificateDer<'_>]) -> Result<Admitted> {
-    let verified = match recognise(app, attempt, presented).await {
-        Ok(verified) => verified,
-        Err((tenant, fault)) => {
-            let whose = Whose { tenant, ..Whose::default() };
-            return Err(settle(app, attempt, Action::DeviceConnectionRefused, whose, fault).await);
-        }
-    };
+    match shown(app, attempt, presented).await {
+        Ok(admitted) => Ok(admitted),
+        Err((whose, fault)) => Err(settle(app, attempt, Action::DeviceConnectionRefused, whose, fault).await),
+    }
+}
+
+/// As [`admit_chain`], for whoever remembers a refusal as something else.
+pub(super) async fn shown(
+    app: &App,
+    attempt: &Attempt,
+    presented: &[CertificateDer<'_>],
+) -> Result<Admitted, (Whose, Fault)> {
+    let verified = recognise(app, attempt, presented).await?;
     let whose = Whose {
         tenant: Some(verified.tenant.clone()),
         device: Some(verified.device.clone()),
@@ -73,10 +79,7 @@ pub async fn admit_chain(app: &App, attempt: &Attempt, presented: &[CertificateD
     } else {
         admit(app, attempt, verified).await
     };
-    match admitted {
-        Ok(admitted) => Ok(admitted),
-        Err(fault) => Err(settle(app, attempt, Action::DeviceConnectionRefused, whose, fault).await),
-    }
+    admitted.map_err(|fault| (whose, fault))
 }
 
 /// Whether the device that was admitted with this certificate and these rights still may be in with them. For a door whose sessions last: it may have
@@ -103,14 +106,17 @@ pub async fn still_admitted(
             // A factory that ended takes its devices along; their certificates are not ours to revoke.
             let factory = tx.factory_authority(&row.authority).await?;
             let ended = factory.is_some_and(|factory| factory.revoked_at.is_some());
-            Ok(!ended && rights_now(tx, &policy, &device, now).await? == Some(rights))
+            Ok(!ended && rights_now(&app_in, &tenant_in, tx, &policy, &device, now).await? == Some(rights))
         })
     })
     .await
 }
 
-/// What the device may do by its life cycle and its attestation; `None` where it may not come in.
+/// What the device may do by its life cycle and its attestation; `None` where it may not come in, as that of which the
+/// hardware is refused.
 async fn rights_now(
+    app: &App,
+    tenant: &TenantId,
     tx: &mut TenantTx,
     policy: &IdentityPolicy,
     id: &DeviceId,
@@ -118,18 +124,21 @@ async fn rights_now(
 ) -> Result<Option<DeviceRights>> {
     let Some(device) = tx.device(id).await? else { return Ok(None) };
     let Some(allowed) = device.status.parse().ok().and_then(lifecycle::rights) else { return Ok(None) };
+    if provenance::is_denied(app, tenant, tx, id).await? {
+        return Ok(None);
+    }
     attestation::rights_of(tx, &policy.attestation, id, &device.class, allowed, now).await.map(Some)
 }
 
 async fn admit(app: &App, attempt: &Attempt, verified: Verified) -> Result<Admitted, Fault> {
     let (now, tenant, asked) = (app.now(), verified.tenant.clone(), verified.clone());
     let policy = identity_policy(app, &tenant).await?;
-    let (terms, asked_policy) = (policy.renewal.terms(), Arc::clone(&policy));
+    let (terms, asked_policy, app_in) = (policy.renewal.terms(), Arc::clone(&policy), app.clone());
     let (rights, steps) = app
         .store()
         .read(&tenant, "admit device", move |tx: &mut TenantTx| {
             Box::pin(async move {
-                let (row, rights) = standing_of(tx, &asked_policy, &asked, now).await?;
+                let (row, rights) = standing_of(&app_in, tx, &asked_policy, &asked, now).await?;
                 // Nearly always it is the one that the device uses, alone, and there is nothing to write.
                 let settled = row.status == Standing::Active.as_str();
                 let steps = !settled && ladder::would_step(tx, &row, &terms, now).await?;
@@ -138,13 +147,13 @@ async fn admit(app: &App, attempt: &Attempt, verified: Verified) -> Result<Admit
         })
         .await?;
     if steps {
-        let (asked, request_id) = (verified.clone(), attempt.request_id);
+        let (asked, request_id, app_in) = (verified.clone(), attempt.request_id, app.clone());
         let used = app
             .store()
             .write(&tenant, "certificate in use", move |tx: &mut TenantTx| {
                 Box::pin(async move {
                     // Between the two it may have been revoked.
-                    let (row, _) = standing_of(tx, &policy, &asked, now).await?;
+                    let (row, _) = standing_of(&app_in, tx, &policy, &asked, now).await?;
                     Ok::<_, Fault>(ladder::used(tx, &row, &terms, request_id, now).await?)
                 })
             })
@@ -159,13 +168,14 @@ async fn admit(app: &App, attempt: &Attempt, verified: Verified) -> Result<Admit
 }
 
 async fn standing_of(
+    app: &App,
     tx: &mut TenantTx,
     policy: &IdentityPolicy,
     verified: &Verified,
     now: Timestamp,
 ) -> Result<(CertificateRow, DeviceRights), Fault> {
     let row = renewal::presented_row(tx, verified, now, Duration::ZERO).await?;
-    match rights_now(tx, policy, &verified.device, now).await? {
+    match rights_now(app, &verified.tenant, tx, policy, &verified.device, now).await? {
         Some(rights) => Ok((row, rights)),
         None => Err(Refusal::credential("device-status", "the device may not connect")),
     }

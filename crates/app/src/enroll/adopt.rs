@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use fleetward_base::{RequestId, Timestamp};
+use fleetward_base::{RequestId, TenantId, Timestamp};
 use fleetward_core::enrolment::{Way, permits};
 use fleetward_core::identity_policy::IdentityPolicy;
 use fleetward_core::journal::{Action, Actor, Entry};
@@ -16,12 +16,17 @@ use serde_json::{Value, json};
 
 use super::refusal::{Fault, Refusal};
 use super::{issue, provenance, usable};
+use crate::App;
 use crate::error::{Error, Result};
 use crate::journal::record;
 use crate::registry::{device_of, row_of};
 
 /// What is to be kept together.
 pub(crate) struct Adoption {
+    pub(crate) app: App,
+    pub(crate) tenant: TenantId,
+    /// What the device showed of its hardware: the names in a factory's certificate.
+    pub(crate) hardware: Vec<String>,
     /// The certificate, with the device that it is to be known for.
     pub(crate) certificate: CertificateRow,
     /// Where not, the device is quarantined until somebody has looked at it.
@@ -44,7 +49,7 @@ pub(crate) async fn adopt(
     fields: impl FnOnce(Option<&Device>) -> Result<DeviceFields> + Send,
     now: Timestamp,
 ) -> Result<Device, Fault> {
-    let Adoption { certificate: row, active, looked_at, policy, detail, request_id } = adoption;
+    let Adoption { app, tenant, hardware, certificate: row, active, looked_at, policy, detail, request_id } = adoption;
     let way: Way = row.way.parse().map_err(Error::internal)?;
     let known = tx.device_for_update(&row.device).await?.map(device_of).transpose()?;
     if let Some(device) = &known
@@ -57,6 +62,7 @@ pub(crate) async fn adopt(
     let facts = |error| Fault::Refused(Refusal { cause: "device-facts", error });
     let fields = fields(known.as_ref()).map_err(facts)?;
     let made = provenance::admit(tx, &policy.enrolment, &row.device, &fields).await?;
+    provenance::check_hardware(&app, &tenant, tx, &row.device, &fields, &hardware).await?;
     let before = match known {
         Some(device) => device,
         None => issue::device_for_enrolment(tx, &row.device, request_id, now).await?,

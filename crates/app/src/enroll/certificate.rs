@@ -43,7 +43,7 @@ pub async fn enroll_with_certificate(
             let whose = Whose { tenant: Some(claim.tenant), serial: Some(claim.serial), ..Whose::default() };
             Err(settle(app, attempt, Action::EnrollmentRefused, whose, refuse("claim-certificate")).await)
         }
-        Ok(Presented::Device(_) | Presented::Unbound(_)) | Err(_) => {
+        Ok(Presented::Device(_) | Presented::Unbound(_) | Presented::Nameless(_)) | Err(_) => {
             reenroll_device(app, attempt, label, leaf, request).await
         }
     }

@@ -10,7 +10,6 @@ mod answer;
 use fleetward_base::{DeviceId, TenantId, limits};
 use fleetward_core::journal::{Action, Actor, Entry};
 use fleetward_core::registry::DeviceFields;
-use fleetward_pki::trust::Presented;
 use fleetward_pki::{csr, est};
 use fleetward_store::{DpsRegistrationRow, SystemTx, TenantTx};
 use fleetward_wire::azure::SasToken;
@@ -20,7 +19,7 @@ use serde_json::json;
 
 use super::refusal::{Fault, Refusal, Whose, settle};
 use super::symmetric::{self, Shown, Vouched};
-use super::{Attempt, issue, provenance};
+use super::{Attempt, admission, issue, provenance};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 use crate::journal::record;
@@ -67,7 +66,7 @@ pub async fn sign_in(
 ) -> Result<Registrant> {
     app.gate().check(attempt.address, app.clock().monotonic())?;
     let mut whose = Whose::default();
-    match recognise(app, id_scope, registration_id, &proof, &mut whose).await {
+    match recognise(app, attempt, id_scope, registration_id, &proof, &mut whose).await {
         Ok(registrant) => Ok(registrant),
         Err(fault) => Err(settle(app, attempt, Action::EnrollmentRefused, whose, fault).await),
     }
@@ -75,6 +74,7 @@ pub async fn sign_in(
 
 async fn recognise(
     app: &App,
+    attempt: &Attempt,
     id_scope: &str,
     registration_id: &str,
     proof: &Proof<'_>,
@@ -98,7 +98,7 @@ async fn recognise(
             Some(symmetric::find(app, &tenant, &device, &Shown::Signature(token)).await?)
         }
         Proof::Certificates(chain) => {
-            check_certificate(app, &tenant, &device, chain)?;
+            check_certificate(app, attempt, &tenant, &device, chain, whose).await?;
             None
         }
     };
@@ -120,30 +120,32 @@ fn check_token(app: &App, token: &SasToken, id_scope: &str, registration_id: &st
     Ok(())
 }
 
-/// A certificate of the device's own, or of a factory that calls it by this name.
-fn check_certificate(
+/// A certificate of the device's own, or of a factory. What a first connection with it would not give is not to be had here:
+/// the registry, the deny list and the factory's mode are asked as there, and a device that is new is registered as there.
+async fn check_certificate(
     app: &App,
+    attempt: &Attempt,
     tenant: &TenantId,
     device: &DeviceId,
     chain: &[CertificateDer<'_>],
+    whose: &mut Whose,
 ) -> Result<(), Fault> {
-    let none = || Refusal::credential("no-certificate", "unauthorized");
-    let (leaf, above) = chain.split_first().ok_or_else(none)?;
-    let trust = authority::trust(app);
-    let presented = trust
-        .load()
-        .identify(leaf, above, app.now(), std::time::Duration::ZERO)
-        .map_err(|error| Refusal::credential(error.code(), "unauthorized"))?;
-    let own = match presented {
-        Presented::Device(verified) => verified.tenant == *tenant && verified.device == *device,
-        Presented::Factory(verified) => {
-            let names = fleetward_pki::name::read(&verified.certificate.subject).map(|names| names.common_names);
-            let named = names.is_ok_and(|names| matches!(names.as_slice(), [name] if name == device.as_str()));
-            verified.tenant == *tenant && named
-        }
-        Presented::Unbound(_) | Presented::Claim(_) => false,
+    // Whose it is is said to nobody: all refusals are one to the caller.
+    let untold = |fault| match fault {
+        Fault::Refused(Refusal { cause, .. }) => Refusal::credential(cause, "unauthorized"),
+        failed => failed,
     };
-    if own { Ok(()) } else { Err(Refusal::credential("foreign-certificate", "unauthorized")) }
+    let admitted = match admission::shown(app, attempt, chain).await {
+        Ok(admitted) => admitted,
+        Err((found, fault)) => {
+            *whose = found;
+            return Err(untold(fault));
+        }
+    };
+    if admitted.tenant == *tenant && admitted.device == *device {
+        return Ok(());
+    }
+    Err(Refusal::credential("foreign-certificate", "unauthorized"))
 }
 
 /// Registers the device, with a certificate where it sent a request for one.

@@ -79,7 +79,8 @@ pub(crate) async fn enter(
     let Newcomer { tenant, device, way, source, facts, csr } = newcomer;
     let request_id = attempt.request_id;
     let origin = Origin { way, source };
-    let (home, shown) = (tenant.clone(), origin.source.clone());
+    let (home, shown, app_in) = (tenant.clone(), origin.source.clone(), app.clone());
+    let hardware_of = tenant.clone();
     let terms = identity_policy(app, &tenant).await?.renewal.terms();
     // Signed before the transaction; one that the transaction then does not keep was never seen by anybody.
     let signed = issue::sign(app, &tenant, &device, &csr, origin).await?;
@@ -93,6 +94,7 @@ pub(crate) async fn enter(
                 }
                 approval::take(tx, &leave, now).await?;
                 let made = provenance::admit(tx, &policy.enrolment, &device, &facts).await?;
+                provenance::check_hardware(&app_in, &hardware_of, tx, &device, &facts, &[]).await?;
                 let before = issue::device_for_enrolment(tx, &device, request_id, now).await?;
                 if !permits(before.status, way) {
                     let reason = "the device was suspended; give it a new enrolment token to let it back in";
@@ -123,10 +125,15 @@ pub(crate) async fn enter(
 }
 
 async fn check_provenance(app: &App, newcomer: &Newcomer, policy: &Arc<IdentityPolicy>) -> Result<(), Fault> {
-    let (policy, device, facts) = (Arc::clone(policy), newcomer.device.clone(), newcomer.facts.clone());
+    let (policy, newcomer, app_in) = (Arc::clone(policy), newcomer.clone(), app.clone());
+    let tenant = newcomer.tenant.clone();
     app.store()
-        .read(&newcomer.tenant, "provenance", move |tx: &mut TenantTx| {
-            Box::pin(async move { provenance::admit(tx, &policy.enrolment, &device, &facts).await.map(drop) })
+        .read(&tenant, "provenance", move |tx: &mut TenantTx| {
+            Box::pin(async move {
+                let Newcomer { tenant, device, facts, .. } = &newcomer;
+                provenance::admit(tx, &policy.enrolment, device, facts).await?;
+                provenance::check_hardware(&app_in, tenant, tx, device, facts, &[]).await
+            })
         })
         .await
 }

@@ -1,14 +1,20 @@
 //! What the manufacturing database says of a newcomer: whether policy lets it in by that, and what of it goes into its
 //! record (requirements I3, I15, I16).
 
-use fleetward_base::DeviceId;
+use fleetward_base::{DeviceId, TenantId};
 use fleetward_core::identity_policy::EnrolmentPolicy;
 use fleetward_core::identity_policy::enrolment::Provenance;
 use fleetward_core::registry::{Class, Device, DeviceFields, HARDWARE_UNKNOWN, Scalar};
 use fleetward_store::{InventoryRow, TenantTx};
 
 use super::refusal::{Fault, Refusal};
-use crate::error::Error;
+use crate::App;
+use crate::deny_list::{self, Denied};
+use crate::error::{Error, Result};
+use crate::registry::device_of;
+
+/// Under which attribute of its record a device's serial number stands.
+const SERIAL: &str = "serial";
 
 /// The newcomer's row, if it has one, once policy lets it in with it or without.
 pub(crate) async fn admit(
@@ -47,7 +53,7 @@ pub(crate) fn facts(before: &Device, row: Option<&InventoryRow>, mut facts: Devi
     if facts.hardware.is_none() && before.hardware == HARDWARE_UNKNOWN {
         facts.hardware.clone_from(&row.hardware);
     }
-    let said = [("serial", Some(&row.serial)), ("batch", row.batch.as_ref()), ("maker", row.maker.as_ref())];
+    let said = [(SERIAL, Some(&row.serial)), ("batch", row.batch.as_ref()), ("maker", row.maker.as_ref())];
     for (key, value) in said {
         if let Some(value) = value
             && !before.attributes.contains_key(key)
@@ -56,6 +62,49 @@ pub(crate) fn facts(before: &Device, row: Option<&InventoryRow>, mut facts: Devi
         }
     }
     facts
+}
+
+/// Refuses whoever is, or is going to be, a piece of hardware that stands on the deny list, by what `facts` or `shown` say
+/// of it and by what is known of the device already.
+pub(crate) async fn check_hardware(
+    app: &App,
+    tenant: &TenantId,
+    tx: &mut TenantTx,
+    device: &DeviceId,
+    facts: &DeviceFields,
+    shown: &[String],
+) -> Result<(), Fault> {
+    let said = facts.attributes.get(SERIAL).and_then(|value| text_of(value.as_ref()?));
+    let shown = shown.iter().map(String::as_str).chain(said);
+    if shown.into_iter().any(|hardware| deny_list::is_denied_hardware(app, tenant, hardware))
+        || is_denied(app, tenant, tx, device).await?
+    {
+        return Err(Refusal::credential("denied-hardware", "the hardware is on the deny list"));
+    }
+    Ok(())
+}
+
+/// Whether the hardware of a device stands on the deny list: its serial number or endorsement key by its maker, the serial
+/// number of its record, or what it proved to be.
+pub(crate) async fn is_denied(app: &App, tenant: &TenantId, tx: &mut TenantTx, device: &DeviceId) -> Result<bool> {
+    // Most tenants refuse no hardware: no statement for them.
+    if !app.deny_lists().has_any(tenant, Denied::Hardware) {
+        return Ok(false);
+    }
+    let made = tx.inventory_by_device(device).await?;
+    let record = tx.device(device).await?.map(device_of).transpose()?;
+    let proven = tx.attestation(device).await?.and_then(|row| row.identity);
+    let written = record.as_ref().and_then(|record| text_of(record.attributes.get(SERIAL)?));
+    let made = made.as_ref().map(|row| (row.serial.as_str(), row.ek_hash.as_deref()));
+    let known = [made.map(|(serial, _)| serial), made.and_then(|(_, key)| key), proven.as_deref(), written];
+    Ok(known.into_iter().flatten().any(|hardware| deny_list::is_denied_hardware(app, tenant, hardware)))
+}
+
+fn text_of(value: &Scalar) -> Option<&str> {
+    match value {
+        Scalar::Text(text) => Some(text),
+        _ => None,
+    }
 }
 
 fn class_of(row: &InventoryRow) -> Option<Class> {

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::journal::record;
 
 /// The cause where a certificate of an authority of ours is not in the registry.
-pub(super) const UNKNOWN_CERTIFICATE: &str = "unknown-certificate";
+pub(crate) const UNKNOWN_CERTIFICATE: &str = "unknown-certificate";
 
 /// Why there is no certificate.
 #[derive(Debug)]

@@ -15,9 +15,9 @@ use rustls_pki_types::CertificateDer;
 use serde_json::json;
 
 use super::channel::Request;
-use super::recognise::bound;
+use super::recognise::{bound, whose};
 use super::refusal::{Fault, Refusal, UNKNOWN_CERTIFICATE, Whose, settle};
-use super::{Attempt, Enrolled, issue, ladder};
+use super::{Attempt, Enrolled, issue, ladder, unlogged};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 use crate::registry::device_of;
@@ -46,10 +46,10 @@ pub async fn reenroll_device<'a>(
     app.gate().check(attempt.address, app.clock().monotonic())?;
     let verified = match identify(app, presented).await {
         Ok(verified) => verified,
-        Err(fault) => {
+        Err((whose, fault)) => {
             let cause = if let Fault::Refused(refusal) = &fault { refusal.cause } else { "failed" };
             app.traffic().renewal_ended(None, app.clock().monotonic(), Some(cause));
-            return Err(settle(app, attempt, Action::EnrollmentRefused, Whose::default(), fault).await);
+            return Err(settle(app, attempt, Action::EnrollmentRefused, whose, fault).await);
         }
     };
     let whose = Whose {
@@ -75,13 +75,18 @@ pub async fn reenroll_device<'a>(
 }
 
 /// Whose certificate it is. One that has ended is known too; what comes of that is decided by the tenant's policy.
-async fn identify(app: &App, presented: &CertificateDer<'_>) -> Result<Verified, Fault> {
-    let refused = |error: TrustError| Refusal::credential(error.code(), "the certificate is not accepted");
+async fn identify(app: &App, presented: &CertificateDer<'_>) -> Result<Verified, (Whose, Fault)> {
+    let refused =
+        |error: TrustError| (Whose::default(), Refusal::credential(error.code(), "the certificate is not accepted"));
     // Bound here, so that the index is not held while the store is asked.
     let known = authority::trust(app).load().identify(presented, &[], app.now(), limits::EXPIRED_ACCEPTED);
     match known.map_err(refused)? {
         Presented::Device(verified) => Ok(verified),
-        Presented::Unbound(unbound) => bound(app, unbound).await,
+        Presented::Unbound(unbound) => {
+            let whose = whose(&unbound);
+            bound(app, unbound).await.map_err(|fault| (whose, fault))
+        }
+        Presented::Nameless(shown) => Err(unlogged::nameless(app, shown).await),
         Presented::Claim(_) | Presented::Factory(_) => Err(refused(TrustError::Foreign)),
     }
 }

@@ -1,18 +1,23 @@
 //! The alarm for a certificate that an authority of ours signed and that stands in no registry and no log.
 //!
 //! Every certificate is in the registry before anybody gets it, so one that is not was issued by somebody who has the
-//! authority's key. Told once for each serial number while this server runs, however often it is shown.
+//! authority's key; one that names nobody too, since we make none. Told once for each serial number while this server
+//! runs, however often it is shown. An authority of somebody else may sign what is no affair of ours: what it signed counts
+//! for a forgery only where it names a device of ours.
 
 use std::collections::HashSet;
 
 use fleetward_base::{TenantId, limits};
 use fleetward_core::journal::{Action, Actor, Entry, Severity};
+use fleetward_pki::VerifiedNameless;
+use fleetward_store::TenantTx;
 use parking_lot::Mutex;
 use serde_json::json;
 
 use super::Attempt;
-use super::refusal::Whose;
+use super::refusal::{Fault, Refusal, UNKNOWN_CERTIFICATE, Whose};
 use crate::App;
+use crate::authority::ISSUING;
 use crate::journal::record;
 
 /// Serial numbers that were told of.
@@ -28,6 +33,26 @@ impl Unlogged {
         }
         told.insert((tenant.clone(), serial.to_owned()))
     }
+}
+
+/// Whose a certificate is that names nobody, and why it opens nothing.
+pub(crate) async fn nameless(app: &App, shown: VerifiedNameless) -> (Whose, Fault) {
+    let VerifiedNameless { tenant, authority, serial, fingerprint } = shown;
+    let whose = Whose { tenant: Some(tenant.clone()), serial: Some(serial), ..Whose::default() };
+    let known = app.read(&tenant, "authority of a certificate", move |tx: &mut TenantTx| {
+        Box::pin(async move {
+            let rows = tx.authorities().await?;
+            let ours = rows.iter().any(|row| row.kind == ISSUING && row.fingerprint == authority);
+            // Such as a registration authority of the tenant, which is no device either.
+            Ok(ours && !rows.iter().any(|row| row.fingerprint == fingerprint))
+        })
+    });
+    let fault = match known.await {
+        Ok(true) => Refusal::credential(UNKNOWN_CERTIFICATE, "the certificate is not registered"),
+        Ok(false) => Refusal::credential("foreign", "the certificate is not accepted"),
+        Err(error) => Fault::Failed(error),
+    };
+    (whose, fault)
 }
 
 pub(super) async fn alarm(app: &App, attempt: &Attempt, whose: &Whose) {

@@ -9,7 +9,7 @@ use fleetward_base::{DeviceId, Secret, TenantId, Timestamp, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::journal::{Action, Severity};
 use fleetward_pki::identity::ClaimName;
-use fleetward_pki::{Csr, Serial, Signer, SoftKey, Validity, csr, leaf, name, trust::VerifiedClaim};
+use fleetward_pki::{Csr, Presented, Serial, Signer, SoftKey, TrustError, Validity, VerifiedClaim, csr, leaf, name};
 use fleetward_store::{ClaimRow, TenantTx};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::Claimant;
 use super::pending::{pem, unpem};
-use crate::enroll::{Attempt, Refusal, Whose, settle};
+use crate::enroll::{Attempt, Refusal, UNKNOWN_CERTIFICATE, Whose, settle, unlogged};
 use crate::error::{Error, Result};
 use crate::journal::record;
 use crate::{App, Ctx, authority, idempotency};
@@ -244,8 +244,14 @@ pub async fn admit_claim(
         settle(app, attempt, Action::ProvisioningRefused, whose, fault)
     };
     let now = app.now();
-    let verified = match authority::trust(app).load().verify_claim(presented, now) {
-        Ok(verified) => verified,
+    let known = authority::trust(app).load().identify(presented, &[], now, Duration::ZERO);
+    let verified = match known {
+        Ok(Presented::Claim(verified)) => verified,
+        Ok(Presented::Nameless(shown)) => {
+            let (whose, fault) = unlogged::nameless(app, shown).await;
+            return Err(settle(app, attempt, Action::ProvisioningRefused, whose, fault).await);
+        }
+        Ok(_) => return Err(refused(TrustError::Foreign.code(), Whose::default()).await),
         Err(error) => return Err(refused(error.code(), Whose::default()).await),
     };
     let VerifiedClaim { tenant, claim, serial, fingerprint, not_after } = verified;
@@ -253,7 +259,8 @@ pub async fn admit_claim(
     let name = claim.clone();
     let row = app.read(&tenant, "claim", move |tx| Box::pin(async move { Ok(tx.claim(&name).await?) })).await?;
     let cause = match row.filter(|row| row.fingerprint == fingerprint) {
-        None => Some("unknown-claim"),
+        // A claim is kept before its certificate is given away, and until that has ended.
+        None => Some(UNKNOWN_CERTIFICATE),
         Some(row) if row.revoked_at.is_some() => Some("revoked-claim"),
         Some(row) if row.expires_at <= now => Some("expired-claim"),
         Some(_) => None,

@@ -3,13 +3,11 @@
 //! A code is 100 random bits in Crockford's base 32, which people can read to each other: `7KQ3-0M9T-…`. It is bound to the
 //! name or the serial number of one device. Only its hash is kept.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use fleetward_base::{DeviceId, Rng, Secret, TenantId, Timestamp, TokenId, limits};
 use fleetward_core::access::Permission;
-use fleetward_core::identity_policy::IdentityPolicy;
 use fleetward_core::journal::Action;
 use fleetward_store::{ClaimCodeRow, TenantTx};
 use serde::{Deserialize, Serialize};
@@ -195,9 +193,12 @@ pub async fn claim_device(app: &App, ctx: &Ctx, tenant: &TenantId, code: &str) -
         return Err(Error::conflict("code-used", "the code was used before by somebody else"));
     }
     let policy = identity_policy(app, tenant).await?;
-    let ctx_in = ctx.clone();
+    let (ctx_in, app_in, owner) = (ctx.clone(), app.clone(), tenant.clone());
     app.write(tenant, "claim device", move |tx| {
-        Box::pin(async move { claim_in(tx, &ctx_in, row, &by, &policy, now).await })
+        Box::pin(async move {
+            let home = jit::Home { app: &app_in, tenant: &owner, policy: &policy };
+            claim_in(tx, &ctx_in, row, &by, &home, now).await
+        })
     })
     .await
 }
@@ -207,7 +208,7 @@ async fn claim_in(
     ctx: &Ctx,
     row: ClaimCodeRow,
     by: &str,
-    policy: &Arc<IdentityPolicy>,
+    home: &jit::Home<'_>,
     now: Timestamp,
 ) -> Result<Claimed> {
     if row.used_at.is_none() {
@@ -221,7 +222,7 @@ async fn claim_in(
     let device = match waiting.as_slice() {
         [] => None,
         [one] => {
-            jit::activate_row(tx, one, by, policy, ctx.request_id, now).await?;
+            jit::activate_row(tx, home, one, by, ctx.request_id, now).await?;
             tx.factory_certificate(&one.id).await?.and_then(|row| row.device)
         }
         _ => {

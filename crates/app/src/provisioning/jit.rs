@@ -126,6 +126,7 @@ async fn first_seen(
     let (now, request_id) = (app.now(), attempt.request_id);
     let arrived = arrived_row(certificate, &factory.id, attempt, now)?;
     let (id, authority) = (arrived.id.clone(), factory.id.clone());
+    let (app_in, owner) = (app.clone(), tenant.clone());
     let seen = app
         .store()
         .write(tenant, "first connection", move |tx: &mut TenantTx| {
@@ -145,7 +146,8 @@ async fn first_seen(
                 };
                 if let Some(name) = by {
                     let by = By { name: &name, person: mode == Mode::Register };
-                    let row = activate_in(tx, &arrived, &factory, by, &policy, request_id, now).await?;
+                    let home = Home { app: &app_in, tenant: &owner, policy: &policy };
+                    let row = activate_in(tx, &home, &arrived, &factory, by, request_id, now).await?;
                     return Ok(Seen::Device(Box::new(row)));
                 }
                 if new {
@@ -217,13 +219,20 @@ struct By<'a> {
     person: bool,
 }
 
+/// Where a device is let in, and by which rules.
+pub(super) struct Home<'a> {
+    pub(super) app: &'a App,
+    pub(super) tenant: &'a TenantId,
+    pub(super) policy: &'a Arc<IdentityPolicy>,
+}
+
 /// Makes a device of a certificate that was seen.
 async fn activate_in(
     tx: &mut TenantTx,
+    home: &Home<'_>,
     arrived: &FactoryCertificateRow,
     factory: &FactoryAuthorityRow,
     by: By<'_>,
-    policy: &Arc<IdentityPolicy>,
     request_id: RequestId,
     now: Timestamp,
 ) -> Result<CertificateRow, Fault> {
@@ -248,10 +257,13 @@ async fn activate_in(
     };
     let detail = json!({ "way": row.way, "source": row.source, "by": by.name, "policies": plan.policies });
     let adoption = Adoption {
+        app: home.app.clone(),
+        tenant: home.tenant.clone(),
+        hardware: std::iter::once(arrived.name.clone()).chain(arrived.serial_number.clone()).collect(),
         certificate: row.clone(),
         active: plan.active,
         looked_at: by.person,
-        policy: Arc::clone(policy),
+        policy: Arc::clone(home.policy),
         detail,
         request_id,
     };
@@ -322,11 +334,13 @@ pub async fn activate(app: &App, ctx: &Ctx, tenant: &TenantId, id: &str) -> Resu
     ctx.allow(tenant, Permission::DeviceActivate)?;
     let policy = identity_policy(app, tenant).await?;
     let (now, id, by, request_id) = (app.now(), id.to_owned(), ctx.principal.actor().name, ctx.request_id);
+    let (app_in, owner) = (app.clone(), tenant.clone());
     app.write(tenant, "activate device", move |tx| {
         Box::pin(async move {
             let row = tx.factory_certificate(&id).await?.ok_or(Error::NotFound { what: "factory certificate" })?;
             if row.status != ACTIVE {
-                activate_row(tx, &row, &by, &policy, request_id, now).await?;
+                let home = Home { app: &app_in, tenant: &owner, policy: &policy };
+                activate_row(tx, &home, &row, &by, request_id, now).await?;
             }
             let row = tx.factory_certificate(&id).await?;
             row.map(arrived_of).ok_or(Error::NotFound { what: "factory certificate" })
@@ -338,16 +352,16 @@ pub async fn activate(app: &App, ctx: &Ctx, tenant: &TenantId, id: &str) -> Resu
 /// Makes a device of a certificate that waits, for whoever may decide that.
 pub(super) async fn activate_row(
     tx: &mut TenantTx,
+    home: &Home<'_>,
     row: &FactoryCertificateRow,
     by: &str,
-    policy: &Arc<IdentityPolicy>,
     request_id: RequestId,
     now: Timestamp,
 ) -> Result<()> {
     let factory = tx.factory_authority(&row.authority).await?.filter(|factory| factory.status == factories::ACTIVE);
     let refused = || Error::conflict("factory-revoked", "the factory lets nobody in any more");
     let factory = factory.ok_or_else(refused)?;
-    match activate_in(tx, row, &factory, By { name: by, person: true }, policy, request_id, now).await {
+    match activate_in(tx, home, row, &factory, By { name: by, person: true }, request_id, now).await {
         Ok(_) => Ok(()),
         Err(Fault::Failed(error)) => Err(error),
         Err(Fault::Refused(Refusal { error: Error::Unauthenticated { reason }, cause })) => {

@@ -258,7 +258,7 @@ async fn checked(
 async fn keep(app: &App, claimant: &Claimant, pending: PendingCertificateRow, plan: Plan) -> Result<(), Stop> {
     let policy = identity_policy(app, &claimant.tenant).await?;
     let (now, request_id, claimant) = (app.now(), app.new_request_id(), claimant.clone());
-    let tenant = claimant.tenant.clone();
+    let (tenant, app_in) = (claimant.tenant.clone(), app.clone());
     app.store()
         .write(&tenant, "register thing", move |tx: &mut TenantTx| {
             Box::pin(async move {
@@ -275,6 +275,9 @@ async fn keep(app: &App, claimant: &Claimant, pending: PendingCertificateRow, pl
                     "client_id": claimant.client_id.chars().take(128).collect::<String>(), "policies": plan.policies,
                 });
                 let adoption = Adoption {
+                    app: app_in,
+                    tenant: claimant.tenant.clone(),
+                    hardware: Vec::new(),
                     certificate: row_of(&pending, &plan, &claimant),
                     active: plan.active,
                     looked_at: false,

@@ -7,16 +7,20 @@ use fleetward_core::registry::Device;
 use fleetward_store::CertificateRow;
 
 use super::rows::device_of;
+use crate::attestation::{AttestationState, state_of};
 use crate::error::{Error, Result};
+use crate::identity_policy::identity_policy;
 use crate::{App, Ctx};
 
 pub use fleetward_store::DeviceFilter;
 
-/// A device as people see it: the record, and whether it is there.
+/// A device as people see it: the record, whether it is there, and how it stands with its attestation.
 #[derive(Clone, Debug)]
 pub struct DeviceView {
     pub device: Device,
     pub presence: Presence,
+    /// None in a list of many.
+    pub attestation: Option<AttestationState>,
 }
 
 /// A certificate of a device, without its bytes.
@@ -43,10 +47,16 @@ pub struct CertificateView {
 pub async fn device(app: &App, ctx: &Ctx, tenant: &TenantId, id: &DeviceId) -> Result<DeviceView> {
     ctx.allow(tenant, Permission::DeviceRead)?;
     let id_in = id.clone();
-    let row = app.read(tenant, "device", move |tx| Box::pin(async move { Ok(tx.device(&id_in).await?) })).await?;
+    let policy = identity_policy(app, tenant).await?;
+    let (row, proven) = app
+        .read(tenant, "device", move |tx| {
+            Box::pin(async move { Ok((tx.device(&id_in).await?, tx.attestation(&id_in).await?)) })
+        })
+        .await?;
     let device = device_of(row.ok_or(Error::NotFound { what: "device" })?)?;
     let presence = app.presence().of(tenant, id);
-    Ok(DeviceView { device, presence })
+    let attestation = Some(state_of(&policy.attestation, device.class, proven.as_ref(), app.now())?);
+    Ok(DeviceView { device, presence, attestation })
 }
 
 /// A page of the devices that the filter matches, by name, after `after`.
@@ -69,7 +79,7 @@ pub async fn devices(
         .map(|row| {
             let device = device_of(row)?;
             let presence = app.presence().of(tenant, &device.id);
-            Ok(DeviceView { device, presence })
+            Ok(DeviceView { device, presence, attestation: None })
         })
         .collect()
 }

@@ -12,6 +12,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use fleetward_app::authority::{self, Credential};
+use fleetward_app::doctor::{self, Verdict};
 use fleetward_app::enroll::{Attempt, Credentials, Enrolled, admit_device, enroll_device, reenroll_device};
 use fleetward_app::issuers::{IssuerView, check_issuer, issuer, set_issuer};
 use fleetward_app::journal::{self, JournalFilter};
@@ -436,4 +437,35 @@ async fn an_issuer_that_signs_with_another_authority_is_found_out() {
     assert!(check.fault.expect("a fault").contains("not registered"));
     let own = check_issuer(&fixture.app, &tenant("zenith")).await.expect("asked");
     assert!(own.fault.is_none() && own.authority_ends.is_some());
+}
+
+#[tokio::test]
+async fn an_examination_asks_every_issuer() {
+    let fixture = Fixture::new().await;
+    let (app, admin) = (&fixture.app, &fixture.admin);
+    let look = async || {
+        // What was found a moment ago is kept.
+        fixture.clock.advance(doctor::KEPT);
+        let report = doctor::examine(app).await;
+        report.checks.iter().find(|check| check.name == "external-issuers").expect("a check").clone()
+    };
+    let none = look().await;
+    assert_eq!((none.verdict, none.detail.contains("none")), (Verdict::Ok, true), "{}", none.detail);
+    let (good, away) = (Authority::new("Elsewhere"), Authority::new("Away"));
+    let server = Server::start({
+        let authority = good.clone();
+        move |asked| play_cfssl(&authority, asked)
+    })
+    .await;
+    set(&fixture, cfssl(&server.url, &good)).await.expect("set");
+    let well = look().await;
+    assert_eq!((well.verdict, server.last().path.as_str()), (Verdict::Ok, "/api/v1/cfssl/info"), "{}", well.detail);
+    assert!(well.detail.contains("1 answer, 0 do not") && well.detail.contains("attestation keys"), "{}", well.detail);
+    // Another tenant's is not there: that is told, without a name, and the installation is not broken by it.
+    let (config, credential) = cfssl(&Server::nowhere().await, &away);
+    set_issuer(app, admin, &tenant("zenith"), 0, config, Some(credential)).await.expect("set");
+    let (asked, ill) = (server.count(), look().await);
+    assert_eq!((ill.verdict, server.count()), (Verdict::Warn, asked + 1), "{}", ill.detail);
+    assert!(ill.detail.contains("1 answer, 1 do not") && ill.detail.contains("cfssl"), "{}", ill.detail);
+    assert!(!ill.detail.contains("zenith") && ill.remedy.is_some(), "{}", ill.detail);
 }

@@ -6,6 +6,7 @@ mod bootstrap;
 mod ca_rotations;
 mod detection;
 mod dids;
+mod endorsement;
 mod enroll;
 mod fixture;
 mod fleet;

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use fleetward_app::deny_list::{self, Denied};
-use fleetward_app::enroll::{Enrolled, admit_device};
+use fleetward_app::enroll::{Enrolled, admit_device, reenroll_device};
+use fleetward_app::identity_policy::{amend_policy, show_policy};
+use fleetward_app::provisioning::claims::{NewClaim, admit_claim, create_claim};
+use fleetward_app::provisioning::pending::create_from_csr;
+use fleetward_app::provisioning::templates::{TemplateInput, create_template};
 use fleetward_app::publication::{self, ocsp};
 use fleetward_app::reconcile::{crls, revocations, transparency as log};
 use fleetward_app::revocation::{self, NewRevocation, RevocationView};
-use fleetward_app::{Error, registry, transparency};
+use fleetward_app::{Error, reconcile, registry, scep, transparency};
 use fleetward_base::Timestamp;
 use fleetward_core::journal::{Action, Severity};
 use fleetward_core::lifecycle::Status;
@@ -16,8 +20,12 @@ use fleetward_core::revocation::{Status as Progress, Target};
 use fleetward_core::selector::Selector;
 use fleetward_pki::checkpoint::LogVerifier;
 use fleetward_pki::merkle::{check_consistency, check_inclusion, leaf as leaf_hash};
-use fleetward_pki::{Certificate, Serial, Validity, csr, issue::Issuer, leaf, ocsp::cert_id};
+use fleetward_pki::{
+    Certificate, Csr, Issued, Serial, SoftKey, Validity, csr, identity::ClaimName, issue::Issuer, leaf, ocsp::cert_id,
+    pem,
+};
 use rustls_pki_types::CertificateDer;
+use serde_json::json;
 
 use crate::enroll::{Device, admit, attempt, enroll, enrolled, events, refused, renew, token};
 use crate::fixture::{Fixture, device, tenant};
@@ -377,39 +385,130 @@ async fn every_certificate_is_in_the_log_and_its_growth_is_proven() {
     assert!(matches!(transparency::head(app, &foreign, &acme).await, Err(Error::NotFound { .. })));
 }
 
+/// Somebody who has the key of acme's authority.
+struct Thief {
+    authority: Certificate,
+    key: SoftKey,
+}
+
+impl Thief {
+    async fn at(fixture: &Fixture) -> Self {
+        let (app, acme) = (&fixture.app, tenant("acme"));
+        let stored = app
+            .read(&acme, "test", |tx| {
+                Box::pin(async move {
+                    let row = tx.authorities().await?.into_iter().next().expect("an authority");
+                    let key = tx.sealed_key(&row.key_purpose).await?.expect("its key");
+                    Ok((row.der, key))
+                })
+            })
+            .await
+            .expect("rows");
+        let key = app.vault().signer("acme", &stored.1.purpose, &stored.1.sealed).expect("it opens");
+        Self { authority: Certificate::parse(&stored.0).expect("it reads"), key }
+    }
+
+    /// What it signs by `how`: its serial number, and what a client shows.
+    fn forge<E: std::fmt::Debug>(
+        &self,
+        fixture: &Fixture,
+        how: impl FnOnce(&Issuer<'_>, &Csr, Serial, Validity) -> Result<Issued, E>,
+    ) -> (String, CertificateDer<'static>) {
+        let issuer = Issuer::new(&self.authority, &self.key).expect("it fits");
+        let request = csr::parse(&Device::new("gw-1").request()).expect("a request");
+        let now: Timestamp = fixture.app.now();
+        let validity = Validity { not_before: now.minus(DAY), not_after: now.plus(DAY) };
+        let serial = Serial::generate(fixture.app.rng().as_ref());
+        let forged = how(&issuer, &request, serial, validity).expect("signed");
+        (forged.serial.to_string(), CertificateDer::from(forged.der))
+    }
+}
+
+async fn alarms(fixture: &Fixture) -> Vec<(Severity, String)> {
+    let told = events(fixture, "acme", &fixture.admin).await;
+    let alarms = told.into_iter().filter(|event| event.entry.action == Action::CertificateUnlogged);
+    alarms.map(|event| (event.entry.severity, event.entry.subject.unwrap_or_default())).collect()
+}
+
 #[tokio::test]
 async fn a_certificate_that_nobody_issued_is_an_alarm() {
     let fixture = Fixture::new().await;
     let (app, acme) = (&fixture.app, tenant("acme"));
     enrolled(&fixture, "acme", &Device::new("gw-1")).await;
-    // Somebody has the authority's key.
-    let stored = app
-        .read(&acme, "test", |tx| {
-            Box::pin(async move {
-                let row = tx.authorities().await?.into_iter().next().expect("an authority");
-                let key = tx.sealed_key(&row.key_purpose).await?.expect("its key");
-                Ok((row.der, key))
-            })
-        })
-        .await
-        .expect("rows");
-    let key = app.vault().signer("acme", &stored.1.purpose, &stored.1.sealed).expect("it opens");
-    let authority = Certificate::parse(&stored.0).expect("it reads");
-    let issuer = Issuer::new(&authority, &key).expect("it fits");
-    let thief = Device::new("gw-1");
-    let request = csr::parse(&thief.request()).expect("a request");
-    let now: Timestamp = app.now();
-    let validity = Validity { not_before: now.minus(DAY), not_after: now.plus(DAY) };
-    let serial = Serial::generate(app.rng().as_ref());
-    let forged = leaf::issue(&issuer, &acme, &device("gw-1"), &request, serial, validity).expect("signed");
-    let shown = CertificateDer::from(forged.der.as_slice());
+    let thief = Thief::at(&fixture).await;
+    let (serial, shown) = thief.forge(&fixture, |issuer, csr, serial, validity| {
+        leaf::issue(issuer, &acme, &device("gw-1"), csr, serial, validity)
+    });
     for _ in 0..3 {
         let outcome = admit_device(app, &attempt(&fixture), &shown).await;
         assert_eq!(refused(outcome), "the certificate is not registered");
     }
-    let told = events(&fixture, "acme", &fixture.admin).await;
-    let alarms: Vec<_> = told.iter().filter(|event| event.entry.action == Action::CertificateUnlogged).collect();
-    assert_eq!(alarms.len(), 1, "told once");
-    assert_eq!(alarms[0].entry.severity, Severity::Critical);
-    assert_eq!(alarms[0].entry.subject.as_deref(), Some(forged.serial.to_string().as_str()));
+    assert_eq!(alarms(&fixture).await, [(Severity::Critical, serial)], "told once");
+}
+
+#[tokio::test]
+async fn one_that_names_no_device_of_the_tenant_is_an_alarm_too() {
+    let fixture = Fixture::new().await;
+    let (app, acme, zenith) = (&fixture.app, tenant("acme"), tenant("zenith"));
+    let thief = Thief::at(&fixture).await;
+    let claim = |home: &str| ClaimName { tenant: tenant(home), claim: "line-4".to_owned() };
+    let (another, theirs) = thief.forge(&fixture, |issuer, csr, serial, validity| {
+        leaf::issue(issuer, &zenith, &device("gw-1"), csr, serial, validity)
+    });
+    let (nobody, nobodys) =
+        thief.forge(&fixture, |issuer, csr, serial, validity| leaf::unbound(issuer, &acme, csr, serial, validity));
+    let (foreign, foreigns) = thief
+        .forge(&fixture, |issuer, csr, serial, validity| leaf::claim(issuer, &claim("zenith"), csr, serial, validity));
+    let (unknown, claims) = thief
+        .forge(&fixture, |issuer, csr, serial, validity| leaf::claim(issuer, &claim("acme"), csr, serial, validity));
+    for _ in 0..2 {
+        for shown in [&theirs, &nobodys, &foreigns] {
+            refused(admit_device(app, &attempt(&fixture), shown).await);
+            let request = Device::new("gw-1").request();
+            refused(reenroll_device(app, &attempt(&fixture), None, shown, &request).await);
+        }
+        for shown in [&foreigns, &claims] {
+            refused(admit_claim(app, &attempt(&fixture), shown, "any").await);
+        }
+    }
+    let told = alarms(&fixture).await;
+    assert!(told.iter().all(|(severity, _)| *severity == Severity::Critical));
+    let told: Vec<String> = told.into_iter().map(|(_, serial)| serial).collect();
+    assert_eq!(told, [another, nobody, foreign, unknown], "each once");
+}
+
+/// What was issued and is no device's is no forgery.
+#[tokio::test]
+async fn what_waits_or_serves_is_no_alarm() {
+    let fixture = Fixture::new().await;
+    let (app, admin, acme) = (&fixture.app, &fixture.admin, tenant("acme"));
+    // A certificate that was issued to a claim, while it waits and after it was forgotten.
+    let body = json!({ "Resources": { "thing": { "Type": "AWS::IoT::Thing" } } }).to_string();
+    let input = TemplateInput { body: Some(body), ..TemplateInput::default() };
+    create_template(app, admin, &acme, "line", input).await.expect("a template");
+    let csr_pem = pem::write(pem::CERTIFICATE_REQUEST, &Device::new("any").request());
+    let new = NewClaim {
+        name: "line-4".to_owned(),
+        template: "line".to_owned(),
+        csr: csr_pem.clone(),
+        count_cap: None,
+        life: None,
+    };
+    let made = create_claim(app, admin, &acme, new).await.expect("a claim");
+    let claim = CertificateDer::from(pem::read(pem::CERTIFICATE, &made.certificate_pem).expect("PEM").remove(0));
+    let claimant = admit_claim(app, &attempt(&fixture), &claim, "any").await.expect("admitted").claimant;
+    let pending = create_from_csr(app, &claimant, &csr_pem).await.expect("a certificate");
+    let waits = CertificateDer::from(pem::read(pem::CERTIFICATE, &pending.certificate_pem).expect("PEM").remove(0));
+    refused(admit_device(app, &attempt(&fixture), &waits).await);
+    fixture.clock.advance(DAY);
+    reconcile::expiry::expire(app).await.expect("forgotten");
+    refused(admit_device(app, &attempt(&fixture), &waits).await);
+    // A registration authority; and a claim where a device is asked for.
+    let change = json!({ "scep": { "enabled": true } }).as_object().cloned().expect("an object");
+    let at = show_policy(app, admin, &acme).await.expect("a policy").revision;
+    amend_policy(app, admin, &acme, at, change).await.expect("amended");
+    let registration = CertificateDer::from(scep::authorities(app, &acme).await.expect("made").remove(0));
+    refused(admit_device(app, &attempt(&fixture), &registration).await);
+    refused(admit_device(app, &attempt(&fixture), &claim).await);
+    assert_eq!(alarms(&fixture).await, []);
 }

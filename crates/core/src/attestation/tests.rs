@@ -22,6 +22,7 @@ fn proven(text: &str) -> Proven {
         clock_ms: Some(100),
         certified_key: true,
         elsewhere: false,
+        denied: false,
     }
 }
 
@@ -70,6 +71,7 @@ fn what_else_speaks_against_a_device() {
     check(&judge(&|it| (it.boots, it.clock_ms) = (Some(6), Some(50))), "affirming");
     check(&judge(&|it| (it.boots, it.clock_ms) = (None, Some(50))), "contraindicated went-back");
     check(&judge(&|it| it.elsewhere = true), "contraindicated hardware-elsewhere");
+    check(&judge(&|it| it.denied = true), "contraindicated hardware-denied");
     check(&judge(&|it| it.root = RootOfTrust::Software), "contraindicated root-of-trust");
     check(&judge(&|it| it.certified_key = false), "contraindicated key-not-certified");
     check(&judge(&|it| it.has_log = false), "contraindicated no-event-log");

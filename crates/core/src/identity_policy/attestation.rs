@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Invalid, within};
 use crate::attestation::RootOfTrust;
+use crate::attestation::endorsement::EndorsedBy;
 use crate::registry::Class;
 use crate::text::text_enum;
 
@@ -48,6 +49,8 @@ pub struct AttestationPolicy {
     /// How many hours later it is held back.
     pub grace_hours: u32,
     pub on_failure: OnFailure,
+    /// What has to vouch for the endorsement key of a TPM.
+    pub endorsement: EndorsedBy,
     /// The PCRs that devices are asked for.
     pub pcrs: BTreeSet<u8>,
 }
@@ -59,6 +62,7 @@ impl Default for AttestationPolicy {
             every_hours: 24,
             grace_hours: 24,
             on_failure: OnFailure::Quarantine,
+            endorsement: EndorsedBy::Either,
             // Firmware, option ROMs, boot loader, secure boot.
             pcrs: BTreeSet::from([0, 2, 4, 7]),
         }
@@ -94,5 +98,6 @@ mod tests {
         assert!(matches!(wrong(r#"{"pcrs": [24]}"#), Ok(Err(_))));
         assert!(wrong(r#"{"classes": {"toaster": {}}}"#).is_err());
         assert!(wrong(r#"{"on_failure": "explode"}"#).is_err());
+        assert!(wrong(r#"{"endorsement": "hearsay"}"#).is_err());
     }
 }

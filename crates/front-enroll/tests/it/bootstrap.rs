@@ -5,10 +5,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fleetward_app::enrollment_keys::{Kind, NewEnrollment, ShownKeys, create_enrollment, id_scope};
 use fleetward_app::enrollment_requests::decide_enrollment;
+use fleetward_app::provisioning::factories::{
+    FactoryChange, NewFactory, amend_factory, create_registration_code, register_factory,
+};
+use fleetward_app::provisioning::jit::{activate, arrived};
 use fleetward_core::approval::Decision;
+use fleetward_core::provisioning::Mode;
+use fleetward_pki::pem;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::factory::{Maker, line, made, maker};
 use crate::fixture::{Answer, Device, House};
 
 const VERSION: &str = "?api-version=2019-03-31";
@@ -61,6 +68,71 @@ async fn a_device_registers_as_azure_has_it() {
     assert_eq!(broken.status, StatusCode::BAD_REQUEST);
     let huge = ask(&house, Method::PUT, &format!("{base}/register{VERSION}"), &sas, " ".repeat(200_000)).await;
     assert_eq!(huge.status, StatusCode::BAD_REQUEST);
+}
+
+/// A factory that the tenant registered, with proof that it holds its key; its id.
+async fn registered(house: &House, maker: &Maker, mode: Mode) -> String {
+    let acme = "acme".parse().expect("a name");
+    let (code, _) = create_registration_code(&house.app, &house.system, &acme).await.expect("a code");
+    let new = NewFactory {
+        name: "Maker".to_owned(),
+        certificate: pem::write(pem::CERTIFICATE, maker.der()),
+        verification: pem::write(pem::CERTIFICATE, &made(maker, &code)),
+        mode,
+        template: None,
+    };
+    register_factory(&house.app, &house.system, &acme, new).await.expect("registered").id
+}
+
+/// What a device with these certificates is answered.
+async fn registers(house: &House, scope: &str, name: &str, chain: &[Vec<u8>]) -> StatusCode {
+    let path = format!("/{scope}/registrations/{name}/register{VERSION}");
+    let body = json!({ "registrationId": name }).to_string();
+    house.send(house.as_chain(chain), Method::PUT, &path, &[("content-type", "application/json")], body).await.status
+}
+
+#[tokio::test]
+async fn a_factorys_certificate_registers_whom_a_first_connection_would() {
+    let house = House::new().await;
+    let (app, system, acme) = (&house.app, &house.system, "acme".parse().expect("a name"));
+    let scope = id_scope(app, system, &acme).await.expect("a scope");
+    let zenith = id_scope(app, system, &"zenith".parse().expect("a name")).await.expect("a scope");
+    let (own, stranger) = (maker("Maker"), maker("Maker"));
+    let line = line(&own, "Line 4");
+    let (accepted, refused) = (StatusCode::ACCEPTED, StatusCode::UNAUTHORIZED);
+    let first = made(&own, "SN-1");
+    assert_eq!(registers(&house, &scope, "SN-1", std::slice::from_ref(&first)).await, refused, "nobody's factory");
+    let factory = registered(&house, &own, Mode::Provision).await;
+    assert_eq!(registers(&house, &scope, "SN-2", std::slice::from_ref(&first)).await, refused, "another name");
+    assert_eq!(registers(&house, &zenith, "SN-1", std::slice::from_ref(&first)).await, refused, "another tenant");
+    assert_eq!(registers(&house, &scope, "SN-1", std::slice::from_ref(&first)).await, accepted);
+    assert_eq!(registers(&house, &scope, "SN-1", &[made(&own, "SN-1")]).await, refused, "a second of this name");
+    assert_eq!(registers(&house, &scope, "SN-3", &[made(&stranger, "SN-3")]).await, refused, "a factory of its name");
+    let (third, above) = (made(&line, "SN-3"), line.der().to_vec());
+    assert_eq!(registers(&house, &scope, "SN-3", std::slice::from_ref(&third)).await, refused, "alone");
+    assert_eq!(registers(&house, &scope, "SN-3", &[third, above]).await, accepted, "with what stands above it");
+    // What was revoked is not registered anew.
+    house.revoke("acme", "SN-3").await;
+    house.revoke("acme", "SN-1").await;
+    assert_eq!(registers(&house, &scope, "SN-1", std::slice::from_ref(&first)).await, refused, "revoked");
+    let change = FactoryChange { enabled: Some(false), ..FactoryChange::default() };
+    amend_factory(app, system, &acme, &factory, 1, change).await.expect("disabled");
+    assert_eq!(registers(&house, &scope, "SN-4", &[made(&own, "SN-4")]).await, refused, "disabled");
+}
+
+#[tokio::test]
+async fn a_factorys_device_that_is_to_be_claimed_waits_here_too() {
+    let house = House::new().await;
+    let (app, system, acme) = (&house.app, &house.system, "acme".parse().expect("a name"));
+    let scope = id_scope(app, system, &acme).await.expect("a scope");
+    let maker = maker("Maker");
+    registered(&house, &maker, Mode::Register).await;
+    let chain = [made(&maker, "SN-1")];
+    assert_eq!(registers(&house, &scope, "SN-1", &chain).await, StatusCode::UNAUTHORIZED, "nobody claimed it");
+    let waiting = arrived(app, system, &acme, true, None, 10).await.expect("a page");
+    assert_eq!(waiting.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["SN-1"]);
+    activate(app, system, &acme, &waiting.first().expect("it waits").id).await.expect("activated");
+    assert_eq!(registers(&house, &scope, "SN-1", &chain).await, StatusCode::ACCEPTED);
 }
 
 /// Each path as nobody, with another device's signature, under another tenant's name, and with another tenant's

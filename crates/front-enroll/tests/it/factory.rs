@@ -8,9 +8,9 @@ use serde_json::json;
 use crate::fixture::{Device, House};
 use crate::{certificates, identity, refused};
 
-type Maker = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Maker = CertifiedIssuer<'static, KeyPair>;
 
-fn params(name: &str) -> CertificateParams {
+pub(crate) fn params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -18,20 +18,20 @@ fn params(name: &str) -> CertificateParams {
     params
 }
 
-fn maker(name: &str) -> Maker {
+pub(crate) fn maker(name: &str) -> Maker {
     let mut params = params(name);
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signs")
 }
 
 /// A line of the maker, below its authority.
-fn line(maker: &Maker, name: &str) -> Maker {
+pub(crate) fn line(maker: &Maker, name: &str) -> Maker {
     let mut params = params(name);
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
     CertifiedIssuer::signed_by(params, KeyPair::generate().expect("a key"), maker).expect("signs")
 }
 
-fn made(by: &Maker, name: &str) -> Vec<u8> {
+pub(crate) fn made(by: &Maker, name: &str) -> Vec<u8> {
     params(name).signed_by(&KeyPair::generate().expect("a key"), by).expect("signs").der().to_vec()
 }
 

@@ -3,11 +3,16 @@
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use fleetward_app::enrollment_keys::id_scope;
 use fleetward_app::enrollment_keys::{Kind, NewEnrollment, ShownKeys, create_enrollment, revoke_enrollment};
-use fleetward_sim::mqtt::{Options, Version};
+use fleetward_app::provisioning::factories::{FactoryChange, amend_factory};
+use fleetward_app::provisioning::jit::{activate, arrived};
+use fleetward_core::provisioning::Mode;
+use fleetward_sim::mqtt::{Client, Options, Version};
 use serde_json::json;
 
-use crate::house::{House, tenant};
+use crate::house::{Device, House, tenant, within};
+use crate::provisioning::Maker;
 
 const RESPONSES: &str = "$dps/registrations/res/#";
 const REGISTER: &str = "$dps/registrations/PUT/iotdps-register/?$rid=a1";
@@ -113,4 +118,46 @@ async fn who_does_not_get_in() {
     let good = options(&house, &keys, scope, "gw-1", Version::V5);
     revoke_enrollment(&house.app, &house.admin, &tenant("acme"), Kind::Individual, "gw-1").await.expect("revoked");
     assert_eq!(house.refused_as(None, "gw-1", &good).await, 0x87);
+}
+
+fn with_certificate(scope: &str, id: &str) -> Options {
+    let username = Some(format!("{scope}/registrations/{id}/api-version=2019-03-31"));
+    Options { version: Version::V5, username, ..Options::default() }
+}
+
+#[tokio::test]
+async fn a_factorys_certificate_signs_in_whom_a_first_connection_would() {
+    let house = House::new().await;
+    let (app, admin, acme) = (&house.app, &house.admin, tenant("acme"));
+    let scope = id_scope(app, admin, &acme).await.expect("a scope");
+    let (maker, waits) = (Maker::new(), Maker::new());
+    let refused = async |device: &Device, id: &str| {
+        assert_eq!(house.refused_as(Some(device), id, &with_certificate(&scope, id)).await, 0x87, "{id}");
+    };
+    let first = maker.device("sn-1");
+    refused(&first, "sn-1").await;
+    let factory = maker.register(&house, "acme", Mode::Provision).await;
+    refused(&first, "sn-2").await;
+    let mut link = house.connect_as(Some(&first), "sn-1", &with_certificate(&scope, "sn-1")).await;
+    link.subscribe(&[RESPONSES]).await;
+    link.publish(REGISTER, r#"{"registrationId": "sn-1"}"#).await;
+    assert!(link.next().await.0.starts_with("$dps/registrations/res/202/"));
+    // Its certificate is what it connects with.
+    house.connect(&first, Version::V5).await;
+    // By a line of the factory: what stands above the certificate comes with it.
+    let chain = maker.by_a_line("sn-3");
+    let alone = Device { name: "sn-3".to_owned(), certificate: chain.first().expect("a certificate").clone() };
+    refused(&alone, "sn-3").await;
+    let options = with_certificate(&scope, "sn-3");
+    within(Client::connect(house.open_chain(chain), "sn-3", &options)).await.expect("it is in");
+
+    let change = FactoryChange { enabled: Some(false), ..FactoryChange::default() };
+    amend_factory(app, admin, &acme, &factory, 1, change).await.expect("disabled");
+    refused(&maker.device("sn-4"), "sn-4").await;
+    waits.register(&house, "acme", Mode::Register).await;
+    let claimed = waits.device("sn-5");
+    refused(&claimed, "sn-5").await;
+    let row = arrived(app, admin, &acme, true, None, 10).await.expect("a page").pop().expect("it waits");
+    activate(app, admin, &acme, &row.id).await.expect("activated");
+    house.connect_as(Some(&claimed), "sn-5", &with_certificate(&scope, "sn-5")).await;
 }

@@ -284,6 +284,15 @@ impl Maker {
         named(name).signed_by(&key, &self.issuer).expect("signs").der().to_vec()
     }
 
+    /// A line of the maker, below its authority: what a device of it shows, its own certificate first.
+    pub(crate) fn by_a_line(&self, name: &str) -> Vec<Vec<u8>> {
+        let mut params = named("Line 4");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let line = Self { issuer: rcgen::CertifiedIssuer::signed_by(params, key, &self.issuer).expect("signs") };
+        vec![line.leaf(name), line.issuer.der().to_vec()]
+    }
+
     pub(crate) fn device(&self, name: &str) -> Device {
         Device { name: name.to_owned(), certificate: self.leaf(name) }
     }

@@ -37,7 +37,7 @@ pub(super) fn router() -> OpenApiRouter<Door> {
 }
 
 fn tagged(found: fleetward_app::registry::DeviceView) -> Tagged<DeviceView> {
-    Tagged::ok(found.device.revision, DeviceView::new(found.device, found.presence))
+    Tagged::ok(found.device.revision, DeviceView::new(found))
 }
 
 /// Fields of the record. What is absent stays as it is; `null` clears.

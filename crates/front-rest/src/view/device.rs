@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use fleetward_core::registry::{Device, Scalar};
+use fleetward_app::attestation::AttestationState;
+use fleetward_core::registry::Scalar;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -44,6 +45,9 @@ pub struct DeviceView {
     /// Texts, numbers and booleans.
     pub attributes: BTreeMap<String, Value>,
     pub certificate: Option<CertificateRefView>,
+    /// How it stands with its attestation; left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<AttestationStateView>,
     /// Expected sign of life, in seconds.
     pub heartbeat_s: Option<u32>,
     pub provisioned_at: Option<Time>,
@@ -59,6 +63,29 @@ pub struct CertificateRefView {
     /// Lower-case hex.
     pub serial: String,
     pub not_after: Time,
+}
+
+/// The gist of a device's attestation.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AttestationState)]
+pub struct AttestationStateView {
+    /// Whether its class has to attest.
+    pub required: bool,
+    /// Why it is held back: never-attested, warned, failed or overdue; null where attestation does not hold it back.
+    pub restricted: Option<&'static str>,
+    /// affirming, warning or contraindicated; null where it never attested since it enrolled.
+    pub verdict: Option<String>,
+    /// The kind of its last evidence: tpm2, eat-cwt, eat-jwt, psa or dice.
+    pub format: Option<String>,
+    pub attested_at: Option<Time>,
+    pub due_at: Option<Time>,
+}
+
+impl AttestationStateView {
+    fn new(state: AttestationState) -> Self {
+        let AttestationState { required, restricted, verdict, format, attested_at, due_at } = state;
+        Self { required, restricted, verdict, format, attested_at: attested_at.map(Time), due_at: due_at.map(Time) }
+    }
 }
 
 /// A certificate that was issued to a device.
@@ -81,7 +108,8 @@ pub struct CertificateView {
 }
 
 impl DeviceView {
-    pub fn new(device: Device, presence: fleetward_core::presence::Presence) -> Self {
+    pub fn new(found: fleetward_app::registry::DeviceView) -> Self {
+        let fleetward_app::registry::DeviceView { device, presence, attestation } = found;
         Self {
             name: device.id.to_string(),
             status: device.status.as_str(),
@@ -105,6 +133,7 @@ impl DeviceView {
             certificate: device
                 .certificate
                 .map(|used| CertificateRefView { serial: used.serial, not_after: Time(used.not_after) }),
+            attestation: attestation.map(AttestationStateView::new),
             heartbeat_s: device.heartbeat_s,
             provisioned_at: device.provisioned_at.map(Time),
             created_at: Time(device.created_at),

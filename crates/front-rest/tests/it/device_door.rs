@@ -7,10 +7,13 @@ use axum::body::{Body, to_bytes};
 use fleetward_app::Peer;
 use fleetward_app::enroll::{Attempt, Credentials, enroll_device};
 use fleetward_app::enroll_tokens::create_enroll_token;
+use fleetward_app::provisioning::factories::{NewFactory, create_registration_code, register_factory};
 use fleetward_base::Secret;
+use fleetward_core::provisioning::Mode;
 use fleetward_front_rest::{attest, device};
-use fleetward_pki::{SoftKey, csr, name};
+use fleetward_pki::{SoftKey, csr, name, pem};
 use http::{HeaderMap, Request};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -198,4 +201,63 @@ async fn attestation_answers_and_refuses_as_its_contract_says() {
     assert_eq!(device.ask("POST", "/v1/attest", huge).await.0, 413);
     let found = house.get("/v1/tenants/acme/devices/gw-1/attestation", &house.acme).await;
     assert_eq!((&found.json["required"], &found.json["verdict"]), (&json!(false), &Value::Null));
+}
+
+/// A certificate of a line below the factory's authority is a device's by what comes with it.
+#[tokio::test]
+async fn what_stands_above_a_factorys_certificate_comes_with_it() {
+    let house = House::open().await;
+    let maker = Maker::registered(&house, "acme").await;
+    let chain = maker.by_a_line("sn-1");
+    let alone = Device::with(&house, chain.iter().take(1).cloned().collect());
+    let whole = Device::with(&house, chain);
+    for (method, path) in [("GET", "/things/sn-1/shadow"), ("POST", "/v1/attest/challenge")] {
+        assert_eq!(alone.ask(method, path, "").await.0, 401, "{path}");
+        // A shadow that is not there yet is its own all the same.
+        let known = if path.starts_with("/things") { 404 } else { 200 };
+        assert_eq!(whole.ask(method, path, "").await.0, known, "{path}");
+    }
+}
+
+/// A factory whose authority a tenant has registered.
+struct Maker(CertifiedIssuer<'static, KeyPair>);
+
+impl Maker {
+    async fn registered(house: &House, home: &str) -> Self {
+        let mut params = named("Maker");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let maker = Self(CertifiedIssuer::self_signed(params, key()).expect("signs"));
+        let (app, ctx, home) = (&house.app, house.app.system("test"), tenant(home));
+        let (code, _) = create_registration_code(app, &ctx, &home).await.expect("a code");
+        let proof = named(&code).signed_by(&key(), &maker.0).expect("signs");
+        let new = NewFactory {
+            name: "Maker".to_owned(),
+            certificate: pem::write(pem::CERTIFICATE, maker.0.der()),
+            verification: pem::write(pem::CERTIFICATE, proof.der()),
+            mode: Mode::Provision,
+            template: None,
+        };
+        register_factory(app, &ctx, &home, new).await.expect("registered");
+        maker
+    }
+
+    fn by_a_line(&self, name: &str) -> Vec<CertificateDer<'static>> {
+        let mut params = named("Line 4");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let line = CertifiedIssuer::signed_by(params, key(), &self.0).expect("signs");
+        let leaf = named(name).signed_by(&key(), &line).expect("signs");
+        vec![leaf.der().clone(), line.der().clone()]
+    }
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("a key")
+}
+
+fn named(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.use_authority_key_identifier_extension = true;
+    params
 }

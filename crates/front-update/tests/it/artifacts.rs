@@ -41,6 +41,18 @@ async fn nobody_else_gets_it() {
 }
 
 #[tokio::test]
+async fn what_stands_above_a_factorys_certificate_comes_with_it() {
+    let house = House::new().await;
+    let chain = house.from_a_line("acme", "gw-1").await;
+    let alone = peer(chain.iter().take(1).cloned().collect());
+    let whole = peer(chain);
+    assert_eq!(house.get(&alone, &[]).await.status, StatusCode::FORBIDDEN, "nobody knows who made it");
+    assert_eq!(house.get(&whole, &[]).await.status, StatusCode::NOT_FOUND, "a device, with nothing to fetch yet");
+    house.deploy("gw-1").await;
+    assert_eq!(house.get(&whole, &[]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn what_is_no_artifact_of_its_own_is_not_there() {
     let house = House::new().await;
     let device = house.device("acme", "gw-1").await;

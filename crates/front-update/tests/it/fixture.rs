@@ -7,11 +7,13 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use fleetward_app::enroll::{Attempt, Credentials, enroll_device};
+use fleetward_app::provisioning::factories::{NewFactory, create_registration_code, register_factory};
 use fleetward_app::releases::{create_release, create_signer, upload_artifact};
 use fleetward_app::{App, Ctx, Peer, Settings, authority, enroll_tokens, registry, tenants};
 use fleetward_base::{Clock, ManualClock, ReleaseId, Rng, RolloutId, Secret, SeededRng, TenantId, Timestamp};
+use fleetward_core::provisioning::Mode;
 use fleetward_core::registry::DeviceFields;
-use fleetward_pki::{SoftKey, csr, name};
+use fleetward_pki::{SoftKey, csr, name, pem};
 use fleetward_store::{DeploymentRow, RolloutRow, Store};
 use fleetward_supply::{Artifact, Manifest, Sha256, SignedRelease, SigningKey};
 use fleetward_vault::{MasterKey, Vault};
@@ -19,6 +21,7 @@ use futures::stream;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use object_store::local::LocalFileSystem;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 use rustls_pki_types::CertificateDer;
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -162,6 +165,30 @@ impl House {
         peer(vec![CertificateDer::from(enrolled.certificate)])
     }
 
+    /// What a device of a registered factory shows that was made on a line with an authority of its own.
+    pub(crate) async fn from_a_line(&self, home: &str, id: &str) -> Vec<CertificateDer<'static>> {
+        let authority = |name: &str| {
+            let mut params = named(name);
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params
+        };
+        let maker = CertifiedIssuer::self_signed(authority("Maker"), key()).expect("signs");
+        let line = CertifiedIssuer::signed_by(authority("Line 4"), key(), &maker).expect("signs");
+        let (app, system, home) = (&self.app, &self.system, tenant(home));
+        let (code, _) = create_registration_code(app, system, &home).await.expect("a code");
+        let proof = named(&code).signed_by(&key(), &maker).expect("signs");
+        let new = NewFactory {
+            name: "Maker".to_owned(),
+            certificate: pem::write(pem::CERTIFICATE, maker.der()),
+            verification: pem::write(pem::CERTIFICATE, proof.der()),
+            mode: Mode::Provision,
+            template: None,
+        };
+        register_factory(app, system, &home, new).await.expect("registered");
+        let leaf = named(id).signed_by(&key(), &line).expect("signs");
+        vec![leaf.der().clone(), line.der().clone()]
+    }
+
     pub(crate) async fn revoke(&self, id: &str) {
         let id = id.parse().expect("a device name");
         registry::revoke_device(&self.app, &self.system, &tenant("acme"), &id, "test").await.expect("revoked");
@@ -181,6 +208,18 @@ impl House {
         let body = body.collect().await.expect("a whole body").to_bytes();
         Answer { status: parts.status, fields: parts.headers, body }
     }
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("a key")
+}
+
+fn named(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.use_authority_key_identifier_extension = true;
+    params
 }
 
 pub(crate) fn peer(certificates: Vec<CertificateDer<'static>>) -> Peer {

@@ -123,6 +123,13 @@ fn an_authority_speaks_for_its_own_tenant_only() {
     let house = house();
     let issued = house.leaf(&house.globex, "acme", 90);
     assert_eq!(verify(&house.index(), &issued.der, now()), Err(TrustError::Foreign));
+    // Whoever made it has the key of that authority; whose it is, is known.
+    let Ok(Presented::Nameless(found)) = identify(&house.index(), &issued.der, now(), Duration::ZERO) else {
+        panic!("nobody's")
+    };
+    let made = (found.tenant.as_str(), found.authority, found.serial, found.fingerprint);
+    let authority = house.globex.certificate.fingerprint();
+    assert_eq!(made, ("globex", authority, issued.serial.to_string(), issued.fingerprint));
 }
 
 #[test]

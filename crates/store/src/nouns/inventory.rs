@@ -95,6 +95,18 @@ impl TenantTx {
         self.conn.query_opt(SQL, params![self.scope.key(), device]).await
     }
 
+    /// Devices other than `but` that have a TPM with this endorsement key, by what their makers say.
+    pub async fn inventory_with_endorsement(
+        &mut self,
+        ek_hash: &str,
+        but: &DeviceId,
+        limit: u32,
+    ) -> Result<Vec<DeviceId>, StoreError> {
+        const SQL: &str = "SELECT device FROM inventory WHERE tenant_id = $1 AND ek_hash = $2 AND device <> $3 \
+             ORDER BY device LIMIT $4";
+        self.conn.query(SQL, params![self.scope.key(), ek_hash, but, limit]).await
+    }
+
     /// In the order of their serial numbers.
     pub async fn inventory_page(
         &mut self,

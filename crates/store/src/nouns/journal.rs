@@ -157,6 +157,14 @@ impl TenantTx {
         Ok(ids)
     }
 
+    /// Whether a certificate of this serial number was ever issued to a claim, also where nobody owned it in its hour.
+    pub async fn waited(&mut self, serial: &str) -> Result<bool, StoreError> {
+        const SQL: &str = "SELECT COUNT(*) FROM journal WHERE tenant_id = $1 AND subject = $2 \
+             AND action = 'certificate.pending'";
+        let found: Option<u64> = self.conn.query_opt(SQL, params![self.scope.key(), serial]).await?;
+        Ok(found.unwrap_or(0) > 0)
+    }
+
     /// The newest rows first; `before` is the id of the last row of the page before.
     pub async fn journal_page(
         &mut self,

@@ -66,5 +66,5 @@ contract! {
     vault: vault_keys_are_versioned_and_wrapped_again, vault_keys_are_held, seals_of_a_key_are_counted;
     ways_out: lists_only_move_on, revoked_ones_wait_for_their_list, the_log_grows_by_its_end, the_deny_list,
         revocations_of_many_go_on, pages_of_devices_are_revoked, certificates_are_found_by_where_they_came_from,
-        replacements_are_asked_for, what_ends_sessions_is_followed;
+        replacements_are_asked_for, what_ends_sessions_is_followed, what_waited_for_its_device_is_known;
 }

@@ -92,5 +92,5 @@ pub(super) async fn handler(
     let (ctx, tenant) = caller.once(&body);
     let (name, fields) = body.value.split();
     let made = create_device(door.app(), &ctx, &tenant, name, fields).await?;
-    Ok(Tagged::created(made.device.revision, DeviceView::new(made.device, made.presence)))
+    Ok(Tagged::created(made.device.revision, DeviceView::new(made)))
 }

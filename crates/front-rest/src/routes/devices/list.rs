@@ -74,6 +74,6 @@ pub(super) async fn handler(
     };
     let after: Option<DeviceId> = listing.after_as(&door, Some(&caller.tenant))?;
     let found = devices(door.app(), &caller.ctx, &caller.tenant, filter, after, listing.rows_and_one()).await?;
-    let view = |found: fleetward_app::registry::DeviceView| DeviceView::new(found.device, found.presence);
+    let view = DeviceView::new;
     Ok(listing.answer(&door, Some(&caller.tenant), found, |row| row.device.id.to_string(), view))
 }

@@ -48,6 +48,18 @@ pub(crate) async fn inventory_is_replaced_and_paged(on: Fixture) {
         .await;
     assert_eq!((read.as_ref(), by_device.as_ref(), none, count), (Some(&expected), Some(&expected), None, 2));
     assert_eq!(pages, (vec![inventory("s2", "gw-2", "b1")], vec![expected]));
+    // Both have a TPM with the same key; another tenant's device of that key is not one of them.
+    let key = "ab".repeat(32);
+    let (others, all, none) = on
+        .write(move |tx| {
+            Box::pin(async move {
+                let others = tx.inventory_with_endorsement(&key, &device("gw-1"), 5).await?;
+                let all = tx.inventory_with_endorsement(&key, &device("gw-7"), 5).await?;
+                Ok((others, all, tx.inventory_with_endorsement("cd", &device("gw-7"), 5).await?))
+            })
+        })
+        .await;
+    assert_eq!((others, all, none), (vec![device("gw-2")], vec![device("gw-1"), device("gw-2")], Vec::new()));
     let taken = on
         .store
         .write(&on.acme, "test", |tx| Box::pin(async move { tx.put_inventory(&inventory("s3", "gw-2", "b1")).await }));

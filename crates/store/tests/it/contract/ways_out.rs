@@ -1,7 +1,7 @@
 use fleetward_base::RevocationId;
 use fleetward_store::{
-    CertificateRow, CrlRow, DenyRow, DeviceRow, DeviceSelector, HeldRow, LeafRow, LogRow, Of, PendingRow, Place, Reach,
-    ResponderRow, RevocationRow, RevokedRow, StoreErrorKind, TileRow,
+    CertificateRow, CrlRow, DenyRow, DeviceRow, DeviceSelector, HeldRow, JournalEntry, LeafRow, LogRow, Of, PendingRow,
+    Place, Reach, ResponderRow, RevocationRow, RevokedRow, StoreErrorKind, TileRow,
 };
 
 use super::identity::{authority, certificate};
@@ -362,4 +362,25 @@ pub(crate) async fn what_ends_sessions_is_followed(on: Fixture) {
     let place = Place { xid: first.row.xid, id: first.row.id };
     let rest = on.system(move |tx| Box::pin(async move { tx.ends_after(place, 50).await })).await;
     assert_eq!(rest, after);
+}
+
+pub(crate) async fn what_waited_for_its_device_is_known(on: Fixture) {
+    let row = |action: &str, serial: &str| JournalEntry { subject: Some(serial.into()), ..entry(action) };
+    let rows = [row("certificate.pending", "01"), row("certificate.issued", "02")];
+    let abroad = row("certificate.pending", "03");
+    on.store
+        .write(&on.umbrella, "test", move |tx| Box::pin(async move { tx.journal(&abroad).await }))
+        .await
+        .expect("written");
+    let waited = on
+        .write(move |tx| {
+            Box::pin(async move {
+                for row in &rows {
+                    tx.journal(row).await?;
+                }
+                Ok((tx.waited("01").await?, tx.waited("02").await?, tx.waited("03").await?))
+            })
+        })
+        .await;
+    assert_eq!(waited, (true, false, false), "issued to a claim; issued to a device; another tenant's");
 }

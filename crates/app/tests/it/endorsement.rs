@@ -1,0 +1,214 @@
+//! Whose TPM it is, and whose it must not be: what vouches for an endorsement key by each rule, and hardware that is refused.
+//!
+//! The TPM is the one whose keys are kept as goldens in `fleetward-attest`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fleetward_app::attestation::{AnchorKind, Endorsement, NewAnchor, add_anchor, begin_activation, remove_anchor};
+use fleetward_app::deny_list::{self, Denied};
+use fleetward_app::enroll::{Enrolled, admit_device, still_admitted};
+use fleetward_app::identity_policy::{amend_policy, show_policy};
+use fleetward_app::inventory::{import_inventory, remove_inventory};
+use fleetward_app::{Ctx, Error, registry};
+use fleetward_attest::tpm::{Public, endorsement};
+use fleetward_core::access::DeviceRights;
+use fleetward_core::inventory::import::Format;
+use fleetward_core::registry::{DeviceFields, Scalar};
+use futures::stream;
+use rustls_pki_types::CertificateDer;
+use serde_json::{Value, json};
+
+use crate::enroll::{Device, admit, attempt, causes, enroll, enrolled, refused, token};
+use crate::fixture::{Fixture, ctx, device, tenant};
+
+fn golden(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../attest/tests/it/golden").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// SHA-256 of the endorsement key, hex.
+fn identity() -> String {
+    let key = Public::parse(&golden("ek.pub")).expect("a public area");
+    endorsement::identity(&key).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn shown(certificate: Option<Vec<u8>>) -> Endorsement {
+    let (public, attestation) = (golden("ek.pub"), golden("ak.pub"));
+    Endorsement { public, certificate, chain: Vec::new(), attestation }
+}
+
+/// At a time at which the golden certificates hold.
+async fn house() -> Fixture {
+    let fixture = Fixture::new().await;
+    fixture.clock.advance(Duration::from_secs(8 * 24 * 3600));
+    fixture
+}
+
+async fn policy(fixture: &Fixture, change: Value) {
+    let (app, admin, acme) = (&fixture.app, &fixture.admin, tenant("acme"));
+    let at = show_policy(app, admin, &acme).await.expect("a policy").revision;
+    amend_policy(app, admin, &acme, at, change.as_object().expect("an object").clone()).await.expect("amended");
+}
+
+async fn import(fixture: &Fixture, rows: &[Value]) {
+    let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let body = stream::iter([Ok::<_, std::io::Error>(Bytes::from(text))]);
+    let (app, admin) = (&fixture.app, &fixture.admin);
+    let done = import_inventory(app, admin, &tenant("acme"), Format::JsonLines, body, false).await.expect("read");
+    assert_eq!(done.added + done.changed, rows.len() as u64, "{done:?}");
+}
+
+async fn speaker(fixture: &Fixture, by: &Enrolled) -> Ctx {
+    let der = CertificateDer::from(by.certificate.as_slice());
+    let admitted = admit_device(&fixture.app, &attempt(fixture), &der).await.expect("comes in");
+    ctx(&fixture.app, admitted.principal())
+}
+
+/// Whether the device may begin to activate: the code of the refusal, and its reason.
+async fn begins(fixture: &Fixture, ctx: &Ctx, certificate: Option<Vec<u8>>) -> Result<(), (&'static str, String)> {
+    match begin_activation(&fixture.app, ctx, shown(certificate)).await {
+        Ok(made) => {
+            assert!(!made.credential.is_empty() && !made.secret.is_empty());
+            Ok(())
+        }
+        Err(Error::Untrusted { code, reason }) => Err((code, reason)),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_endorsement_key_counts_by_what_the_tenant_takes() {
+    let fixture = house().await;
+    let (app, admin, acme) = (&fixture.app, &fixture.admin, tenant("acme"));
+    let gateway = enrolled(&fixture, "acme", &Device::new("gw-1")).await;
+    let me = speaker(&fixture, &gateway).await;
+    let by = async |rule: &str| {
+        policy(&fixture, json!({ "attestation": { "endorsement": rule } })).await;
+        let bare = begins(&fixture, &me, None).await.map_err(|(code, _)| code);
+        let whole = begins(&fixture, &me, Some(golden("ek.der"))).await.map_err(|(code, _)| code);
+        (bare.is_ok(), whole.is_ok())
+    };
+    for rule in ["chain", "inventory", "either"] {
+        assert_eq!(by(rule).await, (false, false), "{rule}: nobody said anything");
+    }
+    // A root of its maker.
+    let root = |kind, value| NewAnchor { kind, name: "maker".to_owned(), value, root: None };
+    let anchor = add_anchor(app, admin, &acme, root(AnchorKind::TpmRoot, golden("maker.der"))).await.expect("added");
+    assert_eq!(
+        (by("chain").await, by("inventory").await, by("either").await),
+        ((false, true), (false, false), (false, true))
+    );
+    // The manufacturing database says that this device has this TPM.
+    import(&fixture, &[json!({ "serial": "SN-1", "device": "gw-1", "ek_hash": identity() })]).await;
+    assert_eq!(
+        (by("chain").await, by("inventory").await, by("either").await),
+        ((false, true), (true, true), (true, true))
+    );
+    remove_anchor(app, admin, &acme, anchor.id).await.expect("removed");
+    assert_eq!((by("chain").await, by("either").await), ((false, false), (true, true)));
+    // Where the tenant wants its maker's signature, a row without one says nothing good.
+    policy(&fixture, json!({ "enrolment": { "require_attested_inventory": true } })).await;
+    assert_eq!(by("inventory").await, (false, false));
+    policy(&fixture, json!({ "enrolment": { "require_attested_inventory": false } })).await;
+    remove_inventory(app, admin, &acme, "SN-1").await.expect("removed");
+    // The tenant's own list.
+    let listed = add_anchor(app, admin, &acme, root(AnchorKind::EndorsementKey, identity_bytes())).await;
+    listed.expect("added");
+    assert_eq!(
+        (by("chain").await, by("inventory").await, by("either").await),
+        ((false, false), (true, true), (true, true))
+    );
+}
+
+fn identity_bytes() -> Vec<u8> {
+    endorsement::identity(&Public::parse(&golden("ek.pub")).expect("a public area"))
+}
+
+#[tokio::test]
+async fn what_is_written_of_another_speaks_against_it() {
+    let fixture = house().await;
+    let (app, admin, acme) = (&fixture.app, &fixture.admin, tenant("acme"));
+    let gateway = enrolled(&fixture, "acme", &Device::new("gw-1")).await;
+    let me = speaker(&fixture, &gateway).await;
+    let new = NewAnchor { kind: AnchorKind::TpmRoot, name: "maker".to_owned(), value: golden("maker.der"), root: None };
+    add_anchor(app, admin, &acme, new).await.expect("added");
+    assert_eq!(begins(&fixture, &me, Some(golden("ek.der"))).await, Ok(()));
+    let against = async || {
+        let (code, reason) = begins(&fixture, &me, Some(golden("ek.der"))).await.expect_err("refused");
+        assert!(code == "endorsement" && reason.contains("another"), "{code} {reason}");
+    };
+    import(&fixture, &[json!({ "serial": "SN-2", "device": "gw-2", "ek_hash": identity() })]).await;
+    against().await;
+    import(&fixture, &[json!({ "serial": "SN-2", "device": "gw-2", "ek_hash": "ab".repeat(32) })]).await;
+    assert_eq!(begins(&fixture, &me, Some(golden("ek.der"))).await, Ok(()), "the other has another");
+    import(&fixture, &[json!({ "serial": "SN-1", "device": "gw-1", "ek_hash": "cd".repeat(32) })]).await;
+    against().await;
+    // Another tenant's database is none of this one's business.
+    let namesake = enrolled(&fixture, "zenith", &Device::new("gw-1")).await;
+    let them = speaker(&fixture, &namesake).await;
+    let (_, reason) = begins(&fixture, &them, Some(golden("ek.der"))).await.expect_err("no root there");
+    assert!(!reason.contains("another"), "{reason}");
+}
+
+async fn deny(fixture: &Fixture, value: &str) {
+    let (app, admin) = (&fixture.app, &fixture.admin);
+    deny_list::deny(app, admin, &tenant("acme"), Denied::Hardware, value, "stolen").await.expect("denied");
+}
+
+#[tokio::test]
+async fn hardware_on_the_deny_list_does_not_come_in() {
+    let fixture = house().await;
+    let (app, admin, acme) = (&fixture.app, &fixture.admin, tenant("acme"));
+    let key = "0f".repeat(32);
+    import(
+        &fixture,
+        &[json!({ "serial": "SN-1", "device": "gw-1" }), json!({ "serial": "SN-2", "device": "gw-2", "ek_hash": key })],
+    )
+    .await;
+    let (first, second) = (
+        enrolled(&fixture, "acme", &Device::new("gw-1")).await,
+        enrolled(&fixture, "acme", &Device::new("gw-2")).await,
+    );
+    let third = enrolled(&fixture, "acme", &Device::new("gw-3")).await;
+    let serial = DeviceFields {
+        attributes: [("serial".to_owned(), Some(Scalar::Text("Board-3".to_owned())))].into(),
+        ..DeviceFields::default()
+    };
+    let record = registry::device(app, admin, &acme, &device("gw-3")).await.expect("there").device;
+    registry::amend_device(app, admin, &acme, &device("gw-3"), record.revision, serial).await.expect("amended");
+    for (denied, out, name) in [("SN-1", &first, "gw-1"), (key.as_str(), &second, "gw-2"), ("board-3", &third, "gw-3")]
+    {
+        admit(&fixture, out).await.expect("in so far");
+        deny(&fixture, denied).await;
+        // What it has is good for nothing, at a door and in a session that began before.
+        assert_eq!(refused(admit(&fixture, out).await), "the device may not connect", "{denied}");
+        let still = still_admitted(app, &acme, &device(name), &out.serial, DeviceRights::Full).await;
+        assert!(!still.expect("a store"), "{denied}");
+        // Nor does it get another, with a token that counts.
+        let again = Device::new(name);
+        let token = token(&fixture, "acme", name).await;
+        assert_eq!(refused(enroll(&fixture, &again, &token).await), "the hardware is on the deny list", "{denied}");
+        deny_list::allow(app, admin, &acme, Denied::Hardware, denied).await.expect("allowed");
+        admit(&fixture, out).await.expect("in again");
+        enroll(&fixture, &again, &token).await.expect("the token was not used up");
+    }
+    assert_eq!(causes(&fixture, "acme").await.iter().filter(|cause| *cause == "denied-hardware").count(), 3);
+}
+
+#[tokio::test]
+async fn hardware_on_the_deny_list_does_not_attest() {
+    let fixture = house().await;
+    let (app, admin, acme) = (&fixture.app, &fixture.admin, tenant("acme"));
+    let gateway = enrolled(&fixture, "acme", &Device::new("gw-1")).await;
+    let me = speaker(&fixture, &gateway).await;
+    let new = NewAnchor { kind: AnchorKind::TpmRoot, name: "maker".to_owned(), value: golden("maker.der"), root: None };
+    add_anchor(app, admin, &acme, new).await.expect("added");
+    assert_eq!(begins(&fixture, &me, Some(golden("ek.der"))).await, Ok(()));
+    deny(&fixture, &identity().to_uppercase()).await;
+    let (code, _) = begins(&fixture, &me, Some(golden("ek.der"))).await.expect_err("denied");
+    assert_eq!((code, causes(&fixture, "acme").await), ("denied-hardware", vec!["denied-hardware".to_owned()]));
+    // It is told once more by what is counted.
+    assert!(app.attestation_results().all().contains(&("refused", "denied-hardware", 1)));
+}
