@@ -24,11 +24,11 @@ def number(code) -> int:
 class Client:
     """A paho client in its own thread, with what happens to it in queues."""
 
-    def __init__(self, server, device, version, clean=True, expiry=3600, will=None):
+    def __init__(self, server, device, version, clean=True, expiry=3600, will=None, websocket=False):
         self.version = version
         self.connects, self.disconnects = queue.Queue(), queue.Queue()
         self.messages, self.subacks, self.pubacks = queue.Queue(), queue.Queue(), queue.Queue()
-        arguments = {"client_id": device.name, "protocol": version}
+        arguments = {"client_id": device.name, "protocol": version, "transport": "websockets" if websocket else "tcp"}
         if version != mqtt.MQTTv5:
             arguments["clean_session"] = clean
         if TWO:
@@ -43,7 +43,7 @@ class Client:
             properties = Properties(PacketTypes.CONNECT)
             properties.SessionExpiryInterval = 0 if clean else expiry
             self.start = {"clean_start": clean, "properties": properties}
-        self.port = server.mqtt_port
+        self.port = server.device_port if websocket else server.mqtt_port
 
     def wire_callbacks(self):
         """Both generations of callbacks end in the same queues."""
@@ -124,6 +124,26 @@ def delivers(server, name, version):
         for qos, payload in ((0, "x" * 100), (1, "x" * 100), (1, "y" * 128 * 1024)):
             other.publish(topic, payload, qos)
             expect(one.message(), (topic, payload, qos, False))
+
+
+@story.check
+@each_version
+def delivers_over_websocket(server, name, version):
+    """The same over WebSocket, on the port of HTTPS, to a reader without it and back"""
+    plain, web = server.enrol("acme", f"p-plain-{name}"), server.enrol("acme", f"p-web-{name}")
+    topic = shared(f"web/{name}")
+    with Client(server, plain, version) as one, Client(server, web, version, websocket=True) as other:
+        one.connect()
+        other.connect()
+        one.subscribe(topic)
+        for payload in ("x", "y" * 128 * 1024):
+            other.publish(topic, payload)
+            expect(one.message(), (topic, payload, 1, False))
+        expect(other.subscribe(other_topic := shared(f"back/{name}")), [1], "SUBACK")
+        for payload in ("x", "y" * 128 * 1024):
+            one.publish(other_topic, payload)
+            expect(other.message(), (other_topic, payload, 1, False))
+        expect(other.subscribe("devices/" + "someone-else/#"), [0x87 if version == mqtt.MQTTv5 else 0x80], "SUBACK")
 
 
 @story.check

@@ -17,6 +17,7 @@ pub mod policy;
 mod provisioning;
 mod shadow;
 mod standing;
+pub mod websocket;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};

@@ -8,6 +8,7 @@ use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use fleetward_app::Peer;
 use fleetward_app::enroll::{Channel, EXPORTER_BYTES, EXPORTER_LABEL};
+use fleetward_front_mqtt::websocket::Upgrades;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -25,7 +26,8 @@ const HEADER_DEADLINE: Duration = Duration::from_secs(60);
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 const H2_STREAMS: u32 = 64;
 
-/// A router behind a listener. Every request carries the [`Peer`] and the [`Channel`] of its connection as extensions.
+/// A router behind a listener. Every request carries the [`Peer`], the [`Channel`] and the
+/// [`Upgrades`] of its connection as extensions.
 #[derive(Clone)]
 pub(crate) struct HttpDoor {
     router: Router,
@@ -53,9 +55,12 @@ impl HttpDoor {
     {
         let router = self.router.clone();
         let address = peer.address;
+        let upgrades = Upgrades::default();
+        let upgraded = upgrades.clone();
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             request.extensions_mut().insert(channel);
+            request.extensions_mut().insert(upgrades.clone());
             answer(router.clone(), request)
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -84,6 +89,7 @@ impl HttpDoor {
         if let Err(error) = served {
             tracing::debug!(%address, %error, "HTTP connection ended");
         }
+        upgraded.ended().await;
     }
 }
 

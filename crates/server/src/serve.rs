@@ -48,7 +48,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 
     let gate = Gate::new(args.max_connections, tasks.clone(), stop.clone());
     let mqtt = MqttDoor::new(broker.clone());
-    let device_http = HttpDoor::new(parts::device_router(&app), stop.clone());
+    let device_http = HttpDoor::new(parts::device_router(&app, &broker), stop.clone());
     let operator_http = HttpDoor::new(
         fleetward_front_rest::router(fleetward_front_rest::Door::new(app.clone(), stop.clone())),
         stop.clone(),

@@ -7,3 +7,4 @@ mod jobs;
 mod probes;
 mod provisioning;
 mod shadow;
+mod websocket;

@@ -143,13 +143,14 @@ pub(super) async fn start_broker(app: &App, args: &ServeArgs) -> anyhow::Result<
     Ok(broker)
 }
 
-/// What devices reach over HTTPS: enrolment, artifacts, shadows, attestation.
-pub(super) fn device_router(app: &App) -> Router {
+/// What devices reach over HTTPS: enrolment, artifacts, shadows, attestation, and MQTT over WebSocket.
+pub(super) fn device_router(app: &App, broker: &Broker) -> Router {
     fleetward_front_enroll::router(app.clone())
         .merge(fleetward_front_enroll::pki::router(app.clone()))
         .merge(fleetward_front_update::router(app.clone()))
         .merge(fleetward_front_rest::device::router(app.clone()))
         .merge(fleetward_front_rest::attest::router(app.clone()))
+        .merge(fleetward_front_mqtt::websocket::router(broker.clone()))
 }
 
 /// What an examination tries beside what `app` knows of.
