@@ -54,8 +54,8 @@ def delivers(server):
     """QoS 0 and 1 arrive, on MQTT 3.1.1 and 5"""
     for version in ("mqttv311", "mqttv5"):
         reader, writer = server.enrol("acme", f"reader-{version}"), server.enrol("acme", f"writer-{version}")
-        with Subscriber(server, reader, "-V", version, "-q", "1", "-t", shared(f"{version}/+")) as subscriber:
-            for qos in ("0", "1"):
+        with Subscriber(server, reader, "-V", version, "-q", "2", "-t", shared(f"{version}/+")) as subscriber:
+            for qos in ("0", "1", "2"):
                 publish(server, writer, shared(f"{version}/x"), f"hello {qos}", "-q", qos, "-V", version)
                 expect(within(subscriber.lines), f"{shared(version)}/x 0 {qos} hello {qos}")
 

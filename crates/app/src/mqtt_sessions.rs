@@ -164,6 +164,7 @@ async fn apply_one(tx: &mut TenantTx, op: Op) -> Result<(), StoreError> {
                     filter: subscription.filter,
                     qos: u32::from(subscription.qos),
                     options: u32::from(subscription.options),
+                    identifier: subscription.identifier,
                 };
                 tx.put_subscription(&row).await?;
             }
@@ -172,6 +173,9 @@ async fn apply_one(tx: &mut TenantTx, op: Op) -> Result<(), StoreError> {
             for filter in filters {
                 tx.remove_subscription(client.as_str(), &filter).await?;
             }
+        }
+        Op::SaveExchanges { client, exchanges, .. } => {
+            tx.save_exchanges(client.as_str(), Some(&*exchanges).filter(|packed| !packed.is_empty())).await?;
         }
         Op::Advance { client, acked_seq, .. } => tx.acknowledge_queue(client.as_str(), acked_seq).await?,
         Op::Retain { retained, .. } => {
@@ -196,6 +200,7 @@ type Key = (TenantId, String);
 async fn load_sessions(tx: &mut SystemTx) -> Result<Vec<StoredSession>, StoreError> {
     let mut subscriptions = load_subscriptions(tx).await?;
     let queues = load_queues(tx).await?;
+    let mut exchanges = load_exchanges(tx).await?;
     let mut sessions = Vec::new();
     let mut after: Option<Key> = None;
     loop {
@@ -210,6 +215,7 @@ async fn load_sessions(tx: &mut SystemTx) -> Result<Vec<StoredSession>, StoreErr
             let (last_seq, queued_bytes) = queues.get(&key).copied().unwrap_or((of.row.acked_seq, 0));
             sessions.push(StoredSession {
                 subscriptions: subscriptions.remove(&key).unwrap_or_default(),
+                exchanges: exchanges.remove(&key).map(Bytes::from).unwrap_or_default(),
                 tenant: key.0,
                 client,
                 expiry_secs: u32::try_from(of.row.expiry_s).unwrap_or(u32::MAX),
@@ -240,7 +246,27 @@ async fn load_subscriptions(tx: &mut SystemTx) -> Result<HashMap<Key, Vec<Stored
                 filter: of.row.filter,
                 qos: u8::try_from(of.row.qos).unwrap_or(0),
                 options: u8::try_from(of.row.options).unwrap_or(0),
+                identifier: of.row.identifier,
             });
+        }
+        if !more {
+            return Ok(all);
+        }
+    }
+}
+
+async fn load_exchanges(tx: &mut SystemTx) -> Result<HashMap<Key, Vec<u8>>, StoreError> {
+    let mut all = HashMap::new();
+    let mut after: Option<Key> = None;
+    loop {
+        let place = after.as_ref().map(|(tenant, client)| (tenant, client.as_str()));
+        let page = tx.all_exchanges(place, PAGE).await?;
+        let more = page.len() == PAGE as usize;
+        for of in page {
+            let Some(tenant) = of.tenant else { continue };
+            let key = (tenant, of.row.client);
+            after = Some(key.clone());
+            all.insert(key, of.row.exchanges);
         }
         if !more {
             return Ok(all);

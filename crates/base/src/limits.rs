@@ -114,6 +114,10 @@ pub const MQTT_OUTBOUND_BYTES: usize = 1024 * 1024;
 pub const MQTT_OFFLINE_QUEUE_BYTES: u64 = 64 * 1024 * 1024;
 /// Sent and not yet acknowledged, each way.
 pub const MQTT_IN_FLIGHT: u16 = 100;
+/// QoS 2 messages of a session that its client has not released.
+pub const MQTT_UNRELEASED: usize = 1000;
+/// Topic aliases of one connection.
+pub const MQTT_TOPIC_ALIASES: u16 = 16;
 /// A session outlives its connection by this at most.
 pub const MQTT_SESSION_EXPIRY_SECS: u32 = 7 * 24 * 3600;
 /// Retained messages of one tenant.

@@ -313,7 +313,7 @@ impl Broker {
         let outbound = self.inner.outbound(&message)?;
         let Some(session) = self.session(tenant, device) else { return Ok(Receipt { matched: 0, commit: None }) };
         let since = self.inner.committer.open();
-        let routed = self.inner.push_to(&session, &outbound, Flags { retain: false, direct: true })?;
+        let routed = self.inner.push_to(&session, &outbound, Flags { direct: true, ..Flags::default() })?;
         Ok(self.inner.receipt(since, routed))
     }
 
@@ -323,7 +323,7 @@ impl Broker {
         let session = self.inner.space_of(principal).session(&principal.device);
         let Some(session) = session else { return Ok(Receipt { matched: 0, commit: None }) };
         let since = self.inner.committer.open();
-        let routed = self.inner.push_to(&session, &outbound, Flags { retain: false, direct: true })?;
+        let routed = self.inner.push_to(&session, &outbound, Flags { direct: true, ..Flags::default() })?;
         Ok(self.inner.receipt(since, routed))
     }
 

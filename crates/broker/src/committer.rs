@@ -83,6 +83,11 @@ impl Committer {
         self.open.load(Ordering::Acquire)
     }
 
+    /// The batch that may be under way, or else the one that is filled now: the `since` of a change that was noted before.
+    pub(crate) fn under_way(&self) -> u64 {
+        self.open().saturating_sub(1).max(1)
+    }
+
     /// Adds a session to the open batch; its state is locked by the caller, who has found it not dirty.
     pub(crate) fn register(&self, session: &Arc<Session>) {
         self.batch.lock().dirty.push(session.clone());

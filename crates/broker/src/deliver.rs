@@ -74,8 +74,8 @@ impl Inner {
         }
         let parcel = Parcel::new(message.record());
         let single = targets.len() == 1;
-        if !single && message.qos == Qos::AtLeastOnce {
-            for target in targets.iter().filter(|t| t.wish.qos == Qos::AtLeastOnce) {
+        if !single && message.qos > Qos::AtMostOnce {
+            for target in targets.iter().filter(|t| t.wish.qos > Qos::AtMostOnce) {
                 let room = target.session.lock().has_room(parcel.len, self.config.queue_bytes);
                 if !room {
                     return Err(self.full(&target.session));
@@ -89,9 +89,13 @@ impl Inner {
         }
         for target in targets.drain(..) {
             let qos = target.wish.qos.min(message.qos);
-            let flags = Flags { retain: message.retain && target.wish.retain_as_published, direct: false };
+            let flags = Flags {
+                retain: message.retain && target.wish.retain_as_published,
+                subscription: target.wish.identifier,
+                ..Flags::default()
+            };
             let mut state = target.session.lock();
-            if single && qos == Qos::AtLeastOnce && !state.has_room(parcel.len, self.config.queue_bytes) {
+            if single && qos > Qos::AtMostOnce && !state.has_room(parcel.len, self.config.queue_bytes) {
                 drop(state);
                 return Err(self.full(&target.session));
             }
@@ -117,7 +121,7 @@ impl Inner {
     ) -> Result<Routed, Refused> {
         let parcel = Parcel::new(message.record());
         let mut state = session.lock();
-        if message.qos == Qos::AtLeastOnce && !state.has_room(parcel.len, self.config.queue_bytes) {
+        if message.qos > Qos::AtMostOnce && !state.has_room(parcel.len, self.config.queue_bytes) {
             drop(state);
             return Err(self.full(session));
         }

@@ -32,11 +32,23 @@ pub enum Protocol {
     V5,
 }
 
-/// Quality of service. There is no QoS 2 here.
+/// Quality of service (§4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Qos {
     AtMostOnce = 0,
     AtLeastOnce = 1,
+    ExactlyOnce = 2,
+}
+
+impl Qos {
+    /// 0 to 2; what is above counts as 2.
+    pub const fn from_bits(bits: u8) -> Self {
+        match bits {
+            0 => Self::AtMostOnce,
+            1 => Self::AtLeastOnce,
+            _ => Self::ExactlyOnce,
+        }
+    }
 }
 
 /// What a CONNECT says, before anybody believes it.

@@ -1,8 +1,8 @@
 //! MQTT sessions and routing: an engine that knows MQTT and nothing of devices, databases or TLS.
 //!
 //! It is given a byte stream with its [`Peer`], asks [`Hooks`] who that is and what it may do, and keeps what must
-//! survive in a [`SessionStore`]. MQTT 3.1.1 and 5.0 are spoken as the client asks; QoS 0 and 1 in full, QoS 2 not at all
-//! (advertised as such on 5.0). Topic spaces are per tenant and do not touch.
+//! survive in a [`SessionStore`]. MQTT 3.1.1 and 5.0 are spoken as the client asks, with QoS 0 to 2.
+//! Topic spaces are per tenant and do not touch.
 //!
 //! ```text
 //! let broker = Broker::start(config, hooks, store, clock).await?;   // loads sessions and retained messages
@@ -14,7 +14,7 @@
 //! ```
 //!
 //! What holds:
-//! - A PUBACK (or the `Ok` of [`Receipt::durable`]) comes after the commit that stored the message for every persistent
+//! - A PUBACK or PUBREC (or the `Ok` of [`Receipt::durable`]) comes after the commit that stored the message for every persistent
 //!   session it matches. A SUBACK comes after the commit of the subscriptions, a CONNACK after that of the session.
 //! - Deny by default: nothing is published, subscribed or delivered that the hooks have not allowed, also when it is
 //!   delivered later than it was allowed.
@@ -31,6 +31,7 @@ mod committer;
 mod config;
 mod conn;
 mod deliver;
+mod exchanges;
 mod hooks;
 mod lifecycle;
 mod link;

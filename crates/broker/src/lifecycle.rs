@@ -25,6 +25,8 @@ pub(crate) struct Attached {
     pub(crate) sent: u64,
     /// What is sent again up to here carries DUP.
     pub(crate) dup_until: u64,
+    /// What the client has and is told to release (QoS 2).
+    pub(crate) released: Vec<u64>,
     /// The session is new in the store or gone from it: CONNACK after this batch (since, ticket).
     pub(crate) commit: Option<(u64, u64)>,
 }
@@ -39,7 +41,8 @@ impl Inner {
         connect: &Connect,
         will: Option<LastWill>,
     ) -> Attached {
-        let since = self.committer.open();
+        // A batch that is under way counts too: it may hold what QoS 2 has to remember.
+        let since = self.committer.under_way();
         let now = self.clock.now();
         // Nothing is kept for a claim: who comes again comes anew.
         let longest = if principal.rights == DeviceRights::Claim { 0 } else { self.config.session_expiry_max_secs };
@@ -84,12 +87,16 @@ impl Inner {
             session.change(&mut state, &self.committer, |p| p.save = true);
         }
         let (sent, dup_until) = (state.acked_seq, state.sent_seq);
+        let released = state.exchanges.as_ref().map(|e| e.released().to_vec()).unwrap_or_default();
+        // Not durable, it would be forgotten by a crash, and the message sent anew to a client that has forgotten it too.
+        wait |= !released.is_empty();
+        session.set_online(true);
         drop(state);
         if let Some(will) = old_will {
             self.publish_will(space, &session, &will);
         }
         let commit = wait.then(|| (since, self.committer.open()));
-        Attached { session, epoch, session_present, took_over, expiry_secs, sent, dup_until, commit }
+        Attached { session, epoch, session_present, took_over, expiry_secs, sent, dup_until, released, commit }
     }
 
     /// Ends what a session held. Whether the store has to forget something.
@@ -109,9 +116,10 @@ impl Inner {
 
     /// Rights may have gone since a subscription was made.
     fn reauthorize(&self, space: &Space, session: &Arc<Session>, state: &mut State, principal: &Principal) {
-        let (kept, lost): (Vec<_>, Vec<_>) = std::mem::take(&mut state.subscriptions)
-            .into_iter()
-            .partition(|s| self.hooks.authorize_subscribe(principal, &s.filter));
+        let (kept, lost): (Vec<_>, Vec<_>) = std::mem::take(&mut state.subscriptions).into_iter().partition(|s| {
+            let filter = topic::split_share(&s.filter).map_or(&*s.filter, |(_, inner)| inner);
+            self.hooks.authorize_subscribe(principal, filter)
+        });
         state.subscriptions = kept;
         if lost.is_empty() {
             return;
@@ -139,6 +147,7 @@ impl Inner {
             return false;
         }
         state.link = None;
+        session.set_online(false);
         state.outbox = std::collections::VecDeque::new();
         state.outbox_bytes = 0;
         if let Some(secs) = expiry_secs {
@@ -207,6 +216,7 @@ impl Inner {
         if let Some(link) = state.link.take() {
             link.end(EndReason::Server(Reason::AdministrativeAction));
         }
+        session.set_online(false);
         state.epoch = 0;
         state.will = None;
         self.timers.clear(&mut state);

@@ -90,7 +90,9 @@ impl Data {
         match op {
             Op::SaveSession { tenant, client, expiry_secs, disconnected_at, protocol, acked_seq, .. } => {
                 let key = (tenant.clone(), client.clone());
-                let acked_seq = self.sessions.get(&key).map_or(acked_seq, |s| s.acked_seq);
+                let known = self.sessions.get(&key);
+                let acked_seq = known.map_or(acked_seq, |s| s.acked_seq);
+                let exchanges = known.map(|s| s.exchanges.clone()).unwrap_or_default();
                 let session = StoredSession {
                     tenant,
                     client,
@@ -100,6 +102,7 @@ impl Data {
                     acked_seq,
                     last_seq: acked_seq,
                     queued_bytes: 0,
+                    exchanges,
                     subscriptions: Vec::new(),
                 };
                 self.sessions.insert(key, session);
@@ -117,6 +120,11 @@ impl Data {
             Op::RemoveSubscriptions { tenant, client, filters } => {
                 let known = self.subscriptions.entry((tenant, client)).or_default();
                 known.retain(|filter, _| !filters.contains(filter));
+            }
+            Op::SaveExchanges { tenant, client, exchanges } => {
+                if let Some(session) = self.sessions.get_mut(&(tenant, client)) {
+                    session.exchanges = exchanges;
+                }
             }
             Op::Enqueue { tenant, client, chunk } => {
                 self.queues.entry((tenant, client)).or_default().insert(chunk.first_seq, chunk);

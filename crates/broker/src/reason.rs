@@ -17,6 +17,7 @@ pub enum Reason {
     SessionTakenOver = 0x8E,
     TopicFilterInvalid = 0x8F,
     TopicNameInvalid = 0x90,
+    PacketIdentifierNotFound = 0x92,
     ReceiveMaximumExceeded = 0x93,
     TopicAliasInvalid = 0x94,
     PacketTooLarge = 0x95,
@@ -34,7 +35,7 @@ impl Reason {
         self as u8
     }
 
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 23] = [
         Self::UnspecifiedError,
         Self::MalformedPacket,
         Self::ProtocolError,
@@ -47,6 +48,7 @@ impl Reason {
         Self::SessionTakenOver,
         Self::TopicFilterInvalid,
         Self::TopicNameInvalid,
+        Self::PacketIdentifierNotFound,
         Self::ReceiveMaximumExceeded,
         Self::TopicAliasInvalid,
         Self::PacketTooLarge,
@@ -78,6 +80,7 @@ impl Reason {
             Self::SessionTakenOver => "session_taken_over",
             Self::TopicFilterInvalid => "topic_filter_invalid",
             Self::TopicNameInvalid => "topic_name_invalid",
+            Self::PacketIdentifierNotFound => "packet_identifier_not_found",
             Self::ReceiveMaximumExceeded => "receive_maximum_exceeded",
             Self::TopicAliasInvalid => "topic_alias_invalid",
             Self::PacketTooLarge => "packet_too_large",

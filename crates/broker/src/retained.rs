@@ -53,7 +53,7 @@ impl Retained {
             } else {
                 Bytes::new()
             },
-            qos: if stored.qos == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+            qos: Qos::from_bits(stored.qos),
             expires_at: (expires != 0).then(|| Timestamp::from_millis(expires)),
             stored_at: stored.stored_at,
         }

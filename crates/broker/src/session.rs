@@ -1,7 +1,7 @@
 //! A session: what a client is owed, whether it is connected or not.
 //!
-//! Every QoS 1 message of a session has a number (`seq`), counted up from 1. Its packet identifier follows from that, so
-//! that a message keeps it across connections and restarts (§4.4). The queue of a durable session is in the store; memory
+//! Every message of QoS 1 or 2 of a session has a number (`seq`), counted up from 1. Its packet identifier follows from
+//! that, so that a message keeps it across connections and restarts (§4.4). The queue of a durable session is in the store; memory
 //! holds at most a tail of it, for the connection to send from without reading. A session that ends with its connection
 //! has only the memory.
 //!
@@ -9,12 +9,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use fleetward_base::{DeviceId, TenantId, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::committer::Committer;
+use crate::exchanges::Exchanges;
 use crate::hooks::{Principal, Qos};
 use crate::link::Link;
 use crate::record::{CHUNK_VERSION, Flags, Record};
@@ -33,6 +35,8 @@ pub(crate) fn packet_id(seq: u64) -> u16 {
 pub(crate) struct Session {
     pub(crate) tenant: TenantId,
     pub(crate) client: DeviceId,
+    /// It has a connection. Beside the state, so that who shares a subscription can be found under the router's lock.
+    online: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -59,14 +63,16 @@ impl Subscription {
             filter: self.filter.to_string(),
             qos: self.wish.qos as u8,
             options: no_local | as_published,
+            identifier: self.wish.identifier,
         }
     }
 
     fn from_stored(stored: &StoredSubscription) -> Self {
         let wish = Wish {
-            qos: if stored.qos == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+            qos: Qos::from_bits(stored.qos),
             no_local: stored.options & 0x04 != 0,
             retain_as_published: stored.options & 0x08 != 0,
+            identifier: stored.identifier,
         };
         Self { filter: stored.filter.as_str().into(), wish }
     }
@@ -90,6 +96,9 @@ pub(crate) struct Pending {
     pub(crate) delete: bool,
     pub(crate) save: bool,
     pub(crate) advance: bool,
+    pub(crate) exchanges: bool,
+    /// Messages of QoS 2 that count as received once this is committed.
+    pub(crate) received: Vec<u16>,
     /// In order: put (Some) or removed (None).
     pub(crate) subscriptions: Vec<(Arc<str>, Option<Wish>)>,
     pub(crate) chunks: Vec<PendingChunk>,
@@ -128,6 +137,8 @@ pub(crate) struct State {
     /// The connection waits for a commit before it can read on in the queue.
     pub(crate) awaits_commit: bool,
     pub(crate) pending: Option<Box<Pending>>,
+    /// None while nothing of QoS 2 is half done.
+    pub(crate) exchanges: Option<Box<Exchanges>>,
     /// The committer knows about `pending`.
     pub(crate) dirty: bool,
     /// The second in which a full queue was last reported.
@@ -145,7 +156,7 @@ pub(crate) enum Pushed {
     Durable,
     /// QoS 0, and too much is waiting.
     Dropped,
-    /// QoS 1 to a session without a store, and too much is waiting: its connection ends.
+    /// QoS 1 or 2 to a session without a store, and too much is waiting: its connection ends.
     Overflow,
     /// Nobody is there to have it.
     Nobody,
@@ -173,11 +184,12 @@ impl Session {
             outbox_bytes: 0,
             awaits_commit: false,
             pending: None,
+            exchanges: None,
             dirty: false,
             full_reported_at: 0,
             timer: None,
         };
-        Arc::new(Self { tenant, client, state: Mutex::new(state) })
+        Arc::new(Self { tenant, client, online: AtomicBool::new(false), state: Mutex::new(state) })
     }
 
     /// `in_flight` messages beyond the acknowledged ones may have been sent before the restart.
@@ -196,12 +208,21 @@ impl Session {
             state.sent_seq = last.min(stored.acked_seq + in_flight);
             state.committed_seq = last;
             state.queued_bytes = stored.queued_bytes;
+            state.exchanges = Exchanges::unpack(&stored.exchanges).map(Box::new);
         }
         session
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    pub(crate) fn set_online(&self, online: bool) {
+        self.online.store(online, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_online(&self) -> bool {
+        self.online.load(Ordering::Relaxed)
     }
 
     /// Notes a change for the next commit. `state` must be this session's.
@@ -228,8 +249,10 @@ impl Session {
         if !state.durable && state.link.is_none() {
             return Pushed::Nobody;
         }
+        let flags = Flags { exactly_once: qos == Qos::ExactlyOnce, ..flags };
         let seq = state.next_seq;
-        let fits = state.outbox_bytes + message.len <= limits.outbound_bytes;
+        let len = message.len_with(flags);
+        let fits = state.outbox_bytes + len <= limits.outbound_bytes;
         if !state.durable {
             if !fits {
                 return Pushed::Overflow;
@@ -239,8 +262,8 @@ impl Session {
             return Pushed::Volatile;
         }
         state.next_seq += 1;
-        state.queued_bytes += u64::try_from(message.len).unwrap_or(u64::MAX);
-        limits.committer.add_bytes(message.len);
+        state.queued_bytes += u64::try_from(len).unwrap_or(u64::MAX);
+        limits.committer.add_bytes(len);
         self.change(state, limits.committer, |pending| pending.append(seq, &message.record, flags));
         if state.link.is_some() {
             if fits {
@@ -263,11 +286,20 @@ pub(crate) struct Parcel<'a> {
 
 impl<'a> Parcel<'a> {
     pub(crate) fn new(record: Record<'a>) -> Self {
-        Self { record, len: record.encoded_len(), shared: std::cell::OnceCell::new() }
+        Self { record, len: record.encoded_len(record.flags), shared: std::cell::OnceCell::new() }
     }
 
-    fn shared(&self) -> Bytes {
-        self.shared.get_or_init(|| self.record.to_bytes()).clone()
+    /// Bytes of the record in the queue of a session that has it with these flags.
+    fn len_with(&self, flags: Flags) -> usize {
+        if flags.subscription == 0 { self.len } else { self.record.encoded_len(flags) }
+    }
+
+    /// The record in memory: one for all, except for those who have an identifier in theirs.
+    fn bytes(&self, flags: Flags) -> Bytes {
+        if flags.subscription != 0 {
+            return self.record.to_bytes(flags);
+        }
+        self.shared.get_or_init(|| self.record.to_bytes(self.record.flags)).clone()
     }
 }
 
@@ -280,7 +312,7 @@ impl Pending {
     fn append(&mut self, seq: u64, record: &Record<'_>, flags: Flags) {
         let fits = self.chunks.last().is_some_and(|c| c.last_seq + 1 == seq && c.packed.len() < CHUNK_BYTES);
         if !fits {
-            let mut packed = Vec::with_capacity(1 + record.encoded_len());
+            let mut packed = Vec::with_capacity(1 + record.encoded_len(flags));
             packed.push(CHUNK_VERSION);
             self.chunks.push(PendingChunk { first_seq: seq, last_seq: seq, packed });
         }
@@ -296,7 +328,7 @@ impl State {
         if self.link.is_none() {
             return Pushed::Nobody;
         }
-        if self.outbox_bytes + message.len > outbound_bytes {
+        if self.outbox_bytes + message.len_with(flags) > outbound_bytes {
             return Pushed::Dropped;
         }
         self.push_live(0, message, flags);
@@ -305,8 +337,9 @@ impl State {
 
     fn push_live(&mut self, seq: u64, message: &Parcel<'_>, flags: Flags) {
         let was_empty = self.outbox.is_empty();
-        self.outbox_bytes += message.len;
-        self.outbox.push_back(Outgoing { seq, flags, record: message.shared() });
+        let record = message.bytes(flags);
+        self.outbox_bytes += record.len();
+        self.outbox.push_back(Outgoing { seq, flags, record });
         if was_empty && let Some(link) = &self.link {
             link.wake();
         }
@@ -341,13 +374,25 @@ impl State {
         self.sent_seq = self.acked_seq;
         self.committed_seq = self.acked_seq;
         self.durable = false;
+        self.exchanges = None;
         if let Some(pending) = &mut self.pending {
             committer.sub_bytes(pending.chunks.drain(..).map(|c| c.packed.len() - 1).sum());
             pending.subscriptions.clear();
             pending.save = false;
             pending.advance = false;
+            pending.exchanges = false;
+            pending.received.clear();
         }
         std::mem::take(&mut self.subscriptions)
+    }
+
+    /// What of QoS 2 is half done, to be changed; see [`Session::change`] for what has to be stored of it.
+    pub(crate) fn exchanges(&mut self) -> &mut Exchanges {
+        self.exchanges.get_or_insert_default()
+    }
+
+    pub(crate) fn has_received(&self, packet_id: u16) -> bool {
+        self.exchanges.as_ref().is_some_and(|e| e.has_received(packet_id))
     }
 
     /// Everything up to `seq` is done with; `bytes` of it leave the queue.
@@ -389,6 +434,10 @@ impl Session {
             });
         }
         self.subscription_ops(&pending, ops);
+        if pending.exchanges {
+            let exchanges = state.exchanges.as_ref().map(|e| e.pack()).unwrap_or_default();
+            ops.push(Op::SaveExchanges { tenant: tenant.clone(), client: client.clone(), exchanges });
+        }
         let acked_seq = state.acked_seq;
         drop(state);
         let (mut bytes, mut last_seq) = (0, 0);
@@ -452,6 +501,9 @@ impl Taken {
         // The messages are refused to their publishers; everything else is tried again.
         state.queued_bytes = state.queued_bytes.saturating_sub(u64::try_from(self.bytes).unwrap_or(0));
         let mut old = self.pending;
+        if let Some(exchanges) = &mut state.exchanges {
+            exchanges.forget_all_received(&old.received);
+        }
         let new = state.pending.get_or_insert_default();
         if new.delete {
             old = Pending { delete: true, ..Pending::default() };
@@ -459,9 +511,10 @@ impl Taken {
         new.delete |= old.delete;
         new.save |= old.save;
         new.advance |= old.advance;
+        new.exchanges |= old.exchanges;
         old.subscriptions.append(&mut new.subscriptions);
         new.subscriptions = old.subscriptions;
-        let again = new.delete || new.save || new.advance || !new.subscriptions.is_empty();
+        let again = new.delete || new.save || new.advance || new.exchanges || !new.subscriptions.is_empty();
         let register = again && !state.dirty;
         state.dirty |= again;
         drop(state);

@@ -41,6 +41,13 @@ pub enum Op {
         client: DeviceId,
         filters: Vec<String>,
     },
+    /// What of QoS 2 is half done in the session, in the broker's own format with a version in the first byte; empty for
+    /// nothing.
+    SaveExchanges {
+        tenant: TenantId,
+        client: DeviceId,
+        exchanges: Bytes,
+    },
     /// Appends to the session's queue.
     Enqueue {
         tenant: TenantId,
@@ -72,6 +79,7 @@ impl Op {
             | Self::DeleteSession { tenant, .. }
             | Self::PutSubscriptions { tenant, .. }
             | Self::RemoveSubscriptions { tenant, .. }
+            | Self::SaveExchanges { tenant, .. }
             | Self::Enqueue { tenant, .. }
             | Self::Advance { tenant, .. }
             | Self::Retain { tenant, .. }
@@ -92,10 +100,12 @@ pub struct Chunk {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSubscription {
     pub filter: String,
-    /// 0 or 1.
+    /// 0 to 2.
     pub qos: u8,
     /// No local (bit 2) and retain as published (bit 3), as in the options byte of MQTT 5.0 §3.8.3.1.
     pub options: u8,
+    /// The subscription identifier; 0 for none.
+    pub identifier: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +131,8 @@ pub struct StoredSession {
     pub last_seq: u64,
     /// The sum of the packed bytes in its queue.
     pub queued_bytes: u64,
+    /// See [`Op::SaveExchanges`].
+    pub exchanges: Bytes,
     pub subscriptions: Vec<StoredSubscription>,
 }
 

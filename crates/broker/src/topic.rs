@@ -8,10 +8,14 @@ use fleetward_base::limits;
 /// Why a text is not a topic filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadFilter {
-    /// Empty, too long, too deep, control characters, or a wildcard where none may stand.
+    /// Empty, too long, too deep, control characters, or a wildcard where none may stand; `$share` without a name or a
+    /// filter.
     Invalid,
-    /// `$share/...`.
-    Shared,
+}
+
+/// The name and the filter of `$share/{name}/{filter}` (§4.8.2); None for any other filter.
+pub(crate) fn split_share(filter: &str) -> Option<(&str, &str)> {
+    filter.strip_prefix("$share/")?.split_once('/')
 }
 
 fn valid_text(text: &str) -> bool {
@@ -30,7 +34,9 @@ pub(crate) fn valid_name(topic: &str) -> bool {
 /// A filter that can be subscribed to.
 pub(crate) fn check_filter(filter: &str) -> Result<(), BadFilter> {
     if filter == "$share" || filter.starts_with("$share/") {
-        return Err(BadFilter::Shared);
+        let Some((name, inner)) = split_share(filter) else { return Err(BadFilter::Invalid) };
+        let named = valid_text(name) && !name.bytes().any(|b| matches!(b, b'+' | b'#'));
+        return if named && split_share(inner).is_none() { check_filter(inner) } else { Err(BadFilter::Invalid) };
     }
     if !valid_text(filter) {
         return Err(BadFilter::Invalid);
@@ -111,7 +117,21 @@ mod tests {
         for bad in ["", "a#", "#/a", "a/#/b", "a+", "+a/b", "a/b+", "a\0", "##", "++"] {
             assert_eq!(check_filter(bad), Err(BadFilter::Invalid), "{bad}");
         }
-        assert_eq!(check_filter("$share/g/a"), Err(BadFilter::Shared));
+        for good in ["$share/g/a", "$share/g/#", "$share/g//", "$share/g/$aws/x"] {
+            assert_eq!(check_filter(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "$share",
+            "$share/",
+            "$share/g",
+            "$share/g/",
+            "$share//a",
+            "$share/+/a",
+            "$share/g/a#",
+            "$share/g/$share/h/a",
+        ] {
+            assert_eq!(check_filter(bad), Err(BadFilter::Invalid), "{bad}");
+        }
     }
 
     #[test]

@@ -763,6 +763,7 @@ CREATE TABLE mqtt_session (
     acked_seq bigint NOT NULL,
     protocol bigint NOT NULL,
     created_at bigint NOT NULL,
+    exchanges bytea,
     CONSTRAINT mqtt_session_pkey PRIMARY KEY (tenant_id, client)
 );
 
@@ -778,6 +779,7 @@ CREATE TABLE mqtt_subscription (
     filter text COLLATE "C" NOT NULL,
     qos bigint NOT NULL,
     options bigint NOT NULL,
+    identifier bigint DEFAULT 0 NOT NULL,
     CONSTRAINT mqtt_subscription_pkey PRIMARY KEY (tenant_id, client, filter)
 );
 

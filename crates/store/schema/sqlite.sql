@@ -541,7 +541,7 @@ CREATE TABLE mqtt_session (
     disconnected_at INTEGER,
     acked_seq INTEGER NOT NULL,
     protocol INTEGER NOT NULL,
-    created_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL, exchanges BLOB,
     PRIMARY KEY (tenant_id, client)
 ) STRICT, WITHOUT ROWID;
 
@@ -550,7 +550,7 @@ CREATE TABLE mqtt_subscription (
     client TEXT NOT NULL,
     filter TEXT NOT NULL,
     qos INTEGER NOT NULL,
-    options INTEGER NOT NULL,
+    options INTEGER NOT NULL, identifier INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant_id, client, filter)
 ) STRICT, WITHOUT ROWID;
 

@@ -70,7 +70,7 @@ pub use issuers::{IssuerRevision, IssuerRow, UntoldRow};
 pub use journal::{JournalEntry, JournalFilter, JournalRow, Seal};
 pub use keys::{AuthorityRow, AuthorityStandingRow, SealedKeyRow};
 pub use metrics::Tally;
-pub use mqtt::{QueueRow, QueueSize, QueueTotal, RetainedRow, SessionRow, SubscriptionRow};
+pub use mqtt::{ExchangesRow, QueueRow, QueueSize, QueueTotal, RetainedRow, SessionRow, SubscriptionRow};
 pub use presence::{PresenceRow, SeenRow};
 pub use provisioning::{ClaimRow, PendingCertificateRow, TemplateRow};
 pub use releases::ReleaseRow;

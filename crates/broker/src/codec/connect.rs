@@ -12,7 +12,7 @@ use crate::hooks::{Connect, Protocol, Qos, Will};
 pub(crate) struct ParsedConnect {
     pub(crate) connect: Connect,
     pub(crate) will: Option<ParsedWill>,
-    /// How many unacknowledged QoS 1 messages the client takes.
+    /// How many unacknowledged messages of QoS 1 and 2 the client takes.
     pub(crate) receive_maximum: u16,
     /// The largest packet the client takes.
     pub(crate) max_packet: usize,
@@ -93,19 +93,14 @@ fn from_library(error: MqttError, v5: bool) -> BadConnect {
     }
 }
 
-fn will_qos(qos: WireQos, v5: bool) -> Result<Qos, BadConnect> {
-    match qos {
-        WireQos::AtMostOnce => Ok(Qos::AtMostOnce),
-        WireQos::AtLeastOnce => Ok(Qos::AtLeastOnce),
-        // §3.2.2.3.4: a will above the maximum QoS is refused with 0x9B.
-        WireQos::ExactlyOnce => Err(refuse(v5, 0x9B)),
-    }
+fn will_qos(qos: WireQos) -> Qos {
+    Qos::from_bits(qos as u8)
 }
 
 fn from_v3(packet: &v3_1_1::Connect) -> Result<ParsedConnect, BadConnect> {
     let will = match (packet.will_topic(), packet.will_payload()) {
         (Some(topic), Some(payload)) => Some((
-            Will { topic: topic.to_owned(), qos: will_qos(packet.will_qos(), false)?, retain: packet.will_retain() },
+            Will { topic: topic.to_owned(), qos: will_qos(packet.will_qos()), retain: packet.will_retain() },
             ParsedWill { payload: payload.to_vec(), properties: Vec::new(), delay_secs: 0, expiry_secs: None },
         )),
         _ => None,
@@ -154,7 +149,7 @@ fn from_v5(packet: &v5_0::Connect) -> Result<ParsedConnect, BadConnect> {
         (Some(topic), Some(payload)) => {
             let (properties, delay_secs, expiry_secs) = will_properties(packet.will_props());
             Some((
-                Will { topic: topic.to_owned(), qos: will_qos(packet.will_qos(), true)?, retain: packet.will_retain() },
+                Will { topic: topic.to_owned(), qos: will_qos(packet.will_qos()), retain: packet.will_retain() },
                 ParsedWill { payload: payload.to_vec(), properties, delay_secs, expiry_secs },
             ))
         }

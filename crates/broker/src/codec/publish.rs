@@ -1,4 +1,4 @@
-//! PUBLISH and PUBACK (MQTT 5.0 §3.3, §3.4), read from borrowed bytes.
+//! PUBLISH and what acknowledges it (MQTT 5.0 §3.3 to §3.7), read from borrowed bytes.
 
 use crate::Reason;
 
@@ -180,19 +180,20 @@ fn next_property<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Reason> {
     start.get(..start.len() - reader.0.len()).ok_or(Reason::MalformedPacket)
 }
 
-/// Reads the packet identifier of a PUBACK. Its reason code changes nothing: an error too ends the delivery, §4.3.2.
-pub(crate) fn read_puback(body: &[u8], v5: bool) -> Result<u16, Reason> {
+/// Reads a PUBACK, PUBREC, PUBREL or PUBCOMP: packet identifier and reason code.
+pub(crate) fn read_ack(body: &[u8], v5: bool) -> Result<(u16, u8), Reason> {
     let mut reader = Reader(body);
     let packet_id = reader.u16()?;
     if packet_id == 0 {
         return Err(Reason::MalformedPacket);
     }
+    let mut code = 0;
     if v5 && !reader.0.is_empty() {
-        reader.u8()?;
+        code = reader.u8()?;
         if !reader.0.is_empty() {
             let len = reader.varint()?;
             reader.take(usize::try_from(len).map_err(|_| Reason::MalformedPacket)?)?;
         }
     }
-    if reader.0.is_empty() { Ok(packet_id) } else { Err(Reason::MalformedPacket) }
+    if reader.0.is_empty() { Ok((packet_id, code)) } else { Err(Reason::MalformedPacket) }
 }

@@ -19,16 +19,25 @@ pub(crate) struct WantedFilter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subscribe {
     pub(crate) packet_id: u16,
+    /// The identifier that what matches these filters carries; 0 for none.
+    pub(crate) identifier: u32,
     pub(crate) filters: Vec<WantedFilter>,
 }
 
 /// Reads the body of a SUBSCRIBE.
 pub(crate) fn read_subscribe(body: &[u8], v5: bool) -> Result<Subscribe, Reason> {
+    let mut identifier = 0;
     let (packet_id, entries) = if v5 {
         let (packet, used) = v5_0::Subscribe::parse(body).map_err(super::reason_of)?;
         whole(used, body)?;
-        if packet.props().iter().any(|p| matches!(p, Property::SubscriptionIdentifier(_))) {
-            return Err(Reason::SubscriptionIdentifiersNotSupported);
+        for property in packet.props() {
+            if let Property::SubscriptionIdentifier(p) = property {
+                // §3.8.2.1.2: neither 0 nor more than one.
+                if p.val() == 0 || identifier != 0 {
+                    return Err(Reason::ProtocolError);
+                }
+                identifier = p.val();
+            }
         }
         (packet.packet_id(), packet.entries().clone())
     } else {
@@ -53,7 +62,7 @@ pub(crate) fn read_subscribe(body: &[u8], v5: bool) -> Result<Subscribe, Reason>
             retain_handling: options >> 4 & 3,
         });
     }
-    Ok(Subscribe { packet_id, filters })
+    Ok(Subscribe { packet_id, identifier, filters })
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

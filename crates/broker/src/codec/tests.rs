@@ -3,7 +3,9 @@ use std::path::Path;
 use mqtt_protocol_core::mqtt::packet::{SubEntry, SubOpts, v3_1_1, v5_0};
 use proptest::prelude::*;
 
-use super::write::{ConnackProperties, OutPublish, ack_with_codes, connack_v5, disconnect, puback};
+use super::write::{
+    ConnackProperties, OutPublish, PUBACK, PUBCOMP, PUBREC, PUBREL, ack, ack_with_codes, connack_v5, disconnect,
+};
 use super::{exam, frame, publish};
 use crate::hooks::Qos;
 
@@ -159,12 +161,13 @@ proptest! {
     #[test]
     fn a_written_publish_is_read_back(
         topic in "[a-z/]{1,100}", payload in proptest::collection::vec(any::<u8>(), 0..20_000),
-        packet_id in 1u16.., expiry: Option<u32>, (dup, retain, v5, qos1) in any::<(bool, bool, bool, bool)>(),
+        packet_id in 1u16.., expiry: Option<u32>, (dup, retain, v5) in any::<(bool, bool, bool)>(),
+        qos in 0u8..3, subscription in 0u32..268_435_456,
     ) {
         let properties: &[u8] = if v5 { &[3, 0, 1, b'c'] } else { &[] };
         let out = OutPublish {
-            topic: &topic, qos: if qos1 { Qos::AtLeastOnce } else { Qos::AtMostOnce }, dup: dup && qos1, retain,
-            packet_id, properties, expiry_secs: expiry.filter(|_| v5), payload: &payload,
+            topic: &topic, qos: Qos::from_bits(qos), dup: dup && qos > 0, retain,
+            packet_id, properties, expiry_secs: expiry.filter(|_| v5), subscription: if v5 { subscription } else { 0 }, payload: &payload,
         };
         let mut bytes = vec![];
         out.write(v5, &mut bytes);
@@ -172,7 +175,9 @@ proptest! {
         let frame::Frame::Packet { flags, body, len, .. } = frame::frame(&bytes, usize::MAX) else { panic!("a packet") };
         prop_assert_eq!(len, bytes.len());
         let read = publish::read(flags, body, v5).expect("a PUBLISH");
-        prop_assert_eq!((read.topic, read.payload, read.dup, read.retain), (topic.as_str(), &payload[..], dup && qos1, retain));
+        prop_assert_eq!((read.topic, read.payload, read.qos), (topic.as_str(), &payload[..], qos));
+        prop_assert_eq!((read.dup, read.retain), (dup && qos > 0, retain));
+        prop_assert_eq!(read.properties.subscription_id, v5 && subscription != 0);
         prop_assert_eq!(read.properties.expiry_secs, expiry.filter(|_| v5));
         prop_assert_eq!(exam::read_all(&bytes, v5), 1);
     }
@@ -189,12 +194,13 @@ fn the_library_reads_what_the_server_writes() {
             session_expiry_secs: Some(7),
             receive_maximum: 100,
             max_packet: 9,
+            topic_aliases: 4,
             assigned_client_id: Some("one"),
             keep_alive_secs: Some(5),
         },
     );
     let (connack, used) = v5_0::Connack::parse(&body(&out)).expect("a CONNACK");
-    assert_eq!((connack.props().len(), used), (8, out.len() - 2));
+    assert_eq!((connack.props().len(), used), (6, out.len() - 2));
     out.clear();
     ack_with_codes(&mut out, 0x90, 9, &[0, 1, 0x87], true);
     assert_eq!(v5_0::Suback::parse(&body(&out)).expect("a SUBACK").0.reason_codes().len(), 3);
@@ -205,8 +211,17 @@ fn the_library_reads_what_the_server_writes() {
     ack_with_codes(&mut out, 0xB0, 9, &[], false);
     assert!(v3_1_1::Unsuback::parse(&body(&out)).is_ok());
     out.clear();
-    puback(&mut out, 9, 0x87);
+    ack(&mut out, PUBACK, 9, 0x87);
     assert_eq!(v5_0::Puback::parse(&body(&out)).expect("a PUBACK").0.packet_id(), 9);
+    out.clear();
+    ack(&mut out, PUBREC, 9, 0x87);
+    assert_eq!(v5_0::Pubrec::parse(&body(&out)).expect("a PUBREC").0.packet_id(), 9);
+    out.clear();
+    ack(&mut out, PUBREL, 9, 0x92);
+    assert_eq!(v5_0::Pubrel::parse(&body(&out)).expect("a PUBREL").0.packet_id(), 9);
+    out.clear();
+    ack(&mut out, PUBCOMP, 9, 0);
+    assert_eq!(v5_0::Pubcomp::parse(&body(&out)).expect("a PUBCOMP").0.packet_id(), 9);
     out.clear();
     disconnect(&mut out, 0x98, usize::MAX);
     let (packet, length) = v5_0::Disconnect::parse(&body(&out)).expect("a DISCONNECT");

@@ -14,12 +14,17 @@ pub(crate) struct OutPublish<'a> {
     /// Encoded, without expiry.
     pub(crate) properties: &'a [u8],
     pub(crate) expiry_secs: Option<u32>,
+    /// The identifier of the subscription that it matches (§3.3.2.3.8); 0 for none.
+    pub(crate) subscription: u32,
     pub(crate) payload: &'a [u8],
 }
 
 impl OutPublish<'_> {
     fn properties_len(&self) -> usize {
-        self.properties.len() + if self.expiry_secs.is_some() { 5 } else { 0 }
+        let identifier = usize::try_from(self.subscription).unwrap_or(0);
+        self.properties.len()
+            + if self.expiry_secs.is_some() { 5 } else { 0 }
+            + if identifier == 0 { 0 } else { 1 + varint_len(identifier) }
     }
 
     fn remaining(&self, v5: bool) -> usize {
@@ -38,8 +43,7 @@ impl OutPublish<'_> {
 
     pub(crate) fn write(&self, v5: bool, out: &mut Vec<u8>) {
         out.reserve(self.len(v5));
-        let qos = if self.qos == Qos::AtMostOnce { 0 } else { 0x02 };
-        out.push(0x30 | qos | if self.dup { 0x08 } else { 0 } | u8::from(self.retain));
+        out.push(0x30 | (self.qos as u8) << 1 | if self.dup { 0x08 } else { 0 } | u8::from(self.retain));
         varint(out, self.remaining(v5));
         text(out, self.topic);
         if self.qos != Qos::AtMostOnce {
@@ -51,19 +55,29 @@ impl OutPublish<'_> {
                 out.push(0x02);
                 out.extend_from_slice(&secs.to_be_bytes());
             }
+            if self.subscription != 0 {
+                out.push(0x0B);
+                varint(out, usize::try_from(self.subscription).unwrap_or(0));
+            }
             out.extend_from_slice(self.properties);
         }
         out.extend_from_slice(self.payload);
     }
 }
 
-/// A PUBACK; the code of a refusal is for 5.0 only.
-pub(crate) fn puback(out: &mut Vec<u8>, packet_id: u16, code: u8) {
+/// First bytes of what acknowledges a PUBLISH, and what acknowledges that.
+pub(crate) const PUBACK: u8 = 0x40;
+pub(crate) const PUBREC: u8 = 0x50;
+pub(crate) const PUBREL: u8 = 0x62;
+pub(crate) const PUBCOMP: u8 = 0x70;
+
+/// A PUBACK, PUBREC, PUBREL or PUBCOMP; a code other than 0 is for 5.0 only.
+pub(crate) fn ack(out: &mut Vec<u8>, first: u8, packet_id: u16, code: u8) {
     let [high, low] = packet_id.to_be_bytes();
     if code == 0 {
-        out.extend_from_slice(&[0x40, 2, high, low]);
+        out.extend_from_slice(&[first, 2, high, low]);
     } else {
-        out.extend_from_slice(&[0x40, 3, high, low, code]);
+        out.extend_from_slice(&[first, 3, high, low, code]);
     }
 }
 
@@ -77,6 +91,8 @@ pub(crate) struct ConnackProperties<'a> {
     pub(crate) session_expiry_secs: Option<u32>,
     pub(crate) receive_maximum: u16,
     pub(crate) max_packet: u32,
+    /// The greatest topic alias that the client may use.
+    pub(crate) topic_aliases: u16,
     pub(crate) assigned_client_id: Option<&'a str>,
     pub(crate) keep_alive_secs: Option<u16>,
 }
@@ -93,15 +109,16 @@ pub(crate) fn connack_v5(out: &mut Vec<u8>, session_present: bool, given: &Conna
     }
     properties.push(0x21);
     properties.extend_from_slice(&given.receive_maximum.to_be_bytes());
-    properties.extend_from_slice(&[0x24, 1]); // maximum QoS
     properties.push(0x27);
     properties.extend_from_slice(&given.max_packet.to_be_bytes());
     if let Some(id) = given.assigned_client_id {
         properties.push(0x12);
         text(&mut properties, id);
     }
-    properties.extend_from_slice(&[0x29, 0]); // subscription identifiers
-    properties.extend_from_slice(&[0x2A, 0]); // shared subscriptions
+    if given.topic_aliases > 0 {
+        properties.push(0x22);
+        properties.extend_from_slice(&given.topic_aliases.to_be_bytes());
+    }
     if let Some(secs) = given.keep_alive_secs {
         properties.push(0x13);
         properties.extend_from_slice(&secs.to_be_bytes());

@@ -9,6 +9,7 @@ mod acks;
 mod handshake;
 mod publish;
 mod pump;
+mod qos2;
 mod read;
 mod replies;
 mod subscribe;
@@ -94,8 +95,10 @@ struct Input {
     throttled: bool,
     /// A packet of this batch waits for a commit.
     wants_commit: bool,
-    /// QoS 1 messages of the client without a PUBACK.
+    /// Messages of the client, QoS 1 and 2, that it waits for the end of.
     unacked: u16,
+    /// Topics by their alias, from 1 (§3.3.2.3.4).
+    aliases: Vec<Box<str>>,
     messages: Option<Bucket>,
     bytes: Option<Bucket>,
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use fleetward_base::limits;
 
 use super::Core;
+use super::qos2::Arrival;
 use super::read::{Flow, Scratch};
 use super::replies::{Gate, Reply};
 use crate::codec::publish::{Publish, handed_on, read};
@@ -19,8 +20,16 @@ const MAX_PROPERTIES: usize = 16 * 1024;
 
 impl Core {
     pub(super) fn on_publish(&mut self, flags: u8, body: &[u8], scratch: &mut Scratch) -> Result<Flow, EndReason> {
-        let publish = read(flags, body, self.v5).map_err(EndReason::Server)?;
+        let mut publish = read(flags, body, self.v5).map_err(EndReason::Server)?;
+        let aliased;
+        if let Some(alias) = publish.properties.topic_alias {
+            aliased = self.resolve_alias(alias, publish.topic).map_err(EndReason::Server)?;
+            publish.topic = &aliased;
+        }
         self.check_publish(&publish).map_err(EndReason::Server)?;
+        if publish.qos == 2 && matches!(self.look_at_exactly_once(&publish)?, Arrival::Again) {
+            return Ok(Flow::Next);
+        }
         let allowed = self.inner.hooks.authorize_publish(&self.principal, publish.topic, publish.retain);
         let system = publish.topic.starts_with('$');
         // What begins with $ goes to a service or nowhere, and is never retained.
@@ -39,14 +48,32 @@ impl Core {
         Ok(Flow::Next)
     }
 
+    /// §3.3.2.3.4: a topic names its alias anew; an alias alone stands for the topic it was given.
+    fn resolve_alias(&mut self, alias: u16, topic: &str) -> Result<Box<str>, Reason> {
+        if alias > limits::MQTT_TOPIC_ALIASES {
+            return Err(Reason::TopicAliasInvalid);
+        }
+        let aliases = &mut self.input.aliases;
+        let at = usize::from(alias) - 1;
+        if topic.is_empty() {
+            let known = aliases.get(at).filter(|topic| !topic.is_empty());
+            return known.cloned().ok_or(Reason::ProtocolError);
+        }
+        if !topic::valid_name(topic) {
+            return Err(Reason::TopicNameInvalid);
+        }
+        if aliases.len() <= at {
+            aliases.resize(at + 1, Box::default());
+        }
+        if let Some(place) = aliases.get_mut(at) {
+            *place = topic.into();
+        }
+        Ok(topic.into())
+    }
+
     fn check_publish(&self, publish: &Publish<'_>) -> Result<(), Reason> {
         let properties = &publish.properties;
-        if publish.qos > 1 {
-            Err(Reason::QosNotSupported)
-        } else if properties.topic_alias.is_some() {
-            // The topic alias maximum is 0, §3.3.2.3.4.
-            Err(Reason::TopicAliasInvalid)
-        } else if properties.subscription_id {
+        if properties.subscription_id {
             // §3.3.4: not from a client.
             Err(Reason::ProtocolError)
         } else if !topic::valid_name(publish.topic) {
@@ -77,8 +104,8 @@ impl Core {
         }
         if publish.qos > 0 {
             self.count_unacked(publish)?;
-            let (packet_id, code) = (publish.packet_id, reason.code());
-            self.replies.push_back(Reply::Publish { packet_id, code, gate: Gate::Open });
+            let (packet_id, qos, code) = (publish.packet_id, publish.qos, reason.code());
+            self.replies.push_back(Reply::Publish { packet_id, qos, code, gate: Gate::Open });
         }
         Ok(())
     }
@@ -89,14 +116,15 @@ impl Core {
             topic: publish.topic,
             payload: publish.payload,
             properties: handed_on(&publish.properties, &mut scratch.properties),
-            qos: if publish.qos == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+            qos: Qos::from_bits(publish.qos),
             retain: publish.retain,
             expires_at: expiry.map(|s| self.inner.clock.now().plus(Duration::from_secs(u64::from(s)))),
         };
         let since = self.inner.committer.open();
         let routed = self.inner.route(&self.space, &message, Some(&self.session), &mut scratch.targets);
+        let remembered = publish.qos == 2 && routed.is_ok() && self.remember_exactly_once(publish.packet_id, true);
         let (code, gate) = match routed {
-            Ok(routed) if routed.durable => {
+            Ok(routed) if routed.durable || remembered => {
                 self.input.wants_commit = true;
                 (0, Gate::Commit { since, ticket: self.inner.committer.open() })
             }
@@ -104,7 +132,8 @@ impl Core {
             Err(_) => (Reason::QuotaExceeded.code(), Gate::Open),
         };
         if publish.qos > 0 {
-            self.replies.push_back(Reply::Publish { packet_id: publish.packet_id, code, gate });
+            let (packet_id, qos) = (publish.packet_id, publish.qos);
+            self.replies.push_back(Reply::Publish { packet_id, qos, code, gate });
         }
         Ok(())
     }
@@ -113,7 +142,7 @@ impl Core {
         let request = ServiceRequest {
             topic: publish.topic.into(),
             payload: Bytes::copy_from_slice(publish.payload),
-            qos: if publish.qos == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+            qos: Qos::from_bits(publish.qos),
             protocol: if self.v5 { Protocol::V5 } else { Protocol::V311 },
         };
         let mut code = 0;
@@ -133,7 +162,7 @@ impl Core {
             let (hooks, principal) = (self.inner.hooks.clone(), self.principal.clone());
             self.start_service(Box::pin(async move { hooks.service(&principal, request).await }));
         }
-        self.replies.push_back(Reply::Publish { packet_id: publish.packet_id, code, gate });
+        self.replies.push_back(Reply::Publish { packet_id: publish.packet_id, qos: publish.qos, code, gate });
         Ok(Flow::Next)
     }
 }

@@ -149,12 +149,17 @@ impl Core {
 
     /// Writes one message, unless its time or the right to it has gone.
     fn send(&mut self, seq: u64, flags: Option<Flags>, record: &Bytes) {
+        if seq != 0 && self.release_again(seq, record.len()) {
+            return;
+        }
         let Some((message, _)) = Record::decode(record) else { return self.discard(seq, record.len()) };
         let flags = flags.unwrap_or(message.flags);
         let mut expiry_secs = None;
         if let Some(at) = message.expires_at {
             let left = at.since(self.inner.clock.now()).as_millis().div_ceil(1000);
-            if left == 0 {
+            // §3.3.2.3.3: what has been begun is brought to its end.
+            let begun = flags.exactly_once && seq != 0 && seq <= self.delivery.dup_until;
+            if left == 0 && !begun {
                 return self.discard(seq, record.len());
             }
             expiry_secs = Some(u32::try_from(left).unwrap_or(u32::MAX));
@@ -164,12 +169,17 @@ impl Core {
         }
         let publish = OutPublish {
             topic: message.topic,
-            qos: if seq == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+            qos: match (seq, flags.exactly_once) {
+                (0, _) => Qos::AtMostOnce,
+                (_, false) => Qos::AtLeastOnce,
+                (_, true) => Qos::ExactlyOnce,
+            },
             dup: seq != 0 && seq <= self.delivery.dup_until,
             retain: flags.retain,
             packet_id: packet_id(seq),
             properties: message.properties,
             expiry_secs,
+            subscription: flags.subscription,
             payload: message.payload,
         };
         // §3.1.2.11.4: what is too large for the client is dropped as if it had been sent.
@@ -179,7 +189,7 @@ impl Core {
         publish.write(self.v5, &mut self.output.buffer);
         self.inner.counters.delivered.fetch_add(1, Ordering::Relaxed);
         if seq != 0 {
-            self.delivery.sent_one(seq, record.len());
+            self.delivery.sent_one(seq, record.len(), flags.exactly_once);
         }
     }
 

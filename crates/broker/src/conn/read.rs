@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{Conn, Core};
 use crate::codec::connect::read_disconnect;
 use crate::codec::frame::{Frame, PacketType, frame};
-use crate::codec::publish::read_puback;
+use crate::codec::publish::read_ack;
 use crate::codec::write;
 use crate::link::TICK;
 use crate::router::Target;
@@ -207,16 +207,28 @@ impl Core {
         match kind {
             PacketType::Publish => return self.on_publish(flags, body, scratch),
             PacketType::Puback => {
-                let packet_id = read_puback(body, self.v5).map_err(EndReason::Server)?;
+                let (packet_id, _) = read_ack(body, self.v5).map_err(EndReason::Server)?;
                 self.acknowledge(packet_id);
+            }
+            PacketType::Pubrec => {
+                let (packet_id, code) = read_ack(body, self.v5).map_err(EndReason::Server)?;
+                self.on_pubrec(packet_id, code);
+            }
+            PacketType::Pubrel => {
+                let (packet_id, _) = read_ack(body, self.v5).map_err(EndReason::Server)?;
+                self.on_pubrel(packet_id);
+            }
+            PacketType::Pubcomp => {
+                let (packet_id, _) = read_ack(body, self.v5).map_err(EndReason::Server)?;
+                self.on_pubcomp(packet_id);
             }
             PacketType::Subscribe => self.on_subscribe(body)?,
             PacketType::Unsubscribe => self.on_unsubscribe(body)?,
             PacketType::Pingreq if body.is_empty() => write::pingresp(&mut self.output.buffer),
             PacketType::Pingreq => return Err(EndReason::Server(Reason::MalformedPacket)),
             PacketType::Disconnect => return Err(self.on_disconnect(body)),
-            // A second CONNECT, §3.1; QoS 2, which has been refused; AUTH without a method, §4.12.
-            PacketType::Connect | PacketType::Qos2 | PacketType::Auth => {
+            // A second CONNECT, §3.1; AUTH without a method, §4.12.
+            PacketType::Connect | PacketType::Auth => {
                 return Err(EndReason::Server(Reason::ProtocolError));
             }
         }

@@ -10,7 +10,7 @@ use futures::stream::FuturesOrdered;
 
 use super::Core;
 use super::subscribe::Subscribed;
-use crate::codec::write;
+use crate::codec::write::{self, PUBACK, PUBCOMP, PUBREC, PUBREL};
 use crate::hooks::Nack;
 use crate::{CommitFailed, EndReason, Reason};
 
@@ -28,8 +28,20 @@ pub(super) enum Gate {
 }
 
 pub(super) enum Reply {
-    /// PUBACK; none with packet identifier 0, which stands for a QoS 0 request to a service.
+    /// PUBACK or PUBREC; none for a QoS 0 request to a service.
     Publish {
+        packet_id: u16,
+        qos: u8,
+        code: u8,
+        gate: Gate,
+    },
+    /// PUBREL, once it is durable that the client has the message.
+    Release {
+        packet_id: u16,
+        gate: Gate,
+    },
+    /// PUBCOMP, once it is durable that the identifier is free.
+    Complete {
         packet_id: u16,
         code: u8,
         gate: Gate,
@@ -48,7 +60,11 @@ pub(super) enum Reply {
 impl Reply {
     fn gate(&self) -> Gate {
         match self {
-            Self::Publish { gate, .. } | Self::Subscribe { gate, .. } | Self::Unsubscribe { gate, .. } => *gate,
+            Self::Publish { gate, .. }
+            | Self::Release { gate, .. }
+            | Self::Complete { gate, .. }
+            | Self::Subscribe { gate, .. }
+            | Self::Unsubscribe { gate, .. } => *gate,
         }
     }
 }
@@ -113,7 +129,12 @@ impl Core {
             let Some(reply) = self.replies.pop_front() else { break };
             progress = true;
             match reply {
-                Reply::Publish { packet_id, code, .. } => self.reply_to_publish(packet_id, code, &passed)?,
+                Reply::Publish { packet_id, qos, code, gate } => {
+                    let served = gate == Gate::Service;
+                    self.reply_to_publish(packet_id, qos, code, served, &passed)?;
+                }
+                Reply::Release { packet_id, .. } => self.step_on(PUBREL, packet_id, 0, &passed)?,
+                Reply::Complete { packet_id, code, .. } => self.step_on(PUBCOMP, packet_id, code, &passed)?,
                 Reply::Subscribe { subscribed, .. } => {
                     self.reply_to_subscribe(&subscribed, matches!(passed, Passed::Ok))
                 }
@@ -148,23 +169,52 @@ impl Core {
         }
     }
 
-    fn reply_to_publish(&mut self, packet_id: u16, code: u8, passed: &Passed) -> Result<(), EndReason> {
+    fn reply_to_publish(
+        &mut self,
+        packet_id: u16,
+        qos: u8,
+        code: u8,
+        served: bool,
+        passed: &Passed,
+    ) -> Result<(), EndReason> {
         let code = match passed {
             Passed::Ok => code,
             Passed::NotCommitted => Reason::ImplementationSpecific.code(),
             Passed::Refused(nack) => nack.code(),
         };
+        if code != 0 && qos == 2 {
+            self.forget_exactly_once(packet_id);
+        }
         if code != 0 && !self.v5 {
             // 3.1.1 has no way to refuse a message but to close, so that the client keeps it.
             return Err(EndReason::Server(Reason::from_code(code)));
         }
-        if packet_id != 0 {
-            self.input.unacked = self.input.unacked.saturating_sub(1);
-            write::puback(&mut self.output.buffer, packet_id, code);
-            if code == 0 {
-                self.inner.counters.acked.fetch_add(1, Ordering::Relaxed);
+        match qos {
+            0 => return Ok(()),
+            1 => self.write_ack(PUBACK, packet_id, code),
+            _ => {
+                // What a service has done is remembered from here on: a crash before makes it at least once.
+                if served && code == 0 {
+                    self.remember_exactly_once(packet_id, false);
+                }
+                self.write_ack(PUBREC, packet_id, code);
             }
         }
+        if qos == 1 || code != 0 {
+            self.input.unacked = self.input.unacked.saturating_sub(1);
+        }
+        if code == 0 {
+            self.inner.counters.acked.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The next packet of QoS 2. It cannot be refused, and not be said before it is true: the client comes again.
+    fn step_on(&mut self, first: u8, packet_id: u16, code: u8, passed: &Passed) -> Result<(), EndReason> {
+        if matches!(passed, Passed::NotCommitted) {
+            return Err(EndReason::Server(Reason::ImplementationSpecific));
+        }
+        self.write_ack(first, packet_id, code);
         Ok(())
     }
 }

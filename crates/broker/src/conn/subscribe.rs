@@ -7,7 +7,6 @@ use fleetward_base::limits;
 
 use super::Core;
 use super::replies::{Gate, Reply};
-use crate::EndReason;
 use crate::codec::subscribe::{WantedFilter, read_subscribe, read_unsubscribe};
 use crate::codec::write;
 use crate::deliver::Outbound;
@@ -16,6 +15,7 @@ use crate::record::Flags;
 use crate::router::Wish;
 use crate::session::Subscription;
 use crate::topic::{self, BadFilter};
+use crate::{EndReason, Reason};
 
 /// Retained messages that one filter brings at once.
 const RETAINED_PER_FILTER: usize = 1000;
@@ -40,8 +40,14 @@ impl Core {
         let since = self.inner.committer.open();
         let mut subscribed = Subscribed { packet_id: wanted.packet_id, codes: Vec::new(), accepted: Vec::new() };
         let too_many = wanted.filters.len() > limits::MQTT_FILTERS_PER_SUBSCRIBE;
+        // [MQTT-3.8.3-4]: nobody shares with himself.
+        if wanted.filters.iter().any(|f| f.no_local && topic::split_share(&f.filter).is_some()) {
+            return Err(EndReason::Server(Reason::ProtocolError));
+        }
+        let identifier = wanted.identifier;
         for filter in wanted.filters {
-            let code = if too_many { Err(0x97) } else { self.subscribe_one(filter, &mut subscribed.accepted) };
+            let accepted = &mut subscribed.accepted;
+            let code = if too_many { Err(0x97) } else { self.subscribe_one(filter, identifier, accepted) };
             // 3.1.1 knows one failure, §3.9.3.
             subscribed.codes.push(code.unwrap_or_else(|code| if self.v5 { code } else { 0x80 }));
         }
@@ -51,7 +57,7 @@ impl Core {
         Ok(())
     }
 
-    fn commit_gate(&mut self, durable: bool, since: u64) -> Gate {
+    pub(super) fn commit_gate(&mut self, durable: bool, since: u64) -> Gate {
         if !durable {
             return Gate::Open;
         }
@@ -60,20 +66,20 @@ impl Core {
     }
 
     /// The granted QoS, or why not.
-    fn subscribe_one(&self, wanted: WantedFilter, accepted: &mut Vec<Accepted>) -> Result<u8, u8> {
-        match topic::check_filter(&wanted.filter) {
-            Ok(()) => {}
-            Err(BadFilter::Shared) => return Err(0x9E),
-            Err(BadFilter::Invalid) => return Err(0x8F),
-        }
-        if !self.inner.hooks.authorize_subscribe(&self.principal, &wanted.filter) {
+    fn subscribe_one(&self, wanted: WantedFilter, identifier: u32, accepted: &mut Vec<Accepted>) -> Result<u8, u8> {
+        topic::check_filter(&wanted.filter).map_err(|BadFilter::Invalid| 0x8F)?;
+        // To share is no right of its own: the filter that is shared is what counts.
+        let shared = topic::split_share(&wanted.filter);
+        let inner = shared.map_or(&*wanted.filter, |(_, inner)| inner);
+        if !self.inner.hooks.authorize_subscribe(&self.principal, inner) {
             self.inner.counters.refused_unauthorized.fetch_add(1, Ordering::Relaxed);
             return Err(0x87);
         }
         let wish = Wish {
-            qos: if wanted.qos == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
+            qos: Qos::from_bits(wanted.qos),
             no_local: wanted.no_local,
             retain_as_published: wanted.retain_as_published,
+            identifier,
         };
         let mut state = self.session.lock();
         if state.epoch != self.epoch {
@@ -100,7 +106,9 @@ impl Core {
             let change = (filter.clone(), Some(wish));
             self.session.change(&mut state, &self.inner.committer, |p| p.subscriptions.push(change));
         }
-        accepted.push(Accepted { filter, wish, new, retain_handling: wanted.retain_handling });
+        // §4.8.2: nothing that is retained comes by a shared subscription.
+        let retain_handling = if topic::split_share(&filter).is_some() { 2 } else { wanted.retain_handling };
+        accepted.push(Accepted { filter, wish, new, retain_handling });
         Ok(wish.qos as u8)
     }
 
@@ -142,7 +150,8 @@ impl Core {
                 retain: true,
                 expires_at: retained.expires_at,
             };
-            match self.inner.push_to(&self.session, &message, Flags { retain: true, direct: false }) {
+            let flags = Flags { retain: true, subscription: accepted.wish.identifier, ..Flags::default() };
+            match self.inner.push_to(&self.session, &message, flags) {
                 Ok(routed) => durable |= routed.durable,
                 Err(_) => break,
             }

@@ -80,11 +80,12 @@ async fn after_connect() {
         (packet(0x80, &[0, 1]), 0x81),
         // A second CONNECT.
         (hello(true, "one").bytes(), 0x82),
-        // No QoS 2, and no state for it (CVE-2023-28366).
-        (publish_with(true, 0x34, 1, "t", &[], b"x"), 0x9B),
-        (packet(0x62, &[0, 1]), 0x82),
-        (packet(0x50, &[0, 1]), 0x82),
-        (packet(0x70, &[0, 1]), 0x82),
+        // QoS 2 with flags and identifiers that do not exist.
+        (packet(0x60, &[0, 1]), 0x81),
+        (packet(0x62, &[0, 0]), 0x81),
+        (packet(0x50, &[0]), 0x81),
+        (packet(0x71, &[0, 1]), 0x81),
+        (packet(0x34, &[0, 1, b't', 0, 0, 0]), 0x81),
         // Topics: empty (CVE-2021-34432), wild, with NUL, not UTF-8, too deep, too long.
         (publish(true, 0, "", b"x"), 0x82),
         (publish(true, 0, "a/+", b"x"), 0x90),
@@ -101,10 +102,11 @@ async fn after_connect() {
         (packet(0x32, &[0, 1, b't', 0]), 0x81),
         (packet(0x40, &[0, 0]), 0x81),
         (packet(0x40, &[0]), 0x81),
-        // Properties: an alias without leave, twice, unknown, for others, too short, too many.
-        (publish_with(true, 0x30, 0, "t", &[0x23, 0, 1], b"x"), 0x94),
-        (publish_with(true, 0x30, 0, "", &[0x23, 0, 1], b"x"), 0x94),
+        // Properties: an alias above the limit, of nothing, 0, twice, unknown, for others, too short, too many.
+        (publish_with(true, 0x30, 0, "t", &[0x23, 0, 17], b"x"), 0x94),
+        (publish_with(true, 0x30, 0, "", &[0x23, 0, 1], b"x"), 0x82),
         (publish_with(true, 0x30, 0, "t", &[0x23, 0, 0], b"x"), 0x94),
+        (publish_with(true, 0x30, 0, "a/+", &[0x23, 0, 1], b"x"), 0x90),
         (publish_with(true, 0x30, 0, "t", &[0x01, 0, 0x01, 0], b"x"), 0x82),
         (publish_with(true, 0x30, 0, "t", &[0x01, 2], b"x"), 0x82),
         (publish_with(true, 0x30, 0, "t", &[0x0B, 1], b"x"), 0x82),
@@ -143,7 +145,7 @@ async fn after_connect_in_3_1_1() {
     let house = House::new().await;
     for bytes in [
         vec![0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],
-        publish_with(false, 0x34, 1, "t", &[], b"x"),
+        packet(0x60, &[0, 1]),
         publish(false, 0, "", b"x"),
         publish(false, 0, "a/#", b"x"),
         packet(0x32, &[0, 1, b't', 0, 0]),

@@ -17,6 +17,18 @@ pub(crate) enum Said {
         packet_id: u16,
         code: u8,
     },
+    Pubrec {
+        packet_id: u16,
+        code: u8,
+    },
+    Pubrel {
+        packet_id: u16,
+        code: u8,
+    },
+    Pubcomp {
+        packet_id: u16,
+        code: u8,
+    },
     Suback {
         packet_id: u16,
         codes: Vec<u8>,
@@ -43,6 +55,7 @@ pub(crate) struct Got {
     pub(crate) packet_id: u16,
     pub(crate) expiry: Option<u32>,
     pub(crate) content_type: Option<String>,
+    pub(crate) identifier: Option<u32>,
 }
 
 pub(crate) struct Client<S = DuplexStream> {
@@ -288,6 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     fn understand(&mut self, first: u8, body: &[u8]) -> Said {
         let id = |body: &[u8]| u16::from_be_bytes([body[0], body[1]]);
+        let code = |body: &[u8]| body.get(2).copied().unwrap_or(0);
         match first >> 4 {
             2 if self.v5 => {
                 let (connack, used) = v5_0::Connack::parse(body).expect("a CONNACK");
@@ -301,7 +315,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 Said::Connack { session_present: connack.session_present(), code: connack.return_code() as u8 }
             }
             3 => Said::Publish(self.understand_publish(first & 15, body)),
-            4 => Said::Puback { packet_id: id(body), code: body.get(2).copied().unwrap_or(0) },
+            4 => Said::Puback { packet_id: id(body), code: code(body) },
+            5 => Said::Pubrec { packet_id: id(body), code: code(body) },
+            6 => {
+                assert_eq!(first, 0x62);
+                Said::Pubrel { packet_id: id(body), code: code(body) }
+            }
+            7 => Said::Pubcomp { packet_id: id(body), code: code(body) },
             9 => {
                 let codes = if self.v5 { body[3..].to_vec() } else { body[2..].to_vec() };
                 Said::Suback { packet_id: id(body), codes }
@@ -335,6 +355,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 match property {
                     Property::MessageExpiryInterval(e) => got.expiry = Some(e.val()),
                     Property::ContentType(c) => got.content_type = Some(c.val().into()),
+                    Property::SubscriptionIdentifier(i) => got.identifier = Some(i.val()),
                     _ => {}
                 }
             }

@@ -36,20 +36,15 @@ async fn a_5_0_client_is_told_the_limits() {
         .map(|p| match p {
             Property::SessionExpiryInterval(p) => format!("expiry {}", p.val()),
             Property::ReceiveMaximum(p) => format!("receive {}", p.val()),
-            Property::MaximumQos(p) => format!("qos {}", p.val()),
+            Property::TopicAliasMaximum(p) => format!("aliases {}", p.val()),
             Property::MaximumPacketSize(p) => format!("packet {}", p.val()),
             Property::AssignedClientIdentifier(p) => format!("id {}", p.val()),
-            Property::SubscriptionIdentifierAvailable(p) => format!("subid {}", p.val()),
-            Property::SharedSubscriptionAvailable(p) => format!("share {}", p.val()),
             Property::ServerKeepAlive(p) => format!("keepalive {}", p.val()),
             other => panic!("{other:?}"),
         })
         .collect();
     told.sort();
-    assert_eq!(
-        told,
-        ["expiry 604800", "id one", "keepalive 1200", "packet 262144", "qos 1", "receive 100", "share 0", "subid 0"]
-    );
+    assert_eq!(told, ["aliases 16", "expiry 604800", "id one", "keepalive 1200", "packet 262144", "receive 100"]);
 }
 
 /// What an AWS SDK sends without being asked.

@@ -6,6 +6,7 @@ mod abuse;
 mod client;
 mod connect;
 mod crash;
+mod exactly_once;
 mod house;
 mod publish;
 mod sessions;

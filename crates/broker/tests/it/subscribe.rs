@@ -16,7 +16,7 @@ async fn what_may_not_be_subscribed_is_refused_and_the_session_stays() {
         ("forbidden/x", 1),
         ("a#", 0),
         ("", 0),
-        ("$share/g/a", 1),
+        ("$share/g/forbidden/x", 1),
         ("$aws/things/other/#", 1),
         ("$SYS/#", 0),
     ];
@@ -24,7 +24,7 @@ async fn what_may_not_be_subscribed_is_refused_and_the_session_stays() {
         let mut client = Client::connect(&house, "acme/one", hello(v5, "one")).await;
         client.send(&subscribe(v5, 7, &filters)).await;
         let codes =
-            if v5 { vec![1, 0x87, 0x8F, 0x8F, 0x9E, 0x87, 0x87] } else { vec![1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80] };
+            if v5 { vec![1, 0x87, 0x8F, 0x8F, 0x87, 0x87, 0x87] } else { vec![1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80] };
         client.expect(Said::Suback { packet_id: 7, codes }).await;
         client.ping().await;
         assert_eq!(house.broker.stats().subscriptions, 1);
@@ -226,22 +226,153 @@ async fn a_kept_session_brings_retained_messages_durably() {
     assert_eq!((again.packet_id, again.dup, again.retain), (first.packet_id, true, true));
 }
 
-#[tokio::test]
-async fn subscription_identifiers_are_refused() {
-    let house = House::new().await;
-    let mut client = Client::connect(&house, "acme/one", hello(true, "one")).await;
-    let mut body = vec![0, 1, 2, 0x0B, 5];
-    text(&mut body, b"t");
-    body.push(0);
-    client.send(&packet(0x82, &body)).await;
-    client.expect_end(0xA1).await;
+fn subscribe_as(identifier: u8, filter: &str, options: u8) -> Vec<u8> {
+    let mut body = vec![0, 1, 2, 0x0B, identifier];
+    text(&mut body, filter.as_bytes());
+    body.push(options);
+    packet(0x82, &body)
 }
 
-/// `$share` does not lead around the rules: it is refused whatever it hides.
 #[tokio::test]
-async fn shared_subscriptions_are_refused() {
+async fn a_message_carries_the_identifier_of_its_subscription() {
     let house = House::new().await;
-    let mut client = Client::connect(&house, "acme/one", hello(true, "one")).await;
-    client.send(&subscribe(true, 1, &[("$share/g/forbidden/x", 0), ("$share/g/#", 0)])).await;
-    client.expect(Said::Suback { packet_id: 1, codes: vec![0x9E, 0x9E] }).await;
+    let mut one = Client::connect(&house, "acme/one", hello(true, "one").kept()).await;
+    for (identifier, filter) in [(5, "t"), (6, "t"), (7, "+"), (9, "kept/#")] {
+        one.send(&subscribe_as(identifier, filter, 1)).await;
+        one.expect(Said::Suback { packet_id: 1, codes: vec![1] }).await;
+    }
+    let mut sender = Client::connect(&house, "acme/from", hello(true, "from")).await;
+    sender.publish(1, "t", "x").await;
+    // Two subscriptions that overlap: a copy for each, with its own. The newer identifier of a filter counts.
+    let mut seen = [one.take().await, one.take().await].map(|got| got.identifier);
+    seen.sort();
+    assert_eq!(seen, [Some(6), Some(7)]);
+    // Also after the session waited in the store, and with what is retained.
+    one.leave().await;
+    house.rules.wait_gone("one").await;
+    sender.publish(2, "kept/x", "away").await;
+    let after = house.crash().await;
+    let (mut one, present) = Client::resume(&after, "acme/one", hello(true, "one").kept()).await;
+    assert!(present);
+    let got = one.take().await;
+    assert_eq!((got.payload, got.identifier), (b"away".to_vec(), Some(9)));
+    let mut sender = Client::connect(&after, "acme/from", hello(true, "from")).await;
+    sender.send(&publish_with(true, 0x33, 1, "still", &[], b"here")).await;
+    sender.expect(Said::Puback { packet_id: 1, code: 0 }).await;
+    assert_eq!(one.take().await.identifier, Some(7));
+    one.send(&subscribe_as(4, "still", 1)).await;
+    one.expect(Said::Suback { packet_id: 1, codes: vec![1] }).await;
+    let got = one.take().await;
+    assert_eq!((got.retain, got.identifier), (true, Some(4)));
+}
+
+#[tokio::test]
+async fn an_identifier_of_nothing_is_an_error() {
+    let house = House::new().await;
+    for properties in [&[2, 0x0B, 0][..], &[4, 0x0B, 1, 0x0B, 2]] {
+        let mut client = Client::connect(&house, "acme/one", hello(true, "one")).await;
+        let mut body = vec![0, 1];
+        body.extend(properties);
+        text(&mut body, b"t");
+        body.push(0);
+        client.send(&packet(0x82, &body)).await;
+        client.expect_end(0x82).await;
+        house.rules.wait_gone("one").await;
+    }
+}
+
+#[tokio::test]
+async fn a_shared_subscription_gives_each_message_to_one() {
+    let house = House::new().await;
+    let mut members = Vec::new();
+    for (name, v5) in [("one", true), ("two", false), ("three", true)] {
+        let mut member = Client::connect(&house, &format!("acme/{name}"), hello(v5, name)).await;
+        member.subscribe("$share/g/t/+", 1).await;
+        members.push(member);
+    }
+    let mut alone = Client::connect(&house, "acme/alone", hello(true, "alone")).await;
+    alone.subscribe("$share/other/t/#", 1).await;
+    alone.subscribe("t/x", 1).await;
+    let mut sender = Client::connect(&house, "acme/from", hello(true, "from")).await;
+    for n in 1..=9 {
+        sender.publish(n, "t/x", &n.to_string()).await;
+    }
+    for member in &mut members {
+        for _ in 0..3 {
+            member.take().await;
+        }
+        member.ping().await;
+    }
+    // For its group and for itself.
+    for _ in 0..18 {
+        alone.take().await;
+    }
+    alone.ping().await;
+}
+
+#[tokio::test]
+async fn who_is_away_gets_no_share_while_another_is_there() {
+    let house = House::new().await;
+    let mut away = Client::connect(&house, "acme/away", hello(true, "away").kept()).await;
+    let mut here = Client::connect(&house, "acme/here", hello(true, "here").kept()).await;
+    away.subscribe("$share/g/t", 1).await;
+    here.subscribe("$share/g/t", 1).await;
+    away.leave().await;
+    house.rules.wait_gone("away").await;
+    let mut sender = Client::connect(&house, "acme/from", hello(true, "from")).await;
+    for n in 1..=4 {
+        sender.publish(n, "t", "x").await;
+        here.take().await;
+    }
+    here.leave().await;
+    house.rules.wait_gone("here").await;
+    // Nobody is there: it waits for one of them, also through a crash.
+    sender.publish(5, "t", "kept").await;
+    let after = house.crash().await;
+    let (mut away, _) = Client::resume(&after, "acme/away", hello(true, "away").kept()).await;
+    let (mut here, _) = Client::resume(&after, "acme/here", hello(true, "here").kept()).await;
+    let mut sender = Client::connect(&after, "acme/from", hello(true, "from")).await;
+    sender.publish(6, "t", "last").await;
+    let mut seen = 0;
+    for member in [&mut away, &mut here] {
+        member.send(&[0xC0, 0]).await;
+        loop {
+            match member.next().await {
+                Said::Publish(got) => {
+                    member.ack(got.packet_id).await;
+                    seen += 1;
+                }
+                Said::Pingresp => break,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(seen, 2);
+    away.send(&unsubscribe(true, 3, &["$share/g/t", "$share/h/t"])).await;
+    away.expect(Said::Unsuback { packet_id: 3, codes: vec![0, 0x11] }).await;
+    assert_eq!(after.broker.stats().subscriptions, 1);
+}
+
+/// `$share` does not lead around the rules: what it shares is what counts, also when the right goes later.
+#[tokio::test]
+async fn to_share_is_no_right() {
+    let house = House::new().await;
+    let mut client = Client::connect(&house, "acme/one", hello(true, "one").kept()).await;
+    let filters = [("$share/g/forbidden/x", 0), ("$share/g/a#", 0), ("$share/g/t", 1)];
+    client.send(&subscribe(true, 1, &filters)).await;
+    client.expect(Said::Suback { packet_id: 1, codes: vec![0x87, 0x8F, 1] }).await;
+    // Nothing that is retained comes by it.
+    client.send(&publish_with(true, 0x31, 0, "t", &[], b"kept")).await;
+    assert_eq!(client.take().await.payload, b"kept");
+    client.subscribe("$share/g/t", 1).await;
+    client.ping().await;
+    client.leave().await;
+    house.rules.wait_gone("one").await;
+    house.rules.denied.lock().push("t".into());
+    Client::resume(&house, "acme/one", hello(true, "one").kept()).await;
+    assert_eq!(house.broker.stats().subscriptions, 0);
+    // [MQTT-3.8.3-4].
+    let mut client = Client::connect(&house, "acme/two", hello(true, "two")).await;
+    client.send(&subscribe(true, 1, &[("$share/g/a", 0x05)])).await;
+    client.expect_end(0x82).await;
 }

@@ -39,9 +39,20 @@ pub struct SubscriptionRow {
     pub qos: u32,
     /// The broker's own bits: no local, retain as published and the like.
     pub options: u32,
+    /// The subscription identifier of MQTT 5; 0 for none.
+    pub identifier: u32,
 }
 
-from_row!(SubscriptionRow { client: text, filter: text, qos: small, options: small });
+from_row!(SubscriptionRow { client: text, filter: text, qos: small, options: small, identifier: small });
+
+/// What of QoS 2 is half done in a session, as the broker packs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExchangesRow {
+    pub client: String,
+    pub exchanges: Vec<u8>,
+}
+
+from_row!(ExchangesRow { client: text, exchanges: bytes });
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueRow {
@@ -142,10 +153,10 @@ impl TenantTx {
     }
 
     pub async fn put_subscription(&mut self, row: &SubscriptionRow) -> Result<(), StoreError> {
-        const SQL: &str = "INSERT INTO mqtt_subscription (tenant_id, client, filter, qos, options) \
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant_id, client, filter) \
-             DO UPDATE SET qos = excluded.qos, options = excluded.options";
-        let params = params![self.scope.key(), &row.client, &row.filter, row.qos, row.options];
+        const SQL: &str = "INSERT INTO mqtt_subscription (tenant_id, client, filter, qos, options, identifier) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_id, client, filter) \
+             DO UPDATE SET qos = excluded.qos, options = excluded.options, identifier = excluded.identifier";
+        let params = params![self.scope.key(), &row.client, &row.filter, row.qos, row.options, row.identifier];
         self.conn.execute(SQL, params).await.map(drop)
     }
 
@@ -155,7 +166,7 @@ impl TenantTx {
     }
 
     pub async fn subscriptions(&mut self, client: &str) -> Result<Vec<SubscriptionRow>, StoreError> {
-        const SQL: &str = "SELECT client, filter, qos, options FROM mqtt_subscription \
+        const SQL: &str = "SELECT client, filter, qos, options, identifier FROM mqtt_subscription \
              WHERE tenant_id = $1 AND client = $2 ORDER BY filter";
         self.conn.query(SQL, params![self.scope.key(), client]).await
     }
@@ -194,6 +205,12 @@ impl TenantTx {
              WHERE tenant_id = $1 AND client = $2 AND first_seq <= $3 AND last_seq <= $3";
         self.conn.execute(SESSION, params![self.scope.key(), client, seq]).await?;
         self.conn.execute(QUEUE, params![self.scope.key(), client, seq]).await.map(drop)
+    }
+
+    /// Keeps what of QoS 2 is half done in a session; nothing if there is no such session. `None` for nothing half done.
+    pub async fn save_exchanges(&mut self, client: &str, exchanges: Option<&[u8]>) -> Result<bool, StoreError> {
+        const SQL: &str = "UPDATE mqtt_session SET exchanges = $3 WHERE tenant_id = $1 AND client = $2";
+        self.conn.execute(SQL, params![self.scope.key(), client, exchanges]).await.map(hit)
     }
 
     pub async fn queue_size(&mut self, client: &str) -> Result<QueueSize, StoreError> {
@@ -277,13 +294,25 @@ impl SystemTx {
         self.across().await?.query(SQL, params![tenant, client, limit]).await
     }
 
+    /// What of QoS 2 is half done in any session, by tenant and client, for the start of the server.
+    pub async fn all_exchanges(
+        &mut self,
+        after: Option<(&TenantId, &str)>,
+        limit: u32,
+    ) -> Result<Vec<Of<ExchangesRow>>, StoreError> {
+        const SQL: &str = "SELECT tenant_id, client, exchanges FROM mqtt_session \
+             WHERE exchanges IS NOT NULL AND (tenant_id, client) > ($1, $2) ORDER BY tenant_id, client LIMIT $3";
+        let (tenant, client) = after.map_or(("", ""), |(tenant, client)| (tenant.as_str(), client));
+        self.across().await?.query(SQL, params![tenant, client, limit]).await
+    }
+
     /// All subscriptions, by tenant, client and filter, for the start of the server.
     pub async fn all_subscriptions(
         &mut self,
         after: Option<(&TenantId, &str, &str)>,
         limit: u32,
     ) -> Result<Vec<Of<SubscriptionRow>>, StoreError> {
-        const SQL: &str = "SELECT tenant_id, client, filter, qos, options FROM mqtt_subscription \
+        const SQL: &str = "SELECT tenant_id, client, filter, qos, options, identifier FROM mqtt_subscription \
              WHERE (tenant_id, client, filter) > ($1, $2, $3) ORDER BY tenant_id, client, filter LIMIT $4";
         let (tenant, client, filter) =
             after.map_or(("", "", ""), |(tenant, client, filter)| (tenant.as_str(), client, filter));

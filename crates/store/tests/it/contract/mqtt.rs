@@ -14,7 +14,7 @@ fn session(client: &str, expiry_s: u64) -> SessionRow {
 }
 
 fn subscription(client: &str, filter: &str, qos: u32) -> SubscriptionRow {
-    SubscriptionRow { client: client.into(), filter: filter.into(), qos, options: 4 }
+    SubscriptionRow { client: client.into(), filter: filter.into(), qos, options: 4, identifier: 7 + qos }
 }
 
 pub(crate) async fn sessions_outlive_connections(on: Fixture) {
@@ -50,6 +50,23 @@ pub(crate) async fn sessions_outlive_connections(on: Fixture) {
     assert_eq!(after_a.len(), 1);
     assert_eq!(subscriptions.first().map(|line| line.tenant.clone()), Some(Some(on.acme.clone())));
     assert_eq!(after.len(), 0);
+
+    let (kept, none) = on
+        .write(|tx| {
+            Box::pin(async move {
+                let kept = tx.save_exchanges("a", Some(&[1, 2])).await?;
+                tx.save_exchanges("b", Some(&[3])).await?;
+                tx.save_exchanges("b", None).await?;
+                // Coming back leaves it as it is.
+                tx.put_sessions(&[session("a", 9)]).await?;
+                Ok((kept, tx.save_exchanges("nobody", Some(&[4])).await?))
+            })
+        })
+        .await;
+    assert_eq!((kept, none), (true, false));
+    let exchanges = on.system(|tx| Box::pin(async move { tx.all_exchanges(None, 10).await })).await;
+    let exchanges: Vec<_> = exchanges.into_iter().map(|of| (of.row.client, of.row.exchanges)).collect();
+    assert_eq!(exchanges, [("a".to_owned(), vec![1, 2])]);
 
     let gone = on
         .write(|tx| {
