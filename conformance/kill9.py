@@ -3,7 +3,7 @@
 
     conformance/kill9.py [--rounds N] [--seed N] [--postgres]
 
-Acknowledged means: a PUBACK for a message that waits for a persistent session, or is on its way to it; a PUBACK for a
+Acknowledged means: a PUBACK (QoS 1) or PUBCOMP (QoS 2) for a message that waits for a persistent session, or is on its way to it; a PUBACK for a
 retained message; `update/accepted` of a shadow; the 200 of an enrolment. After each restart all of it must be there. Messages
 may come twice, never not at all. It fails when anything is lost, and also when nothing was acknowledged. With --postgres the
 server keeps its rows in a throw-away cluster, and every second round the cluster crashes instead of the server, which must
@@ -124,7 +124,8 @@ class Load:
             thread.join(30)
 
     def publish(self, name):
-        """Numbered messages for the sink, WINDOW of them in flight; each tenth also sets a retained one."""
+        """Numbered messages for the sink, WINDOW of them in flight, one publisher's with QoS 2; each tenth is retained."""
+        qos = 2 if name.endswith("-1") else 1
         link = Link(self.server, self.devices[name]).connect()
         flying, room = {}, threading.Semaphore(WINDOW)
         lock = threading.Lock()
@@ -148,7 +149,7 @@ class Load:
             kept = number % 10 == 0
             topic, text = (shared(f"kept/{name}"), str(number)) if kept else (shared("crash"), f"{name}:{number}")
             message = ("retained", name, number) if kept else ("publish", name, text)
-            mid = link.client.publish(topic, text, 1, kept).mid
+            mid = link.client.publish(topic, text, qos, kept).mid
             with lock:
                 if mid in early:
                     early.discard(mid)
