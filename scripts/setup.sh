@@ -48,6 +48,20 @@ venv() {
   printf '%s\n' "$stamp" >"$folder/stamp"
 }
 
+# npm_clients: the packages of conformance/node in the cache, installed again when their lock changes.
+npm_clients() {
+  local folder="$cache/node" stamp
+  stamp=$(sha256sum <conformance/node/package-lock.json)
+  [ "$(cat "$folder/stamp" 2>/dev/null)" = "$stamp" ] && return 0
+  command -v npm >/dev/null || debian nodejs npm
+  say "installing Node clients into $folder"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  cp conformance/node/package.json conformance/node/package-lock.json "$folder/"
+  npm ci --silent --no-audit --no-fund --ignore-scripts --prefix "$folder"
+  printf '%s\n' "$stamp" >"$folder/stamp"
+}
+
 for_build() {
   command -v cargo >/dev/null || {
     say "no Rust toolchain: install it from https://rustup.rs, then run this again" >&2
@@ -71,6 +85,8 @@ for_test() {
   venv clients conformance/requirements.txt
   venv paho1 conformance/requirements-paho1.txt
   venv azure conformance/requirements-azure.txt
+  venv async conformance/requirements-async.txt
+  npm_clients
   if ! command -v cargo-deny >/dev/null && ! [ -x "$cache/tools/bin/cargo-deny" ]; then
     say "building cargo-deny $cargo_deny into $cache/tools (some minutes, once)"
     cargo install --quiet --locked --root "$cache/tools" "cargo-deny@$cargo_deny"

@@ -1,4 +1,4 @@
-"""The Python environments that `scripts/setup.sh test` makes, so that a script runs with the clients that it needs."""
+"""The Python environments and Node packages that `scripts/setup.sh test` makes, so that a script runs with what it needs."""
 
 import os
 import pathlib
@@ -12,6 +12,11 @@ CACHE = pathlib.Path(
 
 def interpreter(name: str) -> pathlib.Path:
     return CACHE / "python" / name / "bin" / "python"
+
+
+def node_packages() -> pathlib.Path:
+    """The folder with the packages of conformance/node."""
+    return CACHE / "node"
 
 
 def run_in(name: str):

@@ -1,0 +1,130 @@
+// The checks of mqtt_js.py: node mqtt_js.mjs CHECK JSON. It ends with 0 when the check holds.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+const require = createRequire(`${process.env.FLEETWARD_NODE}/`);
+const mqtt = require('mqtt');
+const [check, asked] = process.argv.slice(2);
+const { url, version, topic, devices } = JSON.parse(asked);
+
+// A check that hangs has failed.
+setTimeout(() => { console.error(`${check} waited in vain`); process.exit(1); }, 40000).unref();
+
+const files = (device) => ({
+  key: readFileSync(device.key), cert: readFileSync(device.cert), ca: readFileSync(device.ca),
+});
+
+// A client with its messages in a queue.
+async function connect(device, more = {}) {
+  const client = mqtt.connect(url, {
+    clientId: device.name, protocolVersion: version, reconnectPeriod: 0, ...files(device), ...more,
+  });
+  client.got = [];
+  client.on('message', (at, payload, packet) => {
+    client.got.push([at, payload.toString(), packet.qos, packet.retain]);
+    client.emit('queued');
+  });
+  client.on('error', () => {});
+  const [connack] = await once(client, 'connect');
+  client.present = connack.sessionPresent;
+  return client;
+}
+
+async function message(client) {
+  while (client.got.length === 0) await once(client, 'queued');
+  return client.got.shift();
+}
+
+const kept = { clean: false, properties: version === 5 ? { sessionExpiryInterval: 3600 } : undefined };
+
+const checks = {
+  async delivers() {
+    const [reader, writer] = [await connect(devices.reader), await connect(devices.writer)];
+    await reader.subscribeAsync(topic, { qos: 2 });
+    for (const [qos, payload] of [[0, 'x'.repeat(100)], [1, 'y'.repeat(131072)], [2, 'z'.repeat(131072)]]) {
+      await writer.publishAsync(topic, payload, { qos });
+      assert.deepEqual(await message(reader), [topic, payload, qos, false]);
+    }
+    await writer.publishAsync(`${topic}/kept`, 'stays', { qos: 1, retain: true });
+    await reader.subscribeAsync(`${topic}/+`, { qos: 1 });
+    assert.deepEqual(await message(reader), [`${topic}/kept`, 'stays', 1, true]);
+    await Promise.all([reader.endAsync(), writer.endAsync()]);
+  },
+
+  async resumes() {
+    let reader = await connect(devices.reader, kept);
+    assert.equal(reader.present, false);
+    await reader.subscribeAsync(topic, { qos: 2 });
+    await reader.endAsync();
+    const writer = await connect(devices.writer);
+    for (let n = 0; n < 30; n += 1) await writer.publishAsync(topic, String(n), { qos: 2 });
+    await writer.endAsync();
+    reader = await connect(devices.reader, kept);
+    assert.equal(reader.present, true);
+    for (let n = 0; n < 30; n += 1) assert.equal((await message(reader))[1], String(n));
+    await reader.endAsync();
+  },
+
+  async takesOver() {
+    const heir = await connect(devices.heir);
+    await heir.subscribeAsync(topic, { qos: 1 });
+    const first = await connect(devices.device, { will: { topic, payload: Buffer.from('gone'), qos: 1, retain: false } });
+    const told = version === 5 ? once(first, 'disconnect') : null;
+    const closed = once(first, 'close');
+    const second = await connect(devices.device);
+    if (told) assert.equal((await told)[0].reasonCode, 0x8e);
+    await closed;
+    assert.deepEqual(await message(heir), [topic, 'gone', 1, false]);
+    await second.publishAsync(topic, 'still here', { qos: 1 });
+    assert.equal((await message(heir))[1], 'still here');
+    await Promise.all([heir.endAsync(), second.endAsync()]);
+  },
+
+  async denies() {
+    const { device } = devices;
+    let client = await connect(device);
+    const refused = version === 5 ? 0x87 : 0x80;
+    for (const filter of [topic, '#', '$SYS/#', `$share/g/${topic}`]) {
+      const granted = await client.subscribeAsync(filter, { qos: 1 }).then((codes) => codes[0].qos, (error) => error.packet?.granted[0]);
+      assert.equal(granted, refused, filter);
+    }
+    if (version === 5) {
+      await assert.rejects(client.publishAsync(topic, 'x', { qos: 1 }), { code: 0x87 });
+    } else {
+      const closed = once(client, 'close');
+      client.publish(topic, 'x', { qos: 1 }, () => {});
+      await closed;
+      client = await connect(device);
+    }
+    const shadow = `$aws/things/${device.name}/shadow/update`;
+    await client.subscribeAsync([`${shadow}/accepted`, `${shadow}/rejected`, `${shadow}/delta`], { qos: 1 });
+    await client.publishAsync(shadow, JSON.stringify({ state: { desired: { led: 'on' } } }), { qos: 1 });
+    assert.equal((await message(client))[0], `${shadow}/delta`);
+    assert.equal((await message(client))[0], `${shadow}/accepted`);
+    await client.publishAsync(shadow, '{', { qos: 1 });
+    const [at, payload] = await message(client);
+    assert.equal(at, `${shadow}/rejected`);
+    assert.equal(JSON.parse(payload).code, 400);
+    await client.endAsync(true);
+  },
+
+  async pages() {
+    const WebSocket = require('ws');
+    const answer = (subprotocol, more) => new Promise((resolve) => {
+      const socket = new WebSocket(url, subprotocol, { ...files(devices.device), ...more });
+      socket.on('unexpected-response', (_request, response) => resolve(response.statusCode));
+      socket.on('open', () => { socket.close(); resolve(101); });
+      socket.on('error', (error) => resolve(String(error)));
+    });
+    assert.equal(await answer('mqtt', {}), 101);
+    assert.equal(await answer('mqtt', { origin: 'https://elsewhere.example' }), 403);
+    assert.equal(await answer([], {}), 400);
+    assert.equal(await answer('wamp', {}), 400);
+  },
+};
+
+await checks[check]();
+process.exit(0);
