@@ -9,7 +9,7 @@ use der::asn1::{BitStringRef, UintRef};
 use der::{Decode, Reader, SliceReader, TagNumber};
 use x509_cert::ext::Extensions;
 use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, SubjectAltName, SubjectKeyIdentifier};
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, KeyUsage, SubjectAltName, SubjectKeyIdentifier};
 use x509_cert::time::Validity as X509Validity;
 
 use fleetward_base as base;
@@ -52,6 +52,9 @@ pub struct Certificate {
     pub authority_key_id: Option<Vec<u8>>,
     pub alt_names: Vec<AltName>,
     pub is_authority: bool,
+    /// How many authorities may stand between it and a leaf; no limit where there is none.
+    pub(crate) path_length: Option<u8>,
+    pub(crate) key_usage: Option<KeyUsage>,
 }
 
 /// A name of subjectAltName.
@@ -108,6 +111,11 @@ impl Certificate {
         }
     }
 
+    /// Whether its key may sign certificates (RFC 5280 §4.2.1.3): it says so, or says nothing of its use.
+    pub(crate) fn may_sign_certificates(&self) -> bool {
+        self.key_usage.is_none_or(|usage| usage.key_cert_sign())
+    }
+
     /// The tenant of [`Self::identity`].
     pub fn tenant(&self) -> Option<TenantId> {
         self.identity().map(|identity| identity.tenant)
@@ -162,8 +170,14 @@ fn read_tbs<'a>(tbs: &mut impl Reader<'a>, der: &[u8]) -> der::Result<Certificat
         authority_key_id: None,
         alt_names: Vec::new(),
         is_authority: false,
+        path_length: None,
+        key_usage: None,
     };
-    for extension in &extensions {
+    for (at, extension) in extensions.iter().enumerate() {
+        // RFC 5280 §4.2: not twice. Two readers might choose differently.
+        if extensions.iter().take(at).any(|earlier| earlier.extn_id == extension.extn_id) {
+            return Err(der::Tag::Sequence.value_error());
+        }
         let value = extension.extn_value.as_bytes();
         match extension.extn_id {
             SUBJECT_KEY_ID => {
@@ -174,7 +188,11 @@ fn read_tbs<'a>(tbs: &mut impl Reader<'a>, der: &[u8]) -> der::Result<Certificat
                 certificate.authority_key_id = key_id.map(|id| id.as_bytes().to_vec());
             }
             SUBJECT_ALT_NAME => certificate.alt_names = alt_names(value)?,
-            BASIC_CONSTRAINTS => certificate.is_authority = BasicConstraints::from_der(value)?.ca,
+            BASIC_CONSTRAINTS => {
+                let constraints = BasicConstraints::from_der(value)?;
+                (certificate.is_authority, certificate.path_length) = (constraints.ca, constraints.path_len_constraint);
+            }
+            KEY_USAGE => certificate.key_usage = Some(KeyUsage::from_der(value)?),
             _ => {}
         }
     }

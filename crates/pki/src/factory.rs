@@ -23,6 +23,8 @@ pub enum FactoryError {
     Key(#[from] WeakKey),
     #[error("the certificate is not that of an authority (basicConstraints CA:TRUE is missing)")]
     NoAuthority,
+    #[error("the certificate's keyUsage has no keyCertSign: its key does not sign certificates")]
+    NoSigner,
     #[error("the certificate is not valid at this time")]
     Time,
     #[error("the verification certificate cannot be read")]
@@ -41,6 +43,9 @@ pub fn authority(der: &[u8], now: Timestamp) -> Result<Certificate, FactoryError
     let certificate = Certificate::parse(der)?;
     if !certificate.is_authority {
         return Err(FactoryError::NoAuthority);
+    }
+    if !certificate.may_sign_certificates() {
+        return Err(FactoryError::NoSigner);
     }
     if now < certificate.not_before || now > certificate.not_after {
         return Err(FactoryError::Time);
@@ -137,6 +142,11 @@ mod tests {
         assert_eq!(authority(issuer(false).der(), at()).err(), Some(FactoryError::NoAuthority));
         assert_eq!(authority(issuer(true).der(), Timestamp::from_secs(99_999_999_999)).err(), Some(FactoryError::Time));
         assert!(matches!(authority(b"x", at()), Err(FactoryError::Malformed(_))));
+        let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+        let signs_nothing = params.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("signs");
+        assert_eq!(authority(signs_nothing.der(), at()).err(), Some(FactoryError::NoSigner));
     }
 
     proptest! {

@@ -5,6 +5,8 @@
 //! intermediates may come with the leaf. The tenant is that of the authority, and a name of ours within the certificate
 //! must agree. Whether the certificate is revoked or the device may connect is not known here: the registry decides that.
 
+mod path;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -339,6 +341,7 @@ fn check_chain(
         webpki::Error::InvalidSignatureForPublicKey => TrustError::BadSignature,
         other => TrustError::Purpose(other.to_string()),
     };
+    path::check_leaf(certificate)?;
     EndEntityCert::try_from(leaf)
         .map_err(invalid)?
         .verify_for_usage(
@@ -348,7 +351,7 @@ fn check_chain(
             UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
             KeyUsage::client_auth(),
             None,
-            None,
+            Some(&|found| path::check(found, &entry.certificate)),
         )
         .map_err(invalid)?;
     Ok(())

@@ -1,5 +1,6 @@
 //! The certificates and messages that this crate makes, read by OpenSSL: a second implementation that has to agree.
 
+mod paths;
 mod scep;
 
 use std::path::Path;
@@ -185,6 +186,30 @@ fn no_corpus_makes_a_reader_panic() {
         }
     }
     assert!(count >= 12 && messages >= 1, "{count} inputs, {messages} of them messages of SCEP");
+}
+
+#[test]
+fn texts_are_read_or_refused() {
+    use fleetward_pki::checkpoint::LogVerifier;
+    use fleetward_pki::pem;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/pki_text");
+    let mut read = 0;
+    for entry in std::fs::read_dir(folder).expect("a corpus") {
+        let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("UTF-8");
+        for label in [pem::CERTIFICATE, pem::CERTIFICATE_REQUEST] {
+            if let Ok(blocks) = pem::read(label, &text) {
+                let written: String = blocks.iter().map(|der| pem::write(label, der)).collect();
+                read += blocks.len();
+                assert_eq!(pem::read(label, &written), Ok(blocks));
+            }
+        }
+        let (key, note) = text.split_once('\n').unwrap_or((&text, ""));
+        if let Ok(verifier) = key.parse::<LogVerifier>() {
+            verifier.open(note).ok();
+            read += 1;
+        }
+    }
+    assert!(read >= 3, "{read}: the corpus has lost what is good in it");
 }
 
 #[test]
