@@ -5,6 +5,7 @@
 
 mod budgets;
 mod floors;
+mod fuzz;
 mod names;
 mod papers;
 mod prose;
@@ -35,6 +36,7 @@ const RULES: &[(&str, Rule)] = &[
     ("prose", prose::check),
     ("statements", statements::check),
     ("papers", papers::check),
+    ("fuzz", fuzz::check),
     ("limits", crate::limits::check),
 ];
 

@@ -69,3 +69,22 @@ fn provisioning_is_read_or_refused() {
     }
     assert!(read >= 4, "the corpus has lost what is good in it");
 }
+
+#[test]
+fn answers_of_other_authorities_are_read_or_refused() {
+    use fleetward_wire::issuer::{cfssl, step, vault};
+    use fleetward_wire::renew::RenewRequest;
+    let (mut read, mut refused) = (0, 0);
+    for bytes in corpus("wire_issuer") {
+        let certificates = [cfssl::certificate(&bytes), step::certificate(&bytes), vault::certificate(&bytes)];
+        read += certificates.iter().filter(|answer| answer.is_ok()).count();
+        read += usize::from(step::certificates(&bytes).is_ok()) + usize::from(vault::login(&bytes).is_ok());
+        for said in [cfssl::refusal(&bytes), step::refusal(&bytes), vault::refusal(&bytes)].into_iter().flatten() {
+            assert!(!said.chars().any(char::is_control), "it goes into a log");
+            refused += 1;
+        }
+        read += usize::from(RenewRequest::parse(&bytes).is_some());
+        read += usize::from(String::from_utf8(bytes).is_ok_and(|text| step::jwk(&text).is_ok()));
+    }
+    assert!(read >= 7 && refused >= 3, "{read} answers, {refused} refusals: the corpus has lost what is good in it");
+}
