@@ -11,7 +11,7 @@
 //! Everything is signed, so nobody has to sign in, and nothing but what is signed is told.
 
 use axum::Router;
-use axum::extract::{Path, RawPathParams, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine;
@@ -101,13 +101,12 @@ async fn ocsp_post(State(app): State<App>, Path(ca): Path<String>, request: Requ
 
 /// RFC 6960 appendix A.1: url-encoded base64 of the request. The path is taken as it came: what a router makes of its slashes
 /// would not be base64 any more (some clients send them as they are, and two of them in a row).
-async fn ocsp_get(State(app): State<App>, params: RawPathParams, request: Request) -> Response {
-    let ca = params.iter().find(|(name, _)| *name == "ca").map(|(_, value)| value.to_owned()).unwrap_or_default();
-    let path = request.uri().path();
-    let raw = path.split_once("/ocsp/").map(|(_, rest)| rest).unwrap_or_default();
+async fn ocsp_get(State(app): State<App>, request: Request) -> Response {
+    let path = request.uri().path().strip_prefix("/pki/").unwrap_or_default();
+    let (ca, raw) = path.split_once("/ocsp/").unwrap_or_default();
     let der = percent_decode_str(raw).decode_utf8().ok().and_then(|text| STANDARD.decode(text.as_bytes()).ok());
     // What is no base64 is no request either, and is answered like one.
-    let answer = ocsp::answer(&app, &ca, &der.unwrap_or_default()).await;
+    let answer = ocsp::answer(&app, ca, &der.unwrap_or_default()).await;
     answer_ocsp(&answer, true, app.now())
 }
 

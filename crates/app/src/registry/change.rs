@@ -140,6 +140,7 @@ pub async fn change_status(
             })
         })
         .await?;
+    app.forget_answers(tenant);
     // Also where it comes back with less, or with more: rights are those of the session.
     let other_rights = lifecycle::rights(status) != Some(DeviceRights::Full) || step == Transition::Reinstate;
     if other_rights && let Some(links) = app.links() {

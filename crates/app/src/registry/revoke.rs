@@ -46,6 +46,7 @@ pub async fn revoke_device(app: &App, ctx: &Ctx, tenant: &TenantId, id: &DeviceI
         })
     })
     .await?;
+    app.forget_answers(tenant);
     if let Some(links) = app.links() {
         links.end_sessions(tenant, id, EndReason::Administrative);
     }

@@ -85,6 +85,11 @@ impl Enrolled {
 
 impl House {
     pub(crate) async fn new() -> Self {
+        Self::published_at(None).await
+    }
+
+    /// A house that says in its certificates where its lists are.
+    pub(crate) async fn published_at(pki_url: Option<&str>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_795_171_980)));
         let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));
@@ -98,7 +103,7 @@ impl House {
             device_port: 8443,
             mqtt_port: 8883,
             server_names: vec!["localhost".to_owned()],
-            pki_url: None,
+            pki_url: pki_url.map(str::to_owned),
             default_tenant: None,
             hook_networks: Vec::new(),
         });
@@ -107,7 +112,9 @@ impl House {
         for name in ["acme", "zenith"] {
             tenants::create_tenant(&app, &system, name.parse().expect("a name"), None).await.expect("a tenant");
         }
-        Self { router: fleetward_front_enroll::router(app.clone()), system, app, clock, _dir: dir }
+        let router =
+            fleetward_front_enroll::router(app.clone()).merge(fleetward_front_enroll::pki::router(app.clone()));
+        Self { router, system, app, clock, _dir: dir }
     }
 
     /// The value of Authorization with a fresh token of the device.
@@ -139,6 +146,13 @@ impl House {
         let (parts, body) = response.into_parts();
         let kind = parts.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
         (parts.status, kind, to_bytes(body, usize::MAX).await.expect("a body").into())
+    }
+
+    /// What anybody gets, as bytes.
+    pub(crate) async fn raw(&self, mut request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
+        request.extensions_mut().insert(self.anyone());
+        let (parts, body) = self.router.clone().oneshot(request).await.expect("the router answers").into_parts();
+        (parts.status, parts.headers, to_bytes(body, usize::MAX).await.expect("a body").into())
     }
 
     pub(crate) async fn enrolled(&self, tenant: &str, name: &'static str) -> Enrolled {

@@ -1,10 +1,12 @@
 //! The door over real use cases and a real store: what goes in as a request comes out as a status, fields and a body.
 
+mod approval;
 mod bootstrap;
 mod expired;
 mod extras;
 mod factory;
 mod fixture;
+mod publication;
 mod scep;
 
 use axum::body::Body;
