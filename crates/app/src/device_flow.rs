@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use fleetward_attest::evidence::unhex;
 use fleetward_base::{DeviceId, Secret, TenantId, Timestamp, TokenId, limits};
 use fleetward_core::approval::{self, INTERVAL_S, Poll, State};
 use fleetward_core::enrolment::Way;
@@ -234,7 +235,7 @@ async fn grant(app: &App, attempt: &Attempt, tenant: &TenantId, asked: Enrollmen
                 }
                 tx.revoke_enroll_token(earlier, now).await?;
             }
-            tx.insert_enroll_token(&token_row(id, &row, &hashed, now)).await?;
+            tx.insert_enroll_token(&token_row(id, &row, &hashed, now)?).await?;
             let entry = Entry::done(now, Actor::device(&row.device), Action::EnrollTokenCreated);
             let detail = json!({ "by": "device flow", "approved_by": row.decided_by, "request": row.id });
             record(tx, &entry.device(&row.device).subject(id).detail(detail).request(Some(request_id))).await?;
@@ -251,8 +252,13 @@ async fn grant(app: &App, attempt: &Attempt, tenant: &TenantId, asked: Enrollmen
 
 const GONE: Error = Error::NotFound { what: "enrolment request" };
 
-fn token_row(id: TokenId, row: &EnrollmentRequestRow, hashed: &TokenHash, now: Timestamp) -> EnrollTokenRow {
-    EnrollTokenRow {
+fn token_row(id: TokenId, row: &EnrollmentRequestRow, hashed: &TokenHash, now: Timestamp) -> Result<EnrollTokenRow> {
+    // A person looked at this key, and at no other: the token is good for the request that was shown.
+    let bound = match row.key_fingerprint {
+        Some(_) => Some(unhex(&row.id).ok_or_else(|| Error::internal("a request whose id is not in hex"))?),
+        None => None,
+    };
+    Ok(EnrollTokenRow {
         id,
         kind: Presented::Basic.as_str().to_owned(),
         device: row.device.clone(),
@@ -262,7 +268,7 @@ fn token_row(id: TokenId, row: &EnrollmentRequestRow, hashed: &TokenHash, now: T
         created_at: now,
         expires_at: now.plus(TOKEN_LIFE),
         used_at: None,
-        used_csr: None,
+        used_csr: bound,
         revoked_at: None,
-    }
+    })
 }

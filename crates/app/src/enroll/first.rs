@@ -200,12 +200,20 @@ pub(super) fn check_standing(token: &EnrollTokenRow) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A token that was used counts for the request that it was used for, also after its time.
+/// A token that was used counts for the request that it was used for, also after its time. One may be bound to a request
+/// before that.
 pub(super) fn check_use(token: &EnrollTokenRow, request: &[u8], now: Timestamp) -> Result<(), Fault> {
+    let used = token.used_at.is_some();
     match &token.used_csr {
-        Some(used) if used == request => Ok(()),
-        Some(_) => Err(Refusal::credential("used-token", "the enrolment token was used before")),
-        None if token.expires_at <= now => Err(Refusal::credential("expired-token", "the enrolment token has expired")),
-        None => Ok(()),
+        Some(known) if known != request && used => {
+            Err(Refusal::credential("used-token", "the enrolment token was used before"))
+        }
+        Some(known) if known != request => {
+            Err(Refusal::credential("bound-token", "the enrolment token was given for another key"))
+        }
+        _ if !used && token.expires_at <= now => {
+            Err(Refusal::credential("expired-token", "the enrolment token has expired"))
+        }
+        _ => Ok(()),
     }
 }

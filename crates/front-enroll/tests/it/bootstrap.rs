@@ -201,8 +201,37 @@ async fn a_device_gets_its_certificate_by_the_device_flow() {
     let granted = poll().await;
     assert_eq!(granted["token_type"], "Bearer");
     let bearer = format!("Bearer {}", granted["access_token"].as_str().expect("a token"));
+    // A person looked at this key; with another one the token is worth nothing, whoever holds it.
+    let thief = house.enroll("/.well-known/est/simpleenroll", &bearer, &Device::new("gw-1").body()).await;
+    assert_eq!(thief.status, StatusCode::UNAUTHORIZED, "{}", thief.body);
     let answer = house.enroll("/.well-known/est/simpleenroll", &bearer, &csr).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+}
+
+/// Requests are no secrets. Whoever sends a recorded one takes its place in the inbox, and what a person then approves is
+/// of use to the recorded key alone.
+#[tokio::test]
+async fn a_recorded_request_brings_its_sender_nothing() {
+    let house = House::new().await;
+    let acme = "acme".parse().expect("a name");
+    let scope = id_scope(&house.app, &house.system, &acme).await.expect("a scope");
+    let csr = Device::new("gw-1").body();
+    let asks = [("client_id", scope.as_str()), ("device", "gw-1"), ("csr", csr.as_str())];
+    let asked = async || json_of(&oauth(&house, "/oauth/device_authorization", &asks).await);
+    let (first, second) = (asked().await, asked().await);
+    let user_code = second["user_code"].as_str().expect("a code");
+    decide_enrollment(&house.app, &house.system, &acme, user_code, Decision::Approve, None).await.expect("decided");
+    let code = |of: &serde_json::Value| of["device_code"].as_str().expect("a code").to_owned();
+    let poll = async |code: String| json_of(&oauth(&house, "/oauth/token", &[GRANT, ("device_code", &code)]).await);
+    assert_eq!(poll(code(&first)).await["error"], "invalid_grant", "the earlier code went with its place");
+    let granted = poll(code(&second)).await;
+    let bearer = format!("Bearer {}", granted["access_token"].as_str().expect("a token"));
+    let own_key = house.enroll("/.well-known/est/simpleenroll", &bearer, &Device::new("gw-1").body()).await;
+    assert_eq!(own_key.status, StatusCode::UNAUTHORIZED, "{}", own_key.body);
+    // The token ends by its time also where it is bound and was never used.
+    house.clock.advance(std::time::Duration::from_secs(30 * 24 * 3600));
+    let late = house.enroll("/.well-known/est/simpleenroll", &bearer, &csr).await;
+    assert_eq!(late.status, StatusCode::UNAUTHORIZED, "{}", late.body);
 }
 
 #[tokio::test]

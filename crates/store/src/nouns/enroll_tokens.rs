@@ -20,7 +20,8 @@ pub struct EnrollTokenRow {
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub used_at: Option<Timestamp>,
-    /// SHA-256 over what the request was about, so that the same request may come again.
+    /// SHA-256 over what the request was about, so that the same request may come again. Before the first use: the only
+    /// request that it is good for.
     pub used_csr: Option<Vec<u8>>,
     pub revoked_at: Option<Timestamp>,
 }
