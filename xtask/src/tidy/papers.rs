@@ -1,6 +1,7 @@
 //! The papers: links lead somewhere, every page is in the index, and every test that is named exists.
 //!
-//! Decisions are numbered as their files are. A test is named in ARCHITECTURE.md as `` `path/to/file.rs::name` ``; the file must hold a function of that name.
+//! Decisions are numbered as their files are. A test is named as `` `path/to/file.rs::name` `` (or `.py`); the file must hold
+//! a function of that name, and the list of attacks that the identity plane withstands must name one in each line.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,9 @@ use super::Finding;
 use crate::workspace::Workspace;
 
 const INDEX: &str = "docs/README.md";
+/// Where the attacks are listed that the identity plane withstands, and under which heading.
+const WITHSTOOD: &str = "docs/attacks.md";
+const ATTACKS: &str = "## Withstood";
 
 pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
     let mut found = Vec::new();
@@ -20,11 +24,18 @@ pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
             }
         }
         for (line, file, test) in named_tests(&text) {
-            let held = workspace.read(Path::new(&file)).is_ok_and(|code| code.contains(&format!("fn {test}(")));
+            let word = if file.ends_with(".py") { "def" } else { "fn" };
+            let held = workspace.read(Path::new(&file)).is_ok_and(|code| code.contains(&format!("{word} {test}(")));
             if !held {
                 let what = format!("`{file}` has no test `{test}`");
                 found.push(Finding::new(format!("{}:{line}", path.display()), what));
             }
+        }
+        if path == Path::new(WITHSTOOD) {
+            let bare = bare_rows(&text, ATTACKS);
+            found.extend(bare.into_iter().map(|line| {
+                Finding::new(format!("{}:{line}", path.display()), "this attack has no test that is named")
+            }));
         }
         if let Err(why) = numbered(&path, &text) {
             found.push(Finding::new(path.display(), why));
@@ -80,12 +91,23 @@ fn named_tests(text: &str) -> Vec<(usize, String, String)> {
     let mut found = Vec::new();
     for (number, line) in prose_lines(text) {
         for quoted in line.split('`').skip(1).step_by(2) {
-            if let Some((file, test)) = quoted.split_once(".rs::") {
-                found.push((number, format!("{file}.rs"), test.to_owned()));
+            for ending in [".rs", ".py"] {
+                if let Some((file, test)) = quoted.split_once(&format!("{ending}::")) {
+                    found.push((number, format!("{file}{ending}"), test.to_owned()));
+                }
             }
         }
     }
     found
+}
+
+/// Rows of the table under a heading that name no test.
+fn bare_rows(text: &str, heading: &str) -> Vec<usize> {
+    let named: Vec<usize> = named_tests(text).into_iter().map(|(line, ..)| line).collect();
+    let below = prose_lines(text).skip_while(|(_, line)| *line != heading).skip(1);
+    let rows = below.take_while(|(_, line)| !line.starts_with('#')).filter(|(_, line)| line.starts_with("| "));
+    // The head of the table, whose rule of hyphens comes next.
+    rows.skip(2).filter(|(number, _)| !named.contains(number)).map(|(number, _)| number).collect()
 }
 
 fn resolves(workspace: &Workspace, page: &Path, target: &str) -> Result<(), String> {
@@ -124,6 +146,13 @@ mod tests {
         let text = "See [a](b.md#c) and `x/y.rs::holds`.\n```\n[not](this)\n```\n<img src=\"i.svg\">\n";
         assert_eq!(links(text), [(1, "b.md#c".to_owned()), (5, "i.svg".to_owned())]);
         assert_eq!(named_tests(text), [(1, "x/y.rs".to_owned(), "holds".to_owned())]);
+    }
+
+    #[test]
+    fn an_attack_without_a_test_is_found() {
+        let text = "# A\n| a | b |\n| --- | --- |\n| x | none |\n## B\n\n| a | b |\n| --- | --- |\n| x | `t.py::y` |\n| z | none |\n";
+        assert_eq!(bare_rows(text, "## B"), [10]);
+        assert_eq!(named_tests(text), [(9, "t.py".to_owned(), "y".to_owned())]);
     }
 
     #[test]
