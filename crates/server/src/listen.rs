@@ -201,8 +201,8 @@ impl Turns {
     }
 
     fn of(&self, address: IpAddr) -> Arc<Semaphore> {
-        let network = match address {
-            IpAddr::V4(_) => address,
+        let network = match address.to_canonical() {
+            v4 @ IpAddr::V4(_) => v4,
             // What one subscriber is given at least (RFC 6177).
             IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
         };
@@ -244,6 +244,7 @@ mod tests {
         let one = of("192.0.2.1");
         assert_eq!(one.available_permits(), 32);
         assert!(Arc::ptr_eq(&one, &of("192.0.2.1")) && !Arc::ptr_eq(&one, &of("192.0.2.2")));
+        assert!(Arc::ptr_eq(&one, &of("::ffff:192.0.2.1")), "as a socket for both has it");
         let six = of("2001:db8:1:2::1");
         assert!(Arc::ptr_eq(&six, &of("2001:db8:1:2:ffff::9")) && !Arc::ptr_eq(&six, &of("2001:db8:1:3::1")));
         for number in 0..=u32::try_from(NETWORKS_KEPT).expect("few") {
