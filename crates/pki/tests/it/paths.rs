@@ -252,7 +252,8 @@ fn nothing_stands_between_us_and_our_devices() {
         let uri = |text: &str| rcgen::SanType::URI(text.try_into().expect("ASCII"));
         leaf.subject_alt_names = vec![uri("urn:fleetward:acme:gw-1"), uri("urn:fleetward:acme:gw-2")];
     };
-    assert_eq!(identify(ours.der(), Kind::Issuing, &leaf(&ours, two), &[]), Err("foreign".to_owned()));
+    let smuggled = identify(ours.der(), Kind::Issuing, &leaf(&ours, two), &[]);
+    assert!(matches!(smuggled, Ok(Presented::Nameless(_))), "nobody's, and an alarm: {smuggled:?}");
 }
 
 /// Splits a certificate, has its body changed, and signs it again.
