@@ -98,6 +98,12 @@ fn packets() -> Vec<(bool, Vec<u8>)> {
         (false, vec![0xC0, 0]),
         (false, vec![0xE0, 0]),
         (true, vec![0xE0, 7, 4, 5, 0x11, 0, 0, 0, 9]),
+        (false, vec![0x50, 2, 0, 7]),
+        (true, vec![0x50, 4, 0, 7, 0x87, 0]),
+        (true, vec![0x62, 3, 0, 7, 0x92]),
+        (true, vec![0x70, 2, 0, 7]),
+        (true, vec![0x34, 11, 0, 1, b't', 0, 9, 3, 0x23, 0, 2, b'x', b'y']),
+        (true, vec![0x82, 18, 0, 3, 2, 0x0B, 9, 0, 10, b'$', b's', b'h', b'a', b'r', b'e', b'/', b'g', b'/', b't', 1]),
     ]
 }
 
@@ -131,7 +137,7 @@ proptest! {
     /// Good packets with some bytes changed, cut or put in: the same verdict from both decoders.
     #[test]
     fn both_decoders_agree(
-        which in 0usize..12,
+        which in 0..packets().len(),
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..3), 0..5),
     ) {
         let (v5, mut bytes) = packets().swap_remove(which);
