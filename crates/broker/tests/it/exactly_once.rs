@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleetward_base::{Rng, SeededRng, limits};
 
 use crate::client::{Client, Got, Said, hello, packet, publish_with};
-use crate::house::{House, device, tenant};
+use crate::house::{House, device, tenant, within};
 
 fn publish2(v5: bool, packet_id: u16, dup: bool, topic: &str, payload: &[u8]) -> Vec<u8> {
     publish_with(v5, if dup { 0x3C } else { 0x34 }, packet_id, topic, &[], payload)
@@ -31,6 +31,12 @@ impl Client {
         self.expect(Said::Pubrec { packet_id, code: 0 }).await;
         self.pubrel(packet_id).await;
         self.expect(Said::Pubcomp { packet_id, code: 0 }).await;
+    }
+
+    /// What is not answered now waits for something: the first answer may be in one batch with what came before it.
+    async fn pings(&mut self) {
+        self.ping().await;
+        self.ping().await;
     }
 
     /// Receives with QoS 2 to the end of it.
@@ -111,15 +117,15 @@ async fn nothing_is_said_before_it_is_durable() {
     let mut sender = Client::connect(&house, "acme/from", hello(true, "from").kept()).await;
     house.store.hold();
     sender.send(&publish2(true, 1, false, "t", b"x")).await;
-    sender.ping().await;
+    sender.pings().await;
     house.store.release();
     sender.expect(Said::Pubrec { packet_id: 1, code: 0 }).await;
     house.store.hold();
     sender.pubrel(1).await;
-    sender.ping().await;
+    sender.pings().await;
     let got = keeper.expect_publish().await;
     keeper.pubrec(got.packet_id).await;
-    keeper.ping().await;
+    keeper.pings().await;
     house.store.release();
     sender.expect(Said::Pubcomp { packet_id: 1, code: 0 }).await;
     keeper.expect(Said::Pubrel { packet_id: got.packet_id, code: 0 }).await;
@@ -189,6 +195,37 @@ async fn what_is_refused_is_not_remembered() {
     let (first, second) = (keeper.expect_publish().await, keeper.expect_publish().await);
     assert_eq!((first.payload, second.payload), (b"new".to_vec(), b"old".to_vec()));
     keeper.ping().await;
+}
+
+/// The connection is gone when the commit fails: nobody is there to hear that the message was refused.
+#[tokio::test]
+async fn what_was_lost_with_its_connection_is_new_when_it_comes_again() {
+    let house = House::new().await;
+    let mut keeper = Client::connect(&house, "acme/keeper", hello(true, "keeper").kept()).await;
+    keeper.subscribe("t", 1).await;
+    keeper.leave().await;
+    house.rules.wait_gone("keeper").await;
+    let mut sender = Client::connect(&house, "acme/from", hello(true, "from").kept()).await;
+    house.store.hold();
+    sender.send(&publish2(true, 1, false, "t", b"x")).await;
+    sender.ping().await;
+    drop(sender);
+    house.rules.wait_gone("from").await;
+    let failures = house.broker.stats().commit_failures;
+    house.store.fail();
+    within("the commit to fail", async {
+        while house.broker.stats().commit_failures == failures {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    house.store.release();
+    let (mut sender, _) = Client::resume(&house, "acme/from", hello(true, "from").kept()).await;
+    sender.send(&publish2(true, 1, true, "t", b"x")).await;
+    sender.expect(Said::Pubrec { packet_id: 1, code: 0 }).await;
+    let after = house.crash().await;
+    let (mut keeper, _) = Client::resume(&after, "acme/keeper", hello(true, "keeper").kept()).await;
+    assert_eq!(keeper.take().await.payload, b"x");
 }
 
 #[tokio::test]
@@ -389,10 +426,13 @@ impl Story {
         }
         // What is for the receiver is in its queue now; the last message is the end of it.
         sender.send(&publish2(self.v5, u16::MAX, false, "t", &u16::MAX.to_be_bytes())).await;
-        while self.received.last() != Some(&u16::MAX) {
+        for _ in 0..1000 {
+            if self.received.last() == Some(&u16::MAX) {
+                break;
+            }
             self.receive_some().await;
         }
-        self.received.pop();
+        assert_eq!(self.received.pop(), Some(u16::MAX), "seed {seed}: the last message never came");
         let once: BTreeSet<u16> = self.received.iter().copied().collect();
         assert_eq!(once.len(), self.received.len(), "seed {seed}: twice: {:?}", self.received);
         assert_eq!(self.received, (1..self.next).collect::<Vec<_>>(), "seed {seed}");
