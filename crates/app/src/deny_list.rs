@@ -130,6 +130,11 @@ pub(crate) fn is_denied_key(app: &App, tenant: &TenantId, spki: &[u8]) -> bool {
         && app.deny_lists().has(tenant, [(Denied::Key, key_hash(spki).as_str())])
 }
 
+/// Whether the public key with this SHA-256 is refused.
+pub(crate) fn is_denied_hash(app: &App, tenant: &TenantId, hash: &str) -> bool {
+    app.deny_lists().has_any(tenant, Denied::Key) && app.deny_lists().has(tenant, [(Denied::Key, hash)])
+}
+
 /// Loads all lists.
 pub(crate) async fn refresh(app: &App) -> Result<()> {
     let rows = app

@@ -11,6 +11,7 @@
 mod admission;
 pub(crate) mod adopt;
 pub(crate) mod approval;
+mod bearer;
 mod certificate;
 mod challenge;
 mod channel;
@@ -36,6 +37,7 @@ use fleetward_core::rotation::Standing;
 use fleetward_store::CertificateRow;
 
 pub use admission::{Admitted, admit_chain, admit_device, still_admitted};
+pub use bearer::admit_bearer;
 pub use certificate::enroll_with_certificate;
 pub(crate) use challenge::{ScepTransaction, challenged, issued_to};
 pub use channel::{Channel, EXPORTER_BYTES, EXPORTER_LABEL, Request};
@@ -53,7 +55,8 @@ pub struct Attempt {
     pub request_id: RequestId,
 }
 
-/// A device's name and its one-time token, or symmetric key. The name is empty where a token came alone.
+/// A device's name and its one-time token, symmetric key, or token of a token service. The name is empty where a token came
+/// alone.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub device: String,

@@ -80,31 +80,36 @@ pub async fn amend_policy(
 ) -> Result<PolicyView> {
     ctx.allow(tenant, Permission::TenantUpdate)?;
     let (now, ctx_in) = (app.now(), ctx.clone());
-    app.write(tenant, "amend identity policy", move |tx| {
-        Box::pin(async move {
-            let before = tx.own_tenant().await?.ok_or(Error::NotFound { what: "tenant" })?;
-            if before.revision != expected {
-                return Err(Error::Stale { expected, found: before.revision });
-            }
-            let mut settings = settings_of(&before)?;
-            let value = patched(settings.get(KEY), patch)?;
-            let sections = changed(settings.get(KEY), &value);
-            if sections.is_empty() {
-                return Ok(());
-            }
-            settings.insert(KEY.to_owned(), value);
-            let settings = Value::Object(settings).to_string();
-            let after = TenantRow { settings, revision: before.revision + 1, ..before };
-            if !tx.update_tenant(&after, expected).await? {
-                return Err(Error::Stale { expected, found: expected + 1 });
-            }
-            let entry = ctx_in.done(now, Action::TenantIdentityPolicyChanged).subject(&after.id);
-            record(tx, &entry.severity(Severity::Notice).detail(json!({ "sections": sections }))).await?;
-            Ok(())
+    let tokens = app
+        .write(tenant, "amend identity policy", move |tx| {
+            Box::pin(async move {
+                let before = tx.own_tenant().await?.ok_or(Error::NotFound { what: "tenant" })?;
+                if before.revision != expected {
+                    return Err(Error::Stale { expected, found: before.revision });
+                }
+                let mut settings = settings_of(&before)?;
+                let value = patched(settings.get(KEY), patch)?;
+                let sections = changed(settings.get(KEY), &value);
+                if sections.is_empty() {
+                    return Ok(false);
+                }
+                settings.insert(KEY.to_owned(), value);
+                let settings = Value::Object(settings).to_string();
+                let after = TenantRow { settings, revision: before.revision + 1, ..before };
+                if !tx.update_tenant(&after, expected).await? {
+                    return Err(Error::Stale { expected, found: expected + 1 });
+                }
+                let entry = ctx_in.done(now, Action::TenantIdentityPolicyChanged).subject(&after.id);
+                record(tx, &entry.severity(Severity::Notice).detail(json!({ "sections": &sections }))).await?;
+                Ok(sections.iter().any(|section| section == "tokens"))
+            })
         })
-    })
-    .await?;
+        .await?;
     app.policies().known.write().remove(tenant);
+    // Sessions on the word of a token service are held against the new rule.
+    if let Some(links) = app.links().filter(|_| tokens) {
+        links.recheck_all(tenant);
+    }
     load(app, tenant).await
 }
 

@@ -16,6 +16,7 @@ pub mod detection;
 pub mod device_flow;
 pub mod dids;
 pub mod doctor;
+pub mod drills;
 pub mod enroll;
 pub mod enroll_tokens;
 pub mod enrollment_keys;
@@ -43,6 +44,7 @@ pub mod setup;
 pub mod shadow;
 pub mod tenants;
 pub mod token;
+pub mod token_issuers;
 pub mod transfers;
 pub mod transparency;
 pub mod vault;
@@ -104,6 +106,8 @@ struct Inner {
     gate: enroll::Gate,
     polls: device_flow::Polls,
     documents: dids::Documents,
+    token_keys: token_issuers::keys::TokenKeys,
+    token_issuers_seen: reconcile::token_issuers::Seen,
     provisioning: provisioning::Paces,
     publication: publication::Publication,
     deny_lists: deny_list::DenyLists,
@@ -143,6 +147,8 @@ impl App {
             gate: enroll::Gate::default(),
             polls: device_flow::Polls::default(),
             documents: dids::Documents::default(),
+            token_keys: token_issuers::keys::TokenKeys::default(),
+            token_issuers_seen: reconcile::token_issuers::Seen::default(),
             provisioning: provisioning::Paces::default(),
             publication: publication::Publication::default(),
             deny_lists: deny_list::DenyLists::default(),
@@ -217,6 +223,14 @@ impl App {
 
     pub(crate) fn documents(&self) -> &dids::Documents {
         &self.inner.documents
+    }
+
+    pub(crate) fn token_issuers_seen(&self) -> &reconcile::token_issuers::Seen {
+        &self.inner.token_issuers_seen
+    }
+
+    pub(crate) fn token_keys(&self) -> &token_issuers::keys::TokenKeys {
+        &self.inner.token_keys
     }
 
     pub(crate) fn polls(&self) -> &device_flow::Polls {

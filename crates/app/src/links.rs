@@ -27,6 +27,9 @@ pub trait DeviceLinks: Send + Sync + 'static {
     /// Ends the live session of the device that was opened with this certificate, if there is one: it is no longer accepted.
     fn end_certificate(&self, tenant: &TenantId, device: &DeviceId, serial: &str);
 
+    /// With which certificate the device's live session was opened; none where it has none here.
+    fn live(&self, tenant: &TenantId, device: &DeviceId) -> Option<String>;
+
     /// Asks the registry about the live session of the device, and ends it where it should not be.
     fn recheck(&self, tenant: &TenantId, device: &DeviceId);
 

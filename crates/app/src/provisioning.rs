@@ -14,7 +14,7 @@ pub mod factories;
 pub(crate) mod forget;
 mod hook;
 pub mod jit;
-mod outbound;
+pub(crate) mod outbound;
 pub mod pending;
 pub mod register;
 mod subject;

@@ -11,6 +11,7 @@ pub mod revocations;
 pub mod rollouts;
 pub mod rotation;
 pub mod seals;
+pub mod token_issuers;
 pub mod transparency;
 
 use std::collections::HashSet;
@@ -27,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::{App, attestation, authority, detection, identity_policy, presence, vault};
 
 /// How long a reconciler sleeps where nothing wakes it.
-const ROLLOUTS_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const ROLLOUTS_EVERY: Duration = Duration::from_secs(1);
 const SEALS_EVERY: Duration = Duration::from_secs(1);
 const TRANSITIONS_EVERY: Duration = Duration::from_secs(1);
 const LAST_SEEN_EVERY: Duration = Duration::from_secs(30);
@@ -44,6 +45,7 @@ const VAULT_EVERY: Duration = Duration::from_millis(250);
 const REWRAP_EVERY: Duration = Duration::from_secs(10);
 /// A revoked device is out within a second, also where another server revoked it.
 const ENDS_EVERY: Duration = Duration::from_millis(250);
+const TOKEN_ISSUERS_EVERY: Duration = Duration::from_millis(500);
 const REVOCATIONS_EVERY: Duration = Duration::from_millis(250);
 const LOG_EVERY: Duration = Duration::from_secs(1);
 const CRLS_EVERY: Duration = Duration::from_secs(1);
@@ -181,6 +183,9 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
             false,
             |app| async move { ends::tick(&app).await.map(|_| None) },
         );
+        every(&tracker, &stop, &app, "token issuers", TOKEN_ISSUERS_EVERY, false, |app| async move {
+            token_issuers::tick(&app).await.map(|_| None)
+        });
         every(&tracker, &stop, &app, "revocations", REVOCATIONS_EVERY, false, |app| async move {
             let status = revocations::tick(&app).await?;
             Ok((status != revocations::RevocationStatus::default()).then(|| format!("{status:?}")))

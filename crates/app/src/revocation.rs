@@ -7,6 +7,7 @@
 
 mod batch;
 mod preview;
+mod selection;
 
 use fleetward_base::{RevocationId, TenantId, Timestamp, limits};
 use fleetward_core::access::Permission;
@@ -20,7 +21,9 @@ use crate::journal::record;
 use crate::{App, Ctx, idempotency};
 
 pub(crate) use batch::{Batch, next_batch};
+pub(crate) use preview::total;
 pub use preview::{Preview, preview};
+pub(crate) use selection::page_of;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -84,7 +87,7 @@ pub async fn begin(app: &App, ctx: &Ctx, tenant: &TenantId, new: NewRevocation) 
                     let retry_after = std::time::Duration::from_secs(60);
                     return Err(Error::TooMany { what: "open revocations", retry_after });
                 }
-                let total = preview::total(tx, &new.target).await?;
+                let total = total(tx, &new.target).await?;
                 let row = row_of(id, &new, total, &ctx_in, now)?;
                 tx.insert_revocation(&row).await?;
                 let detail = json!({
@@ -105,7 +108,7 @@ pub async fn begin(app: &App, ctx: &Ctx, tenant: &TenantId, new: NewRevocation) 
 }
 
 /// Who may aim at a tenant or an authority is who may change the tenant itself.
-fn allow(ctx: &Ctx, tenant: &TenantId, target: &Target) -> Result<()> {
+pub(crate) fn allow(ctx: &Ctx, tenant: &TenantId, target: &Target) -> Result<()> {
     ctx.allow(tenant, Permission::DeviceRevoke)?;
     if target.is_everything() { ctx.allow(tenant, Permission::TenantUpdate) } else { Ok(()) }
 }

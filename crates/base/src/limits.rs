@@ -38,6 +38,22 @@ pub const CRL_ENTRIES_PER_TAIL: u32 = 100_000;
 /// Devices, or certificates, that one transaction of a revocation takes; revocations of a tenant that run or wait at once.
 pub const REVOCATIONS_PER_BATCH: u32 = 500;
 pub const REVOCATIONS_OPEN: u32 = 100;
+/// Token services of a tenant; audiences of one; the bytes of a name, a claim or an id in a token.
+pub const TOKEN_ISSUERS: u32 = 20;
+pub const TOKEN_AUDIENCES: usize = 10;
+pub const TOKEN_ISSUER_TEXT_BYTES: usize = 256;
+/// A token, and the longest life that a tenant may allow one.
+pub const TOKEN_BYTES: usize = 8 * 1024;
+pub const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// A published set of keys; how long one is believed without asking again, how soon after a failure or for a key that is not in it is asked again, and how long an old one counts where nobody answers.
+pub const TOKEN_KEYS_BYTES: usize = 64 * 1024;
+pub const TOKEN_KEYS_FRESH: Duration = Duration::from_secs(10 * 60);
+pub const TOKEN_KEYS_RETRY: Duration = Duration::from_secs(30);
+pub const TOKEN_KEYS_STALE: Duration = Duration::from_secs(24 * 3600);
+/// Devices, or certificates, that a drill looks at; names of one kind that it gives; finished revocations that it takes the pace from.
+pub const DRILL_REACH: u64 = 1_000_000;
+pub const DRILL_NAMES: usize = 1000;
+pub const DRILL_SAMPLES: u32 = 20;
 /// Entries of one tenant's deny list, and the bytes of one.
 pub const DENY_LIST_ENTRIES: u64 = 100_000;
 pub const DENY_LIST_VALUE_BYTES: usize = 128;

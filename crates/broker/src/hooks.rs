@@ -80,12 +80,12 @@ pub struct Will {
 pub struct Principal {
     pub tenant: TenantId,
     pub device: DeviceId,
-    /// The serial number of the certificate that proved it.
+    /// The serial number of the certificate that proved it, or what stands for one.
     pub serial: Arc<str>,
     /// What it may do. The broker carries it to the hooks that authorise, and keeps those with a claim apart: their sessions
     /// are in a space of their own and end with the connection, and `device` is the name of the connection.
     pub rights: DeviceRights,
-    /// The connection ends here at the latest: the end of the certificate.
+    /// The connection ends here at the latest: the end of the certificate or token.
     pub valid_until: Option<Timestamp>,
 }
 

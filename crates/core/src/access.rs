@@ -64,6 +64,9 @@ text_enum! {
         ProvisioningRead => "provisioning:read",
         /// Templates, claims, and the authorities of factories.
         ProvisioningManage => "provisioning:manage",
+        /// Token services whose word is taken for a device.
+        TokenIssuerRead => "token-issuer:read",
+        TokenIssuerManage => "token-issuer:manage",
         /// A claim of five minutes, for whoever installs a device.
         ProvisioningClaim => "provisioning:claim",
         DeviceActivate => "device:activate",
@@ -86,6 +89,8 @@ text_enum! {
         RotationCreate => "rotation:create",
         /// Pause, resume, cancel.
         RotationControl => "rotation:control",
+        /// Rehearse an incident: what it would meet, and nothing is done.
+        DrillRun => "drill:run",
         EventRead => "event:read",
         VaultRead => "vault:read",
         VaultRotate => "vault:rotate",
@@ -138,6 +143,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::InventoryRead
                 | P::InventoryImport
                 | P::ProvisioningRead
+                | P::TokenIssuerRead
                 | P::ProvisioningClaim
                 | P::DeviceActivate
                 | P::ClaimCodeCreate
@@ -155,6 +161,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::RotationRead
                 | P::RotationCreate
                 | P::RotationControl
+                | P::DrillRun
                 | P::EventRead
         ),
         Role::Viewer => matches!(
@@ -169,6 +176,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::EnrollmentKeyRead
                 | P::InventoryRead
                 | P::ProvisioningRead
+                | P::TokenIssuerRead
                 | P::ShadowRead
                 | P::SignerRead
                 | P::ReleaseRead

@@ -16,6 +16,8 @@ text_enum! {
         Challenge => "challenge",
         /// A key derived from that of an enrolment group.
         SymmetricKey => "symmetric_key",
+        /// A token of a token service.
+        Jwt => "jwt",
         /// A person let it in.
         Approval => "approval",
         /// The certificate that it already had.

@@ -107,6 +107,10 @@ text_enum! {
         InventoryRemoved => "inventory.removed",
         MakerRegistered => "maker.registered",
         MakerRemoved => "maker.removed",
+        TokenIssuerRegistered => "token_issuer.registered",
+        TokenIssuerDisabled => "token_issuer.disabled",
+        TokenIssuerEnabled => "token_issuer.enabled",
+        TokenIssuerRemoved => "token_issuer.removed",
         /// By Azure's provisioning messages.
         DeviceRegistered => "device.registered",
         DeviceDidAdded => "device.did_added",
@@ -178,6 +182,8 @@ text_enum! {
         RevocationStarted => "revocation.started",
         RevocationFinished => "revocation.finished",
         RevocationCanceled => "revocation.canceled",
+        /// An incident was rehearsed; nothing was done.
+        DrillMade => "drill.made",
         DenyListChanged => "deny_list.changed",
         ShadowUpdated => "shadow.updated",
         ShadowDeleted => "shadow.deleted",

@@ -7,6 +7,7 @@ use fleetward_base::DeviceId;
 use serde::{Deserialize, Serialize};
 
 use crate::enrolment::Way;
+use crate::lifecycle::{self, Transition};
 use crate::selector::Selector;
 use crate::text::text_enum;
 
@@ -81,6 +82,12 @@ impl Target {
             Self::Tenant => "tenant".to_owned(),
         }
     }
+}
+
+/// Where a device that is revoked goes from `status`; none where it stays, since it is there already or at its end and has
+/// nothing left to lose.
+pub fn suspended(status: lifecycle::Status) -> Option<lifecycle::Status> {
+    lifecycle::decide(status, Transition::Suspend).ok().filter(|to| *to != status)
 }
 
 text_enum! {

@@ -9,6 +9,7 @@ mod completion;
 mod deny_list;
 mod device;
 mod did;
+mod drill;
 mod enroll_token;
 mod enrollment;
 mod enrollment_group;
@@ -27,6 +28,7 @@ mod setup;
 mod shadow;
 mod template;
 mod tenant;
+mod token_issuer;
 mod transfer;
 mod transparency;
 mod upload;
@@ -66,6 +68,9 @@ pub(crate) enum Command {
     /// Makers whose statements in the inventory are believed
     #[command(subcommand)]
     Maker(inventory::Maker),
+    /// Token services whose word is taken for a device
+    #[command(subcommand)]
+    TokenIssuer(token_issuer::TokenIssuer),
     /// Templates by which devices that nobody has named become devices
     #[command(subcommand)]
     Template(template::Template),
@@ -96,6 +101,9 @@ pub(crate) enum Command {
     /// What is refused whatever else speaks for it
     #[command(subcommand)]
     DenyList(deny_list::DenyList),
+    /// Incident commands, rehearsed without harm
+    #[command(subcommand)]
+    Drill(drill::Drill),
     /// The log of all certificates, checked here
     #[command(subcommand)]
     Transparency(transparency::Transparency),
@@ -144,6 +152,7 @@ impl Command {
             Self::EnrollmentGroup(verb) => verb.run(session).await,
             Self::Inventory(verb) => verb.run(session).await,
             Self::Maker(verb) => verb.run(session).await,
+            Self::TokenIssuer(verb) => verb.run(session).await,
             Self::Template(verb) => verb.run(session).await,
             Self::Claim(verb) => verb.run(session).await,
             Self::FactoryCa(verb) => verb.run(session).await,
@@ -154,6 +163,7 @@ impl Command {
             Self::Transfer(verb) => verb.run(session).await,
             Self::Revoke(verb) => verb.run(session).await,
             Self::DenyList(verb) => verb.run(session).await,
+            Self::Drill(verb) => verb.run(session).await,
             Self::Transparency(verb) => verb.run(session).await,
             Self::Shadow(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,

@@ -25,6 +25,9 @@ pub(crate) enum Failure {
     /// A rollout that was watched paused or failed.
     #[error("{0}")]
     Rollout(String),
+    /// A drill says that devices would not come back by themselves.
+    #[error("{0} devices would be stranded")]
+    Stranded(u64),
     #[error("{0}")]
     Other(String),
 }
@@ -70,6 +73,7 @@ impl Failure {
             Self::Partial { .. } => 6,
             Self::TimedOut(_) => 7,
             Self::Rollout(_) => 8,
+            Self::Stranded(_) => 9,
         }
     }
 
@@ -144,6 +148,7 @@ mod tests {
         assert_eq!(Failure::usage("x").code(), 2);
         assert_eq!(Failure::Partial { failed: 1, all: 2 }.code(), 6);
         assert_eq!(Failure::Rollout("paused".into()).code(), 8);
+        assert_eq!(Failure::Stranded(3).code(), 9);
     }
 
     #[test]

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fleetward_app::Error;
-use fleetward_app::enroll::{Attempt, admit_chain};
+use fleetward_app::enroll::{Admitted, Attempt, admit_bearer, admit_chain};
 use fleetward_app::presence::Arrival;
 use fleetward_app::provisioning::claims::{AdmittedClaim, admit_claim, is_claim};
 use fleetward_app::rotation;
 use fleetward_app::shadow::{self, ShadowKey};
-use fleetward_base::{DeviceId, TenantId};
+use fleetward_base::{DeviceId, Secret, TenantId};
 use fleetward_broker::{
     Connect, Connected, Disconnected, Hooks, Nack, Overload, Peer, Principal, Protocol, Refusal, ServiceRequest,
 };
 use fleetward_core::access::DeviceRights;
 use fleetward_core::shadow::Refused;
+use fleetward_core::token_issuer::{Login as TokenLogin, looks_like_token};
 use fleetward_wire::aws::client_token;
 use fleetward_wire::aws::jobs::RejectCode;
 use fleetward_wire::aws::provisioning;
@@ -34,7 +35,7 @@ impl Hooks for MqttHooks {
         if let Some(login) = connect.username.as_deref().and_then(Login::parse) {
             return self.authenticate_registrant(&attempt, &login, &chain, connect).await;
         }
-        let Some(leaf) = chain.first() else { return Err(Refusal::NotAuthorized) };
+        let Some(leaf) = chain.first() else { return self.authenticate_bearer(&attempt, connect).await };
         if is_claim(leaf) {
             return self.authenticate_claim(&attempt, leaf, connect).await;
         }
@@ -44,13 +45,7 @@ impl Hooks for MqttHooks {
             tracing::info!(device = %admitted.device, "refused: its client id is not its name");
             return Err(Refusal::ClientId);
         }
-        Ok(Arc::new(Principal {
-            tenant: admitted.tenant,
-            device: admitted.device,
-            serial: admitted.serial.into(),
-            rights: admitted.rights,
-            valid_until: Some(admitted.not_after),
-        }))
+        Ok(principal(admitted))
     }
 
     fn authorize_publish(&self, principal: &Principal, topic: &str, retain: bool) -> bool {
@@ -179,6 +174,16 @@ impl Hooks for MqttHooks {
 }
 
 impl MqttHooks {
+    /// Lets a connection in that shows no certificate and a token in place of a password. The user name says whose it is.
+    async fn authenticate_bearer(&self, attempt: &Attempt, connect: &Connect) -> Result<Arc<Principal>, Refusal> {
+        let password = connect.password.as_ref().and_then(|it| std::str::from_utf8(it.expose()).ok());
+        let Some(token) = password.filter(|it| looks_like_token(it)) else { return Err(Refusal::NotAuthorized) };
+        let login = connect.username.as_deref().and_then(TokenLogin::parse).ok_or(Refusal::Credentials)?;
+        let token = Secret::new(token.to_owned());
+        let admitted = admit_bearer(&self.app, attempt, &login, &connect.client_id, &token).await;
+        Ok(principal(admitted.map_err(|error| refusal(&error))?))
+    }
+
     /// Lets a connection in that shows a claim, under a name of its own.
     async fn authenticate_claim(
         &self,
@@ -196,6 +201,12 @@ impl MqttHooks {
         let rights = DeviceRights::Claim;
         Ok(Arc::new(Principal { tenant, device: name, serial, rights, valid_until: Some(not_after) }))
     }
+}
+
+/// A device for as long as what it showed counts.
+fn principal(admitted: Admitted) -> Arc<Principal> {
+    let Admitted { tenant, device, serial, not_after, rights } = admitted;
+    Arc::new(Principal { tenant, device, serial: serial.into(), rights, valid_until: Some(not_after) })
 }
 
 fn refusal(error: &Error) -> Refusal {

@@ -1,7 +1,8 @@
 //! The devices' MQTT door: who may connect, which topics are whose, and the services behind the reserved ones.
 //!
-//! The broker speaks MQTT and asks here. A connection is a device, known by its certificate and nothing else: its client
-//! id must be its name, and user name and password are ignored (AWS SDKs put telemetry there). A connection with a claim is
+//! The broker speaks MQTT and asks here. A connection is a device, known by its certificate: its client id must be its name,
+//! and user name and password are ignored (AWS SDKs put telemetry there). Without a certificate it is known by a token in place
+//! of a password, where its tenant takes such, until the token ends. A connection with a claim is
 //! no device: it may only ask for an identity ([`provisioning`]); nor is one whose user name is that of Azure's provisioning
 //! service: it may register a device and nothing else ([`dps`]). What [`policy`] does not
 //! allow does not happen. Reserved topics are parsed by `wire`, answered by one use case each, and told back; `docs/topics.md`

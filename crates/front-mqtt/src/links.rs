@@ -40,6 +40,10 @@ impl DeviceLinks for MqttHooks {
         }
     }
 
+    fn live(&self, tenant: &TenantId, device: &DeviceId) -> Option<String> {
+        self.broker.get()?.principal(tenant, device).map(|principal| principal.serial.to_string())
+    }
+
     fn recheck(&self, tenant: &TenantId, device: &DeviceId) {
         self.note_end();
         let live = self.broker.get().and_then(|broker| broker.principal(tenant, device));

@@ -13,6 +13,7 @@ mod crls;
 mod deny_list;
 mod devices;
 mod dids;
+mod drills;
 mod enroll_tokens;
 mod enrollment_keys;
 mod enrollment_requests;
@@ -35,6 +36,7 @@ mod setup;
 pub(crate) mod shadow;
 mod signers;
 mod tenants;
+mod token_issuers;
 mod transfers;
 mod transparency;
 mod vault;
@@ -63,6 +65,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(enrollment_keys::router())
         .merge(inventory::router())
         .merge(makers::router())
+        .merge(token_issuers::router())
         .merge(dids::router())
         .merge(provisioning_templates::router())
         .merge(claims::router())
@@ -74,6 +77,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(transfers::router())
         .merge(revocations::router())
         .merge(deny_list::router())
+        .merge(drills::router())
         .merge(crls::router())
         .merge(transparency::router())
         .merge(shadow::router())

@@ -195,6 +195,16 @@ impl<'a> Jws<'a> {
         })
     }
 
+    /// The algorithm that the header names.
+    pub(crate) fn algorithm(&self) -> &str {
+        &self.algorithm
+    }
+
+    /// What was signed over, the signature, and the payload that nobody believes yet.
+    pub(crate) fn parts(&self) -> (&[u8], &[u8], &[u8]) {
+        (self.signed.as_bytes(), &self.signature, &self.payload)
+    }
+
     /// What was signed, once the signature is seen to be that of `key`.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ pub mod foreign;
 pub mod identity;
 pub mod issue;
 pub mod jws;
+pub mod jwt;
 pub mod key;
 pub mod leaf;
 pub mod merkle;

@@ -786,6 +786,33 @@ CREATE TABLE tenant (
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE token_issuer (
+    tenant_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    issuer TEXT NOT NULL,
+    rules TEXT NOT NULL,
+    jwks TEXT,
+    jwks_url TEXT,
+    anchors TEXT,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    disabled_at INTEGER,
+    PRIMARY KEY (tenant_id, name),
+    UNIQUE (tenant_id, issuer)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE token_use (
+    tenant_id TEXT NOT NULL,
+    issuer TEXT NOT NULL,
+    id TEXT NOT NULL,
+    request BLOB NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, issuer, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX token_use_end ON token_use (tenant_id, expires_at);
+
 CREATE TABLE transfer (
     tenant_id TEXT NOT NULL,
     id TEXT NOT NULL,

@@ -43,7 +43,7 @@ pub(crate) struct Refused<'a> {
     /// None where nobody knows whose it would have been.
     pub(crate) tenant: Option<&'a TenantId>,
     pub(crate) cause: &'static str,
-    /// Whose credential was shown: `issuing`, `factory`, `token`, or `unknown`.
+    /// Whose credential was shown: `issuing`, `factory`, `token`, `jwt`, or `unknown`.
     pub(crate) issuer: &'static str,
     pub(crate) address: IpAddr,
 }

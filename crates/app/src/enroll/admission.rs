@@ -15,7 +15,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::recognise::recognise;
 use super::refusal::{Fault, Refusal, Whose, settle};
-use super::{Attempt, ladder, provenance, renewal, usable};
+use super::{Attempt, bearer, ladder, provenance, renewal, usable};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 use crate::{App, Principal, attestation, deny_list};
@@ -94,6 +94,9 @@ pub async fn still_admitted(
     serial: &str,
     rights: DeviceRights,
 ) -> Result<bool> {
+    if bearer::is_session(serial) {
+        return bearer::still_admitted(app, tenant, device, serial, rights).await;
+    }
     let (now, device, serial) = (app.now(), device.clone(), serial.to_owned());
     let policy = identity_policy(app, tenant).await?;
     let (app_in, tenant_in) = (app.clone(), tenant.clone());
@@ -114,7 +117,7 @@ pub async fn still_admitted(
 
 /// What the device may do by its life cycle and its attestation; `None` where it may not come in, as that of which the
 /// hardware is refused.
-async fn rights_now(
+pub(super) async fn rights_now(
     app: &App,
     tenant: &TenantId,
     tx: &mut TenantTx,

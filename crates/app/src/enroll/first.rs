@@ -6,13 +6,14 @@ use fleetward_core::enrolment::Way;
 use fleetward_core::identity_policy::{ChallengePassword, IdentityPolicy};
 use fleetward_core::journal::Action;
 use fleetward_core::registry::DeviceFields;
+use fleetward_core::token_issuer::looks_like_token;
 use fleetward_pki::csr;
 use fleetward_store::{EnrollTokenRow, SystemTx, TenantTx};
 
 use super::channel::Request;
 use super::newcomer::{self, Consume, Newcomer, Use};
 use super::refusal::{Fault, Refusal, Whose, settle};
-use super::{Attempt, Credentials, Enrolled, symmetric};
+use super::{Attempt, Credentials, Enrolled, bearer, symmetric};
 use crate::App;
 use crate::error::Result;
 use crate::identity_policy::identity_policy;
@@ -71,6 +72,9 @@ async fn redeem(
     by_password: bool,
 ) -> Result<Enrolled> {
     app.gate().check(attempt.address, app.clock().monotonic())?;
+    if !by_password && looks_like_token(credentials.token.expose()) {
+        return bearer::enroll(app, attempt, label, credentials, request).await;
+    }
     if let Some(key) = symmetric::key_of(credentials).filter(|_| !by_password) {
         return enroll_by_key(app, attempt, label, credentials, &key, request).await;
     }

@@ -96,6 +96,7 @@ fn issuer(whose: &Whose, cause: &str) -> &'static str {
         (Some(_), _) => "issuing",
         (None, Some(_)) => "token",
         (None, None) if cause.starts_with("factory") => "factory",
+        (None, None) if cause.starts_with("jwt") => "jwt",
         (None, None) => "unknown",
     }
 }

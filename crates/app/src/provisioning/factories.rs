@@ -14,7 +14,7 @@ use crate::journal::record;
 use crate::{App, Ctx, authority};
 
 const NAME_BYTES: usize = 100;
-pub(super) const ACTIVE: &str = "active";
+pub(crate) const ACTIVE: &str = "active";
 const DISABLED: &str = "disabled";
 const REVOKED: &str = "revoked";
 

@@ -56,7 +56,7 @@ impl Network {
 
 /// Why nothing was asked, or no answer came. The text goes to the log and the journal, never to a device.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OutboundError {
+pub(crate) enum OutboundError {
     #[error("the URL must be https, with a host and without user name or password")]
     Url,
     #[error("the host has no address that may be reached")]
@@ -67,15 +67,15 @@ pub(super) enum OutboundError {
     Request(String),
     #[error("the answer has the status {0}")]
     Status(u16),
-    #[error("the answer is longer than {} bytes", limits::HOOK_ANSWER_BYTES)]
-    TooLong,
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
 }
 
 /// Reads a URL that may be asked.
 ///
 /// # Errors
 /// [`OutboundError::Url`], and [`OutboundError::Address`] where it is an address that may not be reached.
-pub(super) fn check_url(text: &str, allowed: &[Network]) -> Result<Url, OutboundError> {
+pub(crate) fn check_url(text: &str, allowed: &[Network]) -> Result<Url, OutboundError> {
     let url = Url::parse(text).map_err(|_| OutboundError::Url)?;
     let plain = url.username().is_empty() && url.password().is_none();
     if url.scheme() != "https" || !plain || text.len() > limits::HOOK_URL_BYTES {
@@ -94,7 +94,7 @@ pub(super) fn check_url(text: &str, allowed: &[Network]) -> Result<Url, Outbound
 ///
 /// # Errors
 /// [`OutboundError::Anchor`] where there is none.
-pub(super) fn anchors(pem: &str) -> Result<Vec<Certificate>, OutboundError> {
+pub(crate) fn anchors(pem: &str) -> Result<Vec<Certificate>, OutboundError> {
     let found = Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| OutboundError::Anchor)?;
     if found.is_empty() { Err(OutboundError::Anchor) } else { Ok(found) }
 }
@@ -117,20 +117,46 @@ pub(super) async fn post(
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        let failed = |error: reqwest::Error| OutboundError::Request(told(&error));
-        let mut answer = request.send().await.map_err(failed)?;
-        if !answer.status().is_success() {
-            return Err(OutboundError::Status(answer.status().as_u16()));
-        }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            if bytes.len() + chunk.len() > limits::HOOK_ANSWER_BYTES {
-                return Err(OutboundError::TooLong);
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes)
+        read(request, limits::HOOK_ANSWER_BYTES).await
     };
+    in_time(asking).await
+}
+
+/// Asks for a document and gives its bytes, at most `most`.
+///
+/// # Errors
+/// [`OutboundError`].
+pub(crate) async fn get(
+    url: &str,
+    anchors_pem: Option<&str>,
+    allowed: &[Network],
+    most: usize,
+) -> Result<Vec<u8>, OutboundError> {
+    let asking = async {
+        let url = check_url(url, allowed)?;
+        let client = client(&url, anchors_pem, allowed).await?;
+        read(client.get(url).header("accept", "application/json"), most).await
+    };
+    in_time(asking).await
+}
+
+async fn read(request: reqwest::RequestBuilder, most: usize) -> Result<Vec<u8>, OutboundError> {
+    let failed = |error: reqwest::Error| OutboundError::Request(told(&error));
+    let mut answer = request.send().await.map_err(failed)?;
+    if !answer.status().is_success() {
+        return Err(OutboundError::Status(answer.status().as_u16()));
+    }
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+        if bytes.len() + chunk.len() > most {
+            return Err(OutboundError::TooLong(most));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+async fn in_time(asking: impl Future<Output = Result<Vec<u8>, OutboundError>>) -> Result<Vec<u8>, OutboundError> {
     match tokio::time::timeout(limits::HOOK_DEADLINE, asking).await {
         Ok(outcome) => outcome,
         Err(_) => Err(OutboundError::Request(format!("not within {} s", limits::HOOK_DEADLINE.as_secs()))),

@@ -69,6 +69,13 @@ impl Answers {
         }
     }
 
+    /// How many of this tenant's are kept.
+    pub(crate) fn kept(&self, authorities: impl Iterator<Item = Arc<Ca>>, tenant: &TenantId) -> usize {
+        let kept = self.kept.lock();
+        let own = authorities.filter(|ca| ca.tenant.as_ref() == Some(tenant));
+        own.filter_map(|ca| kept.get(&ca.fingerprint)).map(HashMap::len).sum()
+    }
+
     fn find(&self, ca: &Ca, id: &[u8], now: Timestamp) -> Option<Kept> {
         let kept = self.kept.lock();
         kept.get(&ca.fingerprint)?.get(id).filter(|kept| kept.from <= now && now < kept.stale_at).cloned()

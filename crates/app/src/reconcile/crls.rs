@@ -110,8 +110,7 @@ async fn of_tenant(app: &App, tenant: &TenantId, authorities: &[Arc<Ca>]) -> Res
     let (drafts, pending, digits) = app
         .read(tenant, "draft lists", move |tx: &mut TenantTx| {
             Box::pin(async move {
-                let issued = tx.transparency_log().await?.map_or(0, |row| row.size);
-                let digits = if may_shard { shards::digits(issued) } else { 0 };
+                let digits = cut(tx, may_shard).await?;
                 let pending = tx.crl_pending(limits::CRL_PENDING_PER_LOOK).await?;
                 let mut drafts = Vec::new();
                 for fingerprint in fingerprints {
@@ -140,6 +139,17 @@ async fn of_tenant(app: &App, tenant: &TenantId, authorities: &[Arc<Ca>]) -> Res
     Ok((signed, listed))
 }
 
+/// The cut that a tenant's lists are made in.
+pub(crate) async fn cut(tx: &mut TenantTx, may_shard: bool) -> Result<usize> {
+    let issued = tx.transparency_log().await?.map_or(0, |row| row.size);
+    Ok(if may_shard { shards::digits(issued) } else { 0 })
+}
+
+/// The lists of an authority that certificates with these serial numbers stand on.
+pub(crate) fn lists_with<'a>(serials: impl Iterator<Item = &'a str>, digits: usize) -> BTreeSet<&'a str> {
+    serials.flat_map(|serial| (0..=digits).map(move |cut| shards::label(serial, cut))).collect()
+}
+
 /// What is due of one authority, with what will be on it, all of one moment.
 async fn draft(
     tx: &mut TenantTx,
@@ -150,11 +160,8 @@ async fn draft(
 ) -> Result<Vec<Draft>> {
     let states: BTreeMap<String, CrlState> =
         tx.crl_states(fingerprint).await?.into_iter().map(|state| (state.label.clone(), state)).collect();
-    let dirty: BTreeSet<&str> = pending
-        .iter()
-        .filter(|row| row.authority == fingerprint)
-        .flat_map(|row| (0..=digits).map(|cut| shards::label(&row.serial, cut)))
-        .collect();
+    let serials = pending.iter().filter(|row| row.authority == fingerprint).map(|row| row.serial.as_str());
+    let dirty = lists_with(serials, digits);
     let is_due = |label: &String| {
         dirty.contains(label.as_str())
             || states.get(label).is_none_or(|state| now.since(state.this_update) >= life / RENEW_AFTER)

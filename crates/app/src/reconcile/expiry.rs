@@ -6,8 +6,8 @@ use super::for_each_tenant;
 use crate::error::{Error, Result};
 use crate::{App, provisioning};
 
-/// Forgets answers under an `Idempotency-Key`, enrolment tokens, requests for approval, transfers and transactions of SCEP
-/// that were kept for long enough; how many.
+/// Forgets answers under an `Idempotency-Key`, enrolment tokens, tokens that were exchanged, requests for approval, transfers
+/// and transactions of SCEP that were kept for long enough; how many.
 pub async fn expire(app: &App) -> Result<u64> {
     let now = app.now();
     let before = app.now().minus(limits::IDEMPOTENCY_TTL);
@@ -31,8 +31,9 @@ pub async fn expire(app: &App) -> Result<u64> {
                 let failures = tx.forget_auth_failures(failures_before).await?;
                 let tokens = tx.forget_enroll_tokens(tokens_before).await?;
                 let transfers = tx.forget_transfers(transfers_before).await?;
+                let exchanged = tx.forget_token_uses(now).await?;
                 let forgotten = provisioning::forget::forget(tx, now).await?;
-                Ok(answers + scep + failures + requests + tokens + transfers + forgotten)
+                Ok(answers + scep + failures + requests + tokens + transfers + exchanged + forgotten)
             })
         })
         .await

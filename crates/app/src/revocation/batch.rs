@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleetward_base::{DeviceId, Timestamp, limits};
 use fleetward_core::journal::{Action, Actor, Entry, Severity};
-use fleetward_core::lifecycle::{self, Transition};
-use fleetward_core::revocation::{Kind, Status, Target};
+use fleetward_core::lifecycle;
+use fleetward_core::revocation::{Kind, Status, Target, suspended};
 use fleetward_store::{HeldRow, JournalEntry, RenewalRequestRow, RevocationRow, SelectedRow, TenantTx};
 use serde_json::json;
 
-use super::preview::{only, store_selector};
+use super::selection::{Page, page_of};
 use crate::Ctx;
 use crate::error::{Error, Result};
 use crate::journal::row_of;
@@ -50,30 +50,8 @@ async fn page(
     (kind, target): (Kind, &Target),
     now: Timestamp,
 ) -> Result<Batch> {
-    let limit = limits::REVOCATIONS_PER_BATCH;
-    let (found, cursor, devices, held) = match target {
-        Target::Certificate { serial } => {
-            let known = tx.certificate(serial).await?;
-            let held: Vec<_> = known.map(|it| HeldRow { serial: it.serial, device: it.device }).into_iter().collect();
-            (0, None, Vec::new(), held)
-        }
-        Target::Authority { fingerprint } => {
-            let held = tx.certificates_by_authority(fingerprint, &row.cursor, limit).await?;
-            (held.len(), held.last().map(|it| it.serial.clone()), Vec::new(), held)
-        }
-        Target::Claim { source, way } => {
-            let way = way.map(|way| way.as_str());
-            let held = tx.certificates_by_source(way, source, &row.cursor, limit).await?;
-            let names: BTreeSet<DeviceId> = held.iter().map(|it| it.device.clone()).collect();
-            let devices =
-                if names.is_empty() { Vec::new() } else { tx.selected_devices(&only(names), "", limit).await? };
-            (held.len(), held.last().map(|it| it.serial.clone()), devices, Vec::new())
-        }
-        Target::Device { device } => (0, None, tx.selected_devices(&only([device.clone()]), "", 1).await?, Vec::new()),
-        Target::Group { selector } => by_name(tx, &store_selector(selector), &row.cursor, limit).await?,
-        Target::Tenant => by_name(tx, &Default::default(), &row.cursor, limit).await?,
-    };
-    let mut batch = Batch { more: u32::try_from(found).is_ok_and(|found| found >= limit), ..Batch::default() };
+    let Page { more, cursor, devices, held } = page_of(tx, target, &row.cursor, limits::REVOCATIONS_PER_BATCH).await?;
+    let mut batch = Batch { more, ..Batch::default() };
     let (steps, certificates) = match kind {
         Kind::Revoke if target.is_of_certificates() => {
             batch.certificates = revoke_held(tx, &row, held, now).await?;
@@ -98,19 +76,6 @@ async fn page(
     };
     advance(tx, next, status, now).await?;
     Ok(batch)
-}
-
-type Page = (usize, Option<String>, Vec<SelectedRow>, Vec<HeldRow>);
-
-async fn by_name(
-    tx: &mut TenantTx,
-    selector: &fleetward_store::DeviceSelector,
-    after: &str,
-    limit: u32,
-) -> Result<Page> {
-    let devices = tx.selected_devices(selector, after, limit).await?;
-    let last = devices.last().map(|it| it.device.as_str().to_owned());
-    Ok((devices.len(), last, devices, Vec::new()))
 }
 
 async fn advance(tx: &mut TenantTx, row: RevocationRow, status: Status, now: Timestamp) -> Result<()> {
@@ -173,11 +138,7 @@ async fn revoke_devices(
     }
     for (from, names) in by_status {
         let status: lifecycle::Status = from.parse().map_err(Error::internal)?;
-        // A device at its end has nothing left to lose.
-        let Ok(to) = lifecycle::decide(status, Transition::Suspend) else { continue };
-        if to == status {
-            continue;
-        }
+        let Some(to) = suspended(status) else { continue };
         for name in tx.move_devices(&names, from, to.as_str(), now).await? {
             moved.insert(name, (from, to.as_str()));
         }

@@ -3,10 +3,10 @@
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_core::lifecycle;
 use fleetward_core::revocation::Target;
-use fleetward_core::selector::Selector;
 use fleetward_store::{DeviceSelector, Reach, TenantTx};
 
 use super::allow;
+use super::selection::{only, store_selector};
 use crate::error::{Error, Result};
 use crate::{App, Ctx};
 
@@ -48,7 +48,7 @@ pub async fn preview(app: &App, ctx: &Ctx, tenant: &TenantId, target: Target) ->
 }
 
 /// How many steps it will be: devices, or certificates where those are aimed at.
-pub(super) async fn total(tx: &mut TenantTx, target: &Target) -> Result<u64> {
+pub(crate) async fn total(tx: &mut TenantTx, target: &Target) -> Result<u64> {
     let reach = reach(tx, target).await?;
     Ok(if target.is_of_certificates() { reach.certificates } else { reach.devices })
 }
@@ -97,20 +97,4 @@ async fn examples(tx: &mut TenantTx, target: &Target) -> Result<Vec<DeviceId>> {
 async fn selected(tx: &mut TenantTx, selector: &DeviceSelector) -> Result<Vec<DeviceId>> {
     let rows = tx.selected_devices(selector, "", SHOWN).await?;
     Ok(rows.into_iter().map(|row| row.device).collect())
-}
-
-/// Exactly these devices.
-pub(super) fn only(devices: impl IntoIterator<Item = DeviceId>) -> DeviceSelector {
-    DeviceSelector { devices: devices.into_iter().collect(), ..DeviceSelector::default() }
-}
-
-pub(super) fn store_selector(selector: &Selector) -> DeviceSelector {
-    DeviceSelector {
-        devices: selector.devices.iter().cloned().collect(),
-        hardware: selector.hardware.iter().cloned().collect(),
-        tags: selector.tags.iter().cloned().collect(),
-        environment: selector.environment.clone(),
-        site: selector.site.clone(),
-        ..DeviceSelector::default()
-    }
 }

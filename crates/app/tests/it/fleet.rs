@@ -1,5 +1,6 @@
 //! Devices and releases put straight into the store, and a wire that remembers what devices were told.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -19,6 +20,9 @@ use crate::fixture::{ctx, device};
 pub(crate) struct Told {
     messages: Mutex<Vec<(String, Value)>>,
     changed: Mutex<Vec<DeviceId>>,
+    /// Devices with a session, and the certificate that it was opened with.
+    live: Mutex<BTreeMap<DeviceId, String>>,
+    ended: Mutex<BTreeSet<DeviceId>>,
 }
 
 impl Told {
@@ -39,6 +43,16 @@ impl Told {
         self.take().iter().map(|(topic, _)| end(topic)).collect()
     }
 
+    /// A device has a session now.
+    pub(crate) fn connect(&self, device: &DeviceId, serial: &str) {
+        self.live.lock().insert(device.clone(), serial.to_owned());
+    }
+
+    /// Devices whose session was ended, since the last call.
+    pub(crate) fn take_ended(&self) -> BTreeSet<DeviceId> {
+        std::mem::take(&mut *self.ended.lock())
+    }
+
     /// Devices that were told that their deployments changed, since the last call.
     pub(crate) fn take_changed(&self) -> Vec<DeviceId> {
         std::mem::take(&mut *self.changed.lock())
@@ -49,9 +63,21 @@ impl Told {
 impl DeviceLinks for Told {
     fn end_claim(&self, _tenant: &TenantId, _serial: &str) {}
 
-    fn end_sessions(&self, _: &TenantId, _: &DeviceId, _: EndReason) {}
+    fn end_sessions(&self, _: &TenantId, device: &DeviceId, _: EndReason) {
+        if self.live.lock().remove(device).is_some() {
+            self.ended.lock().insert(device.clone());
+        }
+    }
 
-    fn end_certificate(&self, _: &TenantId, _: &DeviceId, _: &str) {}
+    fn end_certificate(&self, tenant: &TenantId, device: &DeviceId, serial: &str) {
+        if self.live(tenant, device).as_deref() == Some(serial) {
+            self.end_sessions(tenant, device, EndReason::NotAuthorized);
+        }
+    }
+
+    fn live(&self, _: &TenantId, device: &DeviceId) -> Option<String> {
+        self.live.lock().get(device).cloned()
+    }
 
     fn recheck(&self, _: &TenantId, _: &DeviceId) {}
 

@@ -2,10 +2,12 @@
 
 mod approval;
 mod attestation;
+mod bearers;
 mod bootstrap;
 mod ca_rotations;
 mod detection;
 mod dids;
+mod drills;
 mod endorsement;
 mod enroll;
 mod fixture;

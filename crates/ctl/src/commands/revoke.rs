@@ -56,7 +56,7 @@ pub(crate) enum Revoke {
     /// Every device that came by a claim, template, token or factory
     Claim {
         source: String,
-        /// token, factory, claim, challenge, symmetric_key or approval, where names are used twice
+        /// token, factory, claim, challenge, symmetric_key, jwt or approval, where names are used twice
         #[arg(long)]
         way: Option<String>,
         #[command(flatten)]
@@ -193,7 +193,7 @@ impl How {
 }
 
 /// Shows how far it is until it is done, or until it waits for its moment.
-async fn follow(session: &Session, mut revocation: Value) -> Result<Value, Failure> {
+pub(super) async fn follow(session: &Session, mut revocation: Value) -> Result<Value, Failure> {
     let id = revocation.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     let path = session.path(&["revocations", &id]).await?;
     let number = |value: &Value, at: &str| value.get(at).and_then(Value::as_u64).unwrap_or(0);

@@ -275,7 +275,7 @@ pub(super) fn looks_like_id(text: &str) -> bool {
     text.len() == 36 && text.bytes().filter(|byte| *byte == b'-').count() == 4
 }
 
-async fn id_of(session: &Session, rollout: &str) -> Result<String, Failure> {
+pub(super) async fn id_of(session: &Session, rollout: &str) -> Result<String, Failure> {
     if looks_like_id(rollout) {
         return Ok(rollout.to_owned());
     }

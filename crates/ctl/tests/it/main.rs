@@ -54,6 +54,31 @@ async fn exit_codes_are_the_contract() {
 }
 
 #[tokio::test]
+async fn an_incident_is_rehearsed_before_it_is_one() {
+    let house = House::open().await;
+    house.run(&["device", "create", "gw-1"]).await;
+    let drill = ["drill", "key-compromise", "--device", "gw-1"];
+    let run = async |rest: &[&str]| house.run(&[&drill[..], rest].concat()).await;
+    let refused = run(&[]).await;
+    assert_eq!(refused.code, 2, "neither rehearsed nor done");
+    assert!(refused.err.contains("wardctl revoke device gw-1") && refused.err.contains("--dry-run"), "{refused:?}");
+    let said = run(&["--dry-run"]).await;
+    assert_eq!(said.code, 9, "it has nothing that lets it in again: {said:?}");
+    assert!(said.out.contains("gw-1") && said.out.contains("no_way") && said.out.contains("REHEARSED"), "{said:?}");
+    let json = run(&["--dry-run", "-o", "json"]).await;
+    assert_eq!(json.code, 9);
+    let json: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!((&json["devices"]["first"], &json["permitted"]), (&json!(["gw-1"]), &json!(true)));
+    assert_eq!(house.run(&["device", "show", "gw-1", "-o", "json"]).await.json()["status"], "claimed");
+    assert_eq!(run(&["--execute", "--confirm", "gw-2"]).await.code, 2, "confirmed something else");
+    let nobody = ["drill", "revocation-cascade", "--tag", "nobody", "--dry-run"];
+    assert_eq!(house.run(&nobody).await.code, 0, "nobody is met, and nobody is stranded");
+    let two = ["drill", "revocation-cascade", "--tag", "x", "--everything", "--dry-run"];
+    assert_eq!(house.run(&two).await.code, 2);
+    assert_eq!(house.run(&["drill", "mass-rollback", "--dry-run"]).await.code, 0);
+}
+
+#[tokio::test]
 async fn json_is_what_scripts_rely_on() {
     let house = House::open().await;
     let token =

@@ -1,6 +1,7 @@
 //! The door over real use cases and a real store: what goes in as a request comes out as a status, fields and a body.
 
 mod approval;
+mod bearers;
 mod bootstrap;
 mod expired;
 mod extras;

@@ -1,6 +1,7 @@
 //! Devices at the MQTT door, with everything behind it.
 
 mod azure;
+mod bearers;
 mod doorstep;
 mod house;
 mod jobs;

@@ -227,3 +227,22 @@ fn identifiers_and_statements_are_read_or_refused() {
     }
     assert_eq!(read, 5);
 }
+
+#[test]
+fn no_corpus_makes_a_reader_of_tokens_panic() {
+    use fleetward_pki::jwt::{Algorithm, Claims, KeySet, Token};
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/pki_jwt");
+    let keys = KeySet::parse(&std::fs::read(folder.join("keys.json")).expect("readable")).expect("keys");
+    let (mut sets, mut claims, mut tokens, mut signed) = (0, 0, 0, 0);
+    for entry in std::fs::read_dir(folder).expect("a corpus") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("readable");
+        sets += usize::from(KeySet::parse(&bytes).is_ok());
+        claims += usize::from(Claims::parse(&bytes).is_ok());
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        let Ok(token) = Token::parse(&text) else { continue };
+        tokens += 1;
+        signed += usize::from(token.verified(&keys, &[Algorithm::Es256, Algorithm::EdDsa]).is_ok());
+    }
+    // Any object is claims of a kind.
+    assert_eq!((sets, claims, tokens, signed), (1, 3, 2, 1));
+}

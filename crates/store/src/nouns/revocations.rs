@@ -120,6 +120,22 @@ macro_rules! ends {
     };
 }
 
+/// Of a certificate: a revocation takes it. What works on it and what only looks have one condition.
+macro_rules! revocable {
+    () => {
+        "status <> 'revoked'"
+    };
+}
+pub(super) use revocable;
+
+/// Of a certificate: a replacement asks for another one.
+macro_rules! replaceable {
+    () => {
+        "status NOT IN ('revoked', 'retired')"
+    };
+}
+pub(super) use replaceable;
+
 macro_rules! page {
     ($engine:ident) => {
         concat!(
@@ -306,12 +322,19 @@ impl TenantTx {
         at: Timestamp,
     ) -> Result<Vec<HeldRow>, StoreError> {
         const SQL: Sql = Sql {
-            sqlite: "UPDATE certificate SET status = 'revoked', revoked_at = $3, reason = $4, crl_pending = 1 WHERE \
-                 tenant_id = $1 AND device IN (SELECT value FROM json_each($2)) AND status <> 'revoked' \
-                 RETURNING serial, device",
-            postgres: "UPDATE certificate SET status = 'revoked', revoked_at = $3, reason = $4, crl_pending = 1 WHERE \
+            sqlite: concat!(
+                "UPDATE certificate SET status = 'revoked', revoked_at = $3, reason = $4, crl_pending = 1 WHERE \
+                 tenant_id = $1 AND device IN (SELECT value FROM json_each($2)) AND ",
+                revocable!(),
+                " RETURNING serial, device"
+            ),
+            postgres: concat!(
+                "UPDATE certificate SET status = 'revoked', revoked_at = $3, reason = $4, crl_pending = 1 WHERE \
                  tenant_id = $1 AND device = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(CAST($2 AS TEXT) \
-                 AS jsonb)))) AND status <> 'revoked' RETURNING serial, device",
+                 AS jsonb)))) AND ",
+                revocable!(),
+                " RETURNING serial, device"
+            ),
         };
         self.conn.query(SQL, params![self.scope.key(), names(devices), at, reason]).await
     }
@@ -324,12 +347,19 @@ impl TenantTx {
         at: Timestamp,
     ) -> Result<Vec<HeldRow>, StoreError> {
         const SQL: Sql = Sql {
-            sqlite: "UPDATE certificate SET status = 'revoked', revoked_at = $3, reason = $4, crl_pending = 1 WHERE \
-                 tenant_id = $1 AND serial IN (SELECT value FROM json_each($2)) AND status <> 'revoked' \
-                 RETURNING serial, device",
-            postgres: "UPDATE certificate SET status = 'revoked', revoked_at = $3, reason = $4, crl_pending = 1 WHERE \
+            sqlite: concat!(
+                "UPDATE certificate SET status = 'revoked', revoked_at = $3, reason = $4, crl_pending = 1 WHERE \
+                 tenant_id = $1 AND serial IN (SELECT value FROM json_each($2)) AND ",
+                revocable!(),
+                " RETURNING serial, device"
+            ),
+            postgres: concat!(
+                "UPDATE certificate SET status = 'revoked', revoked_at = $3, reason = $4, crl_pending = 1 WHERE \
                  tenant_id = $1 AND serial = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(CAST($2 AS TEXT) \
-                 AS jsonb)))) AND status <> 'revoked' RETURNING serial, device",
+                 AS jsonb)))) AND ",
+                revocable!(),
+                " RETURNING serial, device"
+            ),
         };
         self.conn.query(SQL, params![self.scope.key(), json_array(serials), at, reason]).await
     }
@@ -374,12 +404,18 @@ impl TenantTx {
         by: Timestamp,
     ) -> Result<Vec<HeldRow>, StoreError> {
         const SQL: Sql = Sql {
-            sqlite: "UPDATE certificate SET replace_by = $3, replace_job = $4 WHERE tenant_id = $1 AND device IN \
-                 (SELECT value FROM json_each($2)) AND status NOT IN ('revoked', 'retired') RETURNING serial, \
-                 device",
-            postgres: "UPDATE certificate SET replace_by = $3, replace_job = $4 WHERE tenant_id = $1 AND device = ANY \
-                 (ARRAY(SELECT jsonb_array_elements_text(CAST(CAST($2 AS TEXT) AS jsonb)))) AND status NOT IN \
-                 ('revoked', 'retired') RETURNING serial, device",
+            sqlite: concat!(
+                "UPDATE certificate SET replace_by = $3, replace_job = $4 WHERE tenant_id = $1 AND device IN \
+                 (SELECT value FROM json_each($2)) AND ",
+                replaceable!(),
+                " RETURNING serial, device"
+            ),
+            postgres: concat!(
+                "UPDATE certificate SET replace_by = $3, replace_job = $4 WHERE tenant_id = $1 AND device = ANY \
+                 (ARRAY(SELECT jsonb_array_elements_text(CAST(CAST($2 AS TEXT) AS jsonb)))) AND ",
+                replaceable!(),
+                " RETURNING serial, device"
+            ),
         };
         self.conn.query(SQL, params![self.scope.key(), names(devices), by, job]).await
     }
@@ -440,6 +476,7 @@ impl SystemTx {
 
     /// What may have ended sessions after `after`, in an order in which nothing is ever put in front of what was read.
     pub async fn ends_after(&mut self, after: Place, limit: u32) -> Result<Vec<Of<EndedRow>>, StoreError> {
+        // across tenants: one follower hears of the ends of all.
         const SQL: Sql = Sql {
             sqlite: concat!(
                 "SELECT tenant_id, $1, id, action, device FROM journal WHERE id > $2 AND action IN ",

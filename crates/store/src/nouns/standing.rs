@@ -52,6 +52,7 @@ macro_rules! earned {
          AND o.status = 'succeeded' AND o.finished_at >= d.finished_at)))"
     };
 }
+pub(super) use earned;
 
 macro_rules! unassigned {
     ($engine:ident) => {

@@ -5,6 +5,7 @@ mod auth_failures;
 mod bootstrap;
 mod deployments;
 mod devices;
+mod drills;
 mod identity;
 mod issuers;
 mod journal;
@@ -15,6 +16,7 @@ mod rotations;
 mod shadows;
 mod standing;
 mod tenants;
+mod token_issuers;
 mod transfers;
 mod units;
 mod vault;
@@ -45,6 +47,7 @@ contract! {
     deployments: deployments_are_queued_once, a_report_needs_the_version_it_read, candidates_meet_every_piece,
         deployments_are_counted_and_paged;
     devices: a_device_is_written_and_read, devices_are_filtered_and_paged, presence_only_moves_on;
+    drills: a_drill_sees_what_a_revocation_takes, a_drill_sees_who_goes_back, a_drill_sees_tokens_that_wait;
     identity: keys_and_authorities, sealed_keys_are_listed_and_sealed_again, api_tokens_live_and_end, enroll_tokens_are_used_once,
         scep_transactions_stand_for_one_request, certificates_live_and_end;
     issuers: issuers_are_written_with_their_revision, revoked_certificates_are_told_once, authorities_stand_and_fall,
@@ -59,6 +62,7 @@ contract! {
     shadows: shadow_versions_decide;
     standing: deployments_stand_beside_presence, updates_are_taken_back_once;
     tenants: tenants_are_written_and_listed, tallies;
+    token_issuers: token_issuers_are_replaced_and_paged, a_token_is_exchanged_once;
     transfers: offers_end_once, the_state_of_a_device_is_forgotten;
     units: tenants_do_not_see_each_other, a_failed_unit_leaves_nothing, a_panic_fails_its_unit_alone,
         a_passed_over_failure_is_not_committed, units_share_a_batch_and_fail_alone, two_writers_of_one_row,

@@ -57,6 +57,10 @@ impl DeviceLinks for Fuse {
 
     fn end_certificate(&self, _: &TenantId, _: &DeviceId, _: &str) {}
 
+    fn live(&self, _: &TenantId, _: &DeviceId) -> Option<String> {
+        None
+    }
+
     fn recheck(&self, _: &TenantId, _: &DeviceId) {}
 
     fn recheck_all(&self, _: &TenantId) {}

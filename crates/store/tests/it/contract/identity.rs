@@ -104,8 +104,8 @@ pub(crate) async fn api_tokens_live_and_end(on: Fixture) {
     assert_eq!(taken.await.expect_err("the hash is taken").kind, StoreErrorKind::Conflict);
 }
 
-pub(crate) async fn enroll_tokens_are_used_once(on: Fixture) {
-    let row = |number: u32, name: &str| EnrollTokenRow {
+pub(crate) fn enroll_token(number: u32, name: &str) -> EnrollTokenRow {
+    EnrollTokenRow {
         id: token(number),
         kind: if number == 4 { "scep".into() } else { "enroll".into() },
         device: device(name),
@@ -117,7 +117,11 @@ pub(crate) async fn enroll_tokens_are_used_once(on: Fixture) {
         used_at: None,
         used_csr: None,
         revoked_at: None,
-    };
+    }
+}
+
+pub(crate) async fn enroll_tokens_are_used_once(on: Fixture) {
+    let row = enroll_token;
     let (attempts, uses, read, locked) = on
         .write(move |tx| {
             Box::pin(async move {
