@@ -114,7 +114,7 @@ impl FromRow for Count {
 /// What may end a session on a server that did not do it itself, or change what is said of a certificate.
 macro_rules! ends {
     () => {
-        "('attestation.overdue', 'attestation.verdict', 'certificate.forgotten', 'certificate.retired', \
+        "('attestation.overdue', 'attestation.verdict', 'ca.revoked', 'certificate.forgotten', 'certificate.retired', \
          'certificate.revoked', 'claim.revoked', 'deny_list.changed', 'device.decommissioned', 'device.revoked', \
          'device.status_changed', 'device.transferred', 'factory_authority.revoked')"
     };
@@ -440,6 +440,7 @@ impl SystemTx {
 
     /// What may have ended sessions after `after`, in an order in which nothing is ever put in front of what was read.
     pub async fn ends_after(&mut self, after: Place, limit: u32) -> Result<Vec<Of<EndedRow>>, StoreError> {
+        // across tenants: every server follows what ends in all of them
         const SQL: Sql = Sql {
             sqlite: concat!(
                 "SELECT tenant_id, $1, id, action, device FROM journal WHERE id > $2 AND action IN ",
