@@ -4,6 +4,8 @@
 //! root -> infra -> the server's certificate (made at every start, its key in memory only)
 //!      -> one issuing authority for each tenant -> its devices
 //!                                               -> its registration authority, where SCEP is used
+//! a root that is kept offline -> infra
+//!                             -> tenants -> the issuing authorities
 //! ```
 //! Private keys lie sealed in the store and are opened for as long as they are in use. The trust index and the opened
 //! issuing authorities are kept in memory; [`refresh_trust`] brings them up to what the store has, after a tenant was
@@ -17,7 +19,9 @@ mod issuer;
 mod issuing;
 mod keys;
 mod leaf;
+pub(crate) mod offline;
 mod registration;
+mod revoking;
 pub(crate) mod standing;
 
 use std::collections::{HashMap, HashSet};
@@ -36,11 +40,11 @@ use crate::{App, vault};
 pub use external::{Credential, RecentHealth};
 pub(crate) use external::{External, Failure};
 pub(crate) use following::{
-    AT_ONCE, Followed, call_off, forget, let_sign, make_next_issuing, make_next_root, put_under_root,
+    AT_ONCE, Followed, NextRoot, call_off, forget, let_sign, make_next_issuing, make_next_root, put_under_root,
     resting_on_issuing, tenants_under_another,
 };
 pub(crate) use installation::renew_server;
-pub use installation::{ServerIdentity, open_installation, server_identity};
+pub use installation::{ServerIdentity, open_installation, open_installation_under, server_identity};
 pub(crate) use issuer::{
     TenantIssuer, config_of, forget_issuer, issuer, open_credential, reseal_credential, seal_credential,
 };
@@ -52,6 +56,7 @@ pub(crate) const ISSUING: &str = issuing::KIND;
 pub(crate) const EXTERNAL: &str = "external";
 pub(crate) use keys::opened;
 pub(crate) use registration::{Registration, registration, registration_anew};
+pub(crate) use revoking::revoke;
 
 /// The kind under which the authority of a factory is kept.
 pub(crate) const FACTORY: &str = "factory";
@@ -70,6 +75,8 @@ pub(crate) struct Authorities {
     roots: RwLock<Roots>,
     /// What TLS listeners show; set when the installation was opened, and anew under a new root.
     server: ArcSwapOption<ServerIdentity>,
+    /// Who vouches for the server's certificate while the offline root has not signed anything: nobody, in the end.
+    provisional: ArcSwapOption<Certificate>,
     /// Authorities that were told of because they end soon.
     warned: Mutex<HashSet<String>>,
 }
@@ -84,6 +91,8 @@ struct Roots {
     /// The one that devices must hold before it signs, by fingerprint, or that they still are to hold.
     awaited: Option<String>,
     cross: Vec<Vec<u8>>,
+    /// Under a root that is kept offline: what signs the authorities of tenants.
+    tenants: Option<Arc<Certificate>>,
 }
 
 /// Which issuing authority vouches for which tenant's devices; swapped whenever that changes.
@@ -135,9 +144,14 @@ pub async fn refresh_trust(app: &App) -> Result<()> {
 
 fn roots_of<'a>(rows: &[Of<AuthorityRow>], standing: &impl Fn(&Of<AuthorityRow>) -> &'a str) -> Result<Roots> {
     let mut roots = Roots::default();
-    for of in rows.iter().filter(|of| of.tenant.is_none() && standing(of) != standing::RETIRED) {
+    for of in rows.iter().filter(|of| of.tenant.is_none() && !standing::is_over(standing(of))) {
         match (of.row.kind.as_str(), standing(of)) {
             (following::CROSS, _) => roots.cross.push(of.row.der.clone()),
+            (installation::TENANTS, standing::CURRENT | standing::RETIRING) => {
+                if roots.tenants.is_none() || standing(of) == standing::CURRENT {
+                    roots.tenants = Some(Arc::new(Certificate::parse(&of.row.der).map_err(Error::internal)?));
+                }
+            }
             (installation::ROOT, at) => {
                 let root = Arc::new(Certificate::parse(&of.row.der).map_err(Error::internal)?);
                 if at == standing::CURRENT && roots.current.is_none() {
@@ -158,13 +172,16 @@ fn roots_of<'a>(rows: &[Of<AuthorityRow>], standing: &impl Fn(&Of<AuthorityRow>)
     Ok(roots)
 }
 
-/// The roots' certificates as PEM, which operators and devices trust the server by; the one that signs first.
+/// The roots' certificates as PEM, which operators and devices trust the server by; the one that signs first. Before an
+/// offline root signed anything also the one that vouches for the server until then.
 ///
 /// # Errors
 /// `Unavailable` before the installation was opened.
 pub async fn root_pem(app: &App) -> Result<String> {
     root(app)?;
-    Ok(anchors(app).iter().map(|der| pem::write(pem::CERTIFICATE, der)).collect())
+    // First what a client needs now.
+    let provisional = app.authorities().provisional.load_full().map(|root| root.der.clone());
+    Ok(provisional.iter().chain(&anchors(app)).map(|der| pem::write(pem::CERTIFICATE, der)).collect())
 }
 
 fn anchors(app: &App) -> Vec<Vec<u8>> {
@@ -184,8 +201,10 @@ pub async fn authority_chain(app: &App, tenant: Option<&TenantId>) -> Result<Vec
     if let Some(tenant) = tenant {
         match issuer(app, tenant).await? {
             TenantIssuer::BuiltIn => {
-                chain.push(issuing(app, tenant).await?.certificate.der.clone());
+                let issuing = issuing(app, tenant).await?;
+                chain.push(issuing.certificate.der.clone());
                 chain.extend(next_issuing(app, tenant).await?.map(|next| next.der));
+                chain.extend(offline::between(app, &issuing.certificate).map(|above| above.der.clone()));
             }
             TenantIssuer::External(external) => chain.extend_from_slice(external.authorities()),
         }

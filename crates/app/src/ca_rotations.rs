@@ -7,10 +7,11 @@ use fleetward_base::{DeviceId, RequestId, TenantId, Timestamp, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::ca_rotation::{self, Forced, Kind, Observed, Plan, Rotation, Stage, Step, WHOLE, Waits};
 use fleetward_core::journal::{Action, Severity};
+use fleetward_pki::Certificate;
 use fleetward_store::{CaRotationRow, SystemTx, TenantTx};
 use serde_json::json;
 
-use crate::authority::{self, Followed, TokenKey};
+use crate::authority::{self, Followed, NextRoot, TokenKey, offline};
 use crate::error::{Error, Result};
 use crate::journal::record;
 use crate::{App, Ctx};
@@ -49,6 +50,35 @@ pub async fn start_rotation(
     plan: Option<Plan>,
     issuing_key: Option<String>,
 ) -> Result<RotationView> {
+    start(app, ctx, tenant, plan, issuing_key, NextRoot::Here).await
+}
+
+/// Has a root follow whose key is kept offline. What it has to sign waits as requests (`offline_root`), and the rotation with
+/// them.
+///
+/// # Errors
+/// As [`start_rotation`]; `Conflict` (`root-known`); `Invalid` (`root_certificate`) where it is not valid now.
+pub async fn start_offline_rotation(
+    app: &App,
+    ctx: &Ctx,
+    plan: Option<Plan>,
+    root: Certificate,
+) -> Result<RotationView> {
+    let now = app.now();
+    if now < root.not_before || now > root.not_after {
+        return Err(Error::invalid("root_certificate", "it is not valid now"));
+    }
+    start(app, ctx, None, plan, None, NextRoot::Offline(Box::new(root))).await
+}
+
+async fn start(
+    app: &App,
+    ctx: &Ctx,
+    tenant: Option<&TenantId>,
+    plan: Option<Plan>,
+    issuing_key: Option<String>,
+    next: NextRoot,
+) -> Result<RotationView> {
     let kind = allow(ctx, tenant, true)?;
     let plan = plan.unwrap_or(Plan::of(kind));
     if plan.threshold > WHOLE {
@@ -73,7 +103,7 @@ pub async fn start_rotation(
                 }
                 let followed = match &tenant_in {
                     Some(tenant) => authority::make_next_issuing(&app_in, tx, tenant, token).await?,
-                    None => authority::make_next_root(&app_in, tx).await?,
+                    None => authority::make_next_root(&app_in, tx, &ctx_in, next).await?,
                 };
                 let detail = json!({ "kind": kind.as_str(), "old": followed.old, "new": followed.new });
                 let row = CaRotationRow {
@@ -233,6 +263,11 @@ async fn step(
     app.store()
         .system_write("step of rotation", move |tx: &mut SystemTx| {
             Box::pin(async move {
+                if tenant_in.is_none() && to.is_over() {
+                    // After its end nobody takes in what the one that is gone would have signed.
+                    let gone = if to == Stage::Canceled { &after.new_ca } else { &after.old_ca };
+                    offline::drop_requests(tx, gone).await?;
+                }
                 let tx = scope(tx, tenant_in.as_ref()).await?;
                 if !tx.update_ca_rotation(&after, expected).await? {
                     return Err(Error::Stale { expected, found: expected + 1 });
@@ -312,18 +347,19 @@ async fn observe(app: &App, tenant: Option<&TenantId>, row: &CaRotationRow) -> R
     app.store()
         .system_read("observe rotation", move |tx: &mut SystemTx| {
             Box::pin(async move {
-                let (count, resting) = match &tenant {
+                let (count, resting, awaiting) = match &tenant {
                     Some(tenant) => {
                         let tx = tx.enter(tenant).await?;
                         let resting = authority::resting_on_issuing(tx, &old, now).await?;
-                        (tx.anchor_count(&new).await?, resting)
+                        (tx.anchor_count(&new).await?, resting, 0)
                     }
                     None => {
                         let under = authority::tenants_under_another(tx, &new).await?.len();
-                        (tx.anchor_count_of_all(&new).await?, u64::try_from(under).unwrap_or(u64::MAX))
+                        let awaiting = offline::awaiting(tx, &new).await?;
+                        (tx.anchor_count_of_all(&new).await?, u64::try_from(under).unwrap_or(u64::MAX), awaiting)
                     }
                 };
-                Ok::<_, Error>(Observed { active: count.active, holding: count.holding, resting })
+                Ok::<_, Error>(Observed { active: count.active, holding: count.holding, resting, awaiting })
             })
         })
         .await
@@ -394,5 +430,8 @@ pub fn said(waits: &Waits) -> String {
         }
         Waits::Until(at) => format!("until {at}"),
         Waits::Resting(count) => format!("{count} still rest on the old authority"),
+        Waits::Imports(count) => {
+            format!("{count} certificates of the offline root are missing: wardctl ca csr, ca sign, ca import")
+        }
     }
 }

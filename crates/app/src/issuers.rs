@@ -11,7 +11,7 @@ use fleetward_pki::{Certificate, foreign};
 use fleetward_store::{AuthorityRow, AuthorityStandingRow, IssuerRow, Of, SystemTx, TenantTx};
 use serde_json::json;
 
-use crate::authority::standing::{CURRENT, RETIRED, RETIRING, standing_of};
+use crate::authority::standing::{CURRENT, RETIRING, REVOKED, is_over, standing_of};
 use crate::authority::{
     self, Credential, EXTERNAL, External, TenantIssuer, config_of, forget_issuer, open_credential, seal_credential,
 };
@@ -203,7 +203,11 @@ async fn authorities_of(app: &App, tenant: &TenantId, config: &Config) -> Result
 /// Makes these the external authorities that are current; others that were retire when nothing rests on them.
 async fn register(tx: &mut TenantTx, authorities: &[Certificate], now: Timestamp) -> Result<()> {
     let fingerprints: Vec<String> = authorities.iter().map(Certificate::fingerprint).collect();
+    let before = tx.authority_standings().await?;
     for (authority, fingerprint) in authorities.iter().zip(&fingerprints) {
+        if standing_of(&before, fingerprint) == REVOKED {
+            return Err(Error::conflict("authority-revoked", "one of these authorities was revoked"));
+        }
         let row = AuthorityRow {
             fingerprint: fingerprint.clone(),
             kind: EXTERNAL.to_owned(),
@@ -220,7 +224,7 @@ async fn register(tx: &mut TenantTx, authorities: &[Certificate], now: Timestamp
     let standings = tx.authority_standings().await?;
     let rows = tx.authorities().await?;
     for row in rows.iter().filter(|row| row.kind == EXTERNAL && !fingerprints.contains(&row.fingerprint)) {
-        if standing_of(&standings, &row.fingerprint) != RETIRED {
+        if !is_over(standing_of(&standings, &row.fingerprint)) {
             let fingerprint = row.fingerprint.clone();
             let standing = AuthorityStandingRow { fingerprint, standing: RETIRING.to_owned(), since: now };
             tx.put_authority_standing(&standing).await?;

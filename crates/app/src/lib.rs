@@ -29,6 +29,7 @@ pub mod issuers;
 pub mod journal;
 pub mod links;
 pub mod mqtt_sessions;
+pub mod offline_root;
 pub mod peer;
 pub mod presence;
 pub mod provisioning;
@@ -297,7 +298,12 @@ impl App {
 
     /// Something of this tenant was revoked: kept OCSP answers of its authorities are not given again.
     pub(crate) fn forget_answers(&self, tenant: &TenantId) {
-        self.publication().answers.forget(self.publication().all().into_iter(), tenant);
+        self.publication().answers.forget(self.publication().all().into_iter(), Some(tenant));
+    }
+
+    /// As [`Self::forget_answers`], of the authorities above those of tenants.
+    pub(crate) fn forget_answers_above(&self) {
+        self.publication().answers.forget(self.publication().all().into_iter(), None);
     }
 
     pub fn clock(&self) -> &Arc<dyn Clock> {

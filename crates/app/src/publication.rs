@@ -27,6 +27,7 @@ use crate::authority::{EXTERNAL, FACTORY};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 
+pub(crate) use lists::list_of_issuer;
 pub use lists::{ListView, SignedList, list, lists};
 pub use responder::staple;
 
@@ -122,6 +123,12 @@ pub async fn authority(app: &App, name: &str) -> Result<Arc<Ca>> {
     if let Some(ca) = found() {
         return Ok(ca);
     }
+    look_again(app).await?;
+    found().ok_or(Error::NotFound { what: "authority" })
+}
+
+/// Somebody asks for an authority that is not known: another server may have made it.
+async fn look_again(app: &App) -> Result<()> {
     let now = app.clock().monotonic();
     let due = {
         let mut looked = app.publication().looked.lock();
@@ -131,10 +138,7 @@ pub async fn authority(app: &App, name: &str) -> Result<Arc<Ca>> {
         }
         due
     };
-    if due {
-        refresh(app).await?;
-    }
-    found().ok_or(Error::NotFound { what: "authority" })
+    if due { refresh(app).await.map(drop) } else { Ok(()) }
 }
 
 /// What a certificate with this serial number says of where to ask about it; nothing where nobody said under which URL.

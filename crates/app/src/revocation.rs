@@ -13,12 +13,12 @@ use fleetward_base::{RevocationId, TenantId, Timestamp, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::journal::{Action, Severity};
 use fleetward_core::revocation::{Kind, Status, Target};
-use fleetward_store::{RevocationRow, TenantTx};
+use fleetward_store::{RevocationRow, SystemTx, TenantTx};
 use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::journal::record;
-use crate::{App, Ctx, idempotency};
+use crate::{App, Ctx, authority, idempotency, publication};
 
 pub(crate) use batch::{Batch, next_batch};
 pub(crate) use preview::total;
@@ -73,38 +73,99 @@ pub async fn begin(app: &App, ctx: &Ctx, tenant: &TenantId, new: NewRevocation) 
         return Err(Error::invalid("target", "a replacement is asked of devices, groups, claims or the tenant"));
     }
     let id = RevocationId::generate(app.clock().as_ref(), app.rng().as_ref());
-    let (app_in, ctx_in) = (app.clone(), ctx.clone());
-    let id = app
-        .write(tenant, "begin revocation", move |tx| {
+    let id = match &new.target {
+        Target::Authority { fingerprint } => {
+            let fingerprint = fingerprint.clone();
+            let id = begin_with_authority(app, ctx, tenant, (id, fingerprint), new).await?;
+            authority_revoked(app).await?;
+            id
+        }
+        _ => {
+            let (app_in, ctx_in) = (app.clone(), ctx.clone());
+            app.write(tenant, "begin revocation", move |tx| {
+                Box::pin(async move {
+                    if let Some(before) = begun_before(&app_in, tx, &ctx_in).await? {
+                        return Ok(before);
+                    }
+                    write_down(&app_in, tx, &ctx_in, id, &new).await
+                })
+            })
+            .await?
+        }
+    };
+    revocation(app, ctx, tenant, id).await
+}
+
+/// The authority itself goes first, with all that it signed at once; then its certificates, page by page, so that their
+/// sessions end and others read of them.
+async fn begin_with_authority(
+    app: &App,
+    ctx: &Ctx,
+    tenant: &TenantId,
+    (id, fingerprint): (RevocationId, String),
+    new: NewRevocation,
+) -> Result<RevocationId> {
+    let (app_in, ctx_in, tenant) = (app.clone(), ctx.clone(), tenant.clone());
+    app.store()
+        .system_write("revoke authority", move |tx: &mut SystemTx| {
             Box::pin(async move {
-                if let Some(before) = idempotency::replay::<RevocationId>(&app_in, tx, &ctx_in).await? {
+                tx.tenant(&tenant).await?.ok_or(Error::NotFound { what: "tenant" })?;
+                if let Some(before) = begun_before(&app_in, tx.enter(&tenant).await?, &ctx_in).await? {
                     return Ok(before);
                 }
-                let open = tx.revocations(None, limits::REVOCATIONS_OPEN).await?;
-                if open.len() >= usize::try_from(limits::REVOCATIONS_OPEN).unwrap_or(usize::MAX)
-                    && open.iter().all(|row| row.finished_at.is_none())
-                {
-                    let retry_after = std::time::Duration::from_secs(60);
-                    return Err(Error::TooMany { what: "open revocations", retry_after });
-                }
-                let total = total(tx, &new.target).await?;
-                let row = row_of(id, &new, total, &ctx_in, now)?;
-                tx.insert_revocation(&row).await?;
-                let detail = json!({
-                    "kind": row.kind,
-                    "target": serde_json::to_value(&new.target).map_err(Error::internal)?,
-                    "reason": row.reason,
-                    "total": total,
-                    "due_at": row.due_at.map(|at| at.to_string()),
-                });
-                let entry = ctx_in.done(now, Action::RevocationStarted).subject(id).severity(Severity::Warning);
-                record(tx, &entry.detail(detail)).await?;
-                idempotency::keep(&app_in, tx, &ctx_in, &id).await?;
-                Ok(id)
+                authority::revoke(&app_in, tx, &ctx_in, &tenant, (&fingerprint, &new.reason)).await?;
+                write_down(&app_in, tx.enter(&tenant).await?, &ctx_in, id, &new).await
             })
         })
-        .await?;
-    revocation(app, ctx, tenant, id).await
+        .await
+}
+
+/// An authority was revoked, here or by another server: nobody is let in by it, and who asks its parent hears of it.
+pub(crate) async fn authority_revoked(app: &App) -> Result<()> {
+    authority::refresh_trust(app).await?;
+    publication::refresh(app).await?;
+    app.forget_answers_above();
+    app.looked().forget();
+    Ok(())
+}
+
+/// The same request before, and whether there is room for another one.
+async fn begun_before(app: &App, tx: &mut TenantTx, ctx: &Ctx) -> Result<Option<RevocationId>> {
+    if let Some(before) = idempotency::replay::<RevocationId>(app, tx, ctx).await? {
+        return Ok(Some(before));
+    }
+    let open = tx.revocations(None, limits::REVOCATIONS_OPEN).await?;
+    if open.len() >= usize::try_from(limits::REVOCATIONS_OPEN).unwrap_or(usize::MAX)
+        && open.iter().all(|row| row.finished_at.is_none())
+    {
+        let retry_after = std::time::Duration::from_secs(60);
+        return Err(Error::TooMany { what: "open revocations", retry_after });
+    }
+    Ok(None)
+}
+
+async fn write_down(
+    app: &App,
+    tx: &mut TenantTx,
+    ctx: &Ctx,
+    id: RevocationId,
+    new: &NewRevocation,
+) -> Result<RevocationId> {
+    let now = app.now();
+    let total = preview::total(tx, &new.target).await?;
+    let row = row_of(id, new, total, ctx, now)?;
+    tx.insert_revocation(&row).await?;
+    let detail = json!({
+        "kind": row.kind,
+        "target": serde_json::to_value(&new.target).map_err(Error::internal)?,
+        "reason": row.reason,
+        "total": total,
+        "due_at": row.due_at.map(|at| at.to_string()),
+    });
+    let entry = ctx.done(now, Action::RevocationStarted).subject(id).severity(Severity::Warning);
+    record(tx, &entry.detail(detail)).await?;
+    idempotency::keep(app, tx, ctx, &id).await?;
+    Ok(id)
 }
 
 /// Who may aim at a tenant or an authority is who may change the tenant itself.

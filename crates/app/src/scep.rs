@@ -116,6 +116,10 @@ pub async fn answer(app: &App, attempt: &Attempt, tenant: &TenantId, bytes: &[u8
             der = leaf;
             Outcome::Certificates(&[&der])
         }
+        Fate::List(list) => {
+            der = list;
+            Outcome::RevocationList(&der)
+        }
         Fate::Wait => Outcome::Pending,
         Fate::Refused(refused) => Outcome::Failed(refused),
     };
@@ -143,6 +147,8 @@ async fn remember(app: &App, attempt: &Attempt, tenant: &TenantId, refusal: Refu
 enum Fate {
     /// In DER.
     Certificate(Vec<u8>),
+    /// Of revoked certificates, in DER.
+    List(Vec<u8>),
     Wait,
     Refused(Refused),
 }
@@ -161,9 +167,7 @@ impl Asking<'_> {
             Asks::Certificate(csr, der) => self.certificate(*csr, &der).await,
             Asks::Poll { subject, .. } => self.poll(&subject).await,
             Asks::IssuedCertificate { issuer, serial } => self.issued(&issuer, &serial).await,
-            Asks::RevocationList { .. } => Ok(self
-                .refuse(Refused::new(FailInfo::BadRequest, "there is no list of revoked certificates here"))
-                .await),
+            Asks::RevocationList { issuer, serial } => self.list(&issuer, &serial).await,
         }
     }
 

@@ -21,6 +21,8 @@ pub const EST_BODY_BYTES: usize = 64 * 1024;
 /// A SCEP message; in a URL, in base64, where some proxies cut off less.
 pub const SCEP_MESSAGE_BYTES: usize = 64 * 1024;
 pub const SCEP_QUERY_BYTES: usize = 8 * 1024;
+/// A list of revoked certificates that goes into an answer of SCEP; a larger one is fetched from its URL.
+pub const SCEP_LIST_BYTES: usize = 1024 * 1024;
 /// The names that a SCEP client gives to its transaction and to one message of it.
 pub const SCEP_TRANSACTION_ID_BYTES: usize = 128;
 pub const SCEP_NONCE_BYTES: usize = 64;
@@ -184,6 +186,9 @@ pub const ISSUER_CHECKS_AT_ONCE: usize = 16;
 pub const ISSUER_CHECKS: usize = 256;
 /// Revoked certificates that an external issuer is told of in one tick, for one tenant.
 pub const ISSUER_TOLD_PER_TICK: u32 = 100;
+/// What is imported of an offline root at once: bytes of PEM, and certificates in it.
+pub const CA_IMPORT_BYTES: usize = 64 * 1024;
+pub const CA_IMPORT_CERTIFICATES: usize = 16;
 /// Rotations of authorities on one page of a tick, and authorities that one tick puts under a new root.
 pub const CA_ROTATIONS_PER_TICK: u32 = 100;
 pub const CA_RENEWED_PER_TICK: usize = 100;

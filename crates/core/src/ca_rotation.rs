@@ -83,6 +83,8 @@ pub struct Observed {
     pub holding: u64,
     /// What still rests on the old authority: certificates that count, authorities below it.
     pub resting: u64,
+    /// What roots that are kept offline have not signed yet. An old one that was lost never will: force goes past that.
+    pub awaiting: u64,
 }
 
 impl Observed {
@@ -101,6 +103,8 @@ pub enum Waits {
     Until(Timestamp),
     /// Something rests on the old authority.
     Resting(u64),
+    /// Certificates that an offline root has yet to sign.
+    Imports(u64),
 }
 
 /// What is to be done.
@@ -125,6 +129,9 @@ pub fn plan(now: Timestamp, rotation: &Rotation, seen: &Observed, forced: Forced
     };
     if forced.0 {
         return Step::To(next);
+    }
+    if next == Stage::Issue && seen.awaiting > 0 {
+        return Step::Wait(Waits::Imports(seen.awaiting));
     }
     let threshold = rotation.plan.threshold;
     if !seen.enough(threshold) {
@@ -164,7 +171,7 @@ mod tests {
     }
 
     fn seen(active: u64, holding: u64, resting: u64) -> Observed {
-        Observed { active, holding, resting }
+        Observed { active, holding, resting, awaiting: 0 }
     }
 
     #[test]
@@ -210,16 +217,17 @@ mod tests {
     proptest! {
         #[test]
         fn never_while_too_few_hold_it(
-            stage in stages(), active in 0..10_000_u64, holding in 0..10_000_u64, resting in 0..3_u64,
+            stage in stages(), active in 0..10_000_u64, holding in 0..10_000_u64, resting in 0..3_u64, awaiting in 0..2_u64,
             threshold in 0..=WHOLE, publish_secs in 0..1000_u64, settle_secs in 0..1000_u64, passed in 0..2000_i64,
         ) {
             let plan_of = Plan { threshold, publish_secs, settle_secs };
             let rotation = Rotation { stage, stage_at: at(NOW), plan: plan_of };
-            let seen = Observed { active, holding: holding.min(active), resting };
+            let seen = Observed { active, holding: holding.min(active), resting, awaiting };
             let step = plan(at(NOW + passed), &rotation, &seen, Forced(false));
             if let Step::To(next) = step {
                 prop_assert!(seen.enough(threshold));
                 prop_assert!(next != Stage::Retired || resting == 0);
+                prop_assert!(next != Stage::Issue || awaiting == 0);
                 // One step at a time, and never back.
                 prop_assert!(matches!((stage, next), (Stage::Publish, Stage::Issue) | (Stage::Issue, Stage::Retired)));
             }
@@ -236,7 +244,7 @@ mod tests {
             active in 0..1000_u64, holding in 0..1000_u64, more in 0..1000_u64, passed in 0..2000_i64, later in 0..2000_i64,
         ) {
             let rotation = rotation(Stage::Publish, NOW, Kind::Root);
-            let before = Observed { active, holding: holding.min(active), resting: 0 };
+            let before = Observed { active, holding: holding.min(active), resting: 0, awaiting: 0 };
             let after = Observed { holding: (holding + more).min(active), ..before };
             if plan(at(NOW + passed), &rotation, &before, Forced(false)) == Step::To(Stage::Issue) {
                 let step = plan(at(NOW + passed + later), &rotation, &after, Forced(false));

@@ -60,8 +60,12 @@ text_enum! {
         CaRotationAdvanced => "ca_rotation.advanced",
         CaRotationCanceled => "ca_rotation.canceled",
         CaRotationFinished => "ca_rotation.finished",
+        /// An offline root is asked to sign something.
+        CaRequested => "ca.requested",
         CaImported => "ca.imported",
         CaRetired => "ca.retired",
+        /// An authority that vouches for devices is no more; the detail names the one that follows it.
+        CaRevoked => "ca.revoked",
         /// Less than a fifth of its life is left.
         CaEndsSoon => "ca.ends_soon",
         VaultRotated => "vault.rotated",

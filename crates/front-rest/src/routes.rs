@@ -6,6 +6,7 @@
 mod api_tokens;
 mod artifacts;
 mod attestation;
+mod ca_requests;
 mod ca_rotation;
 mod claim_codes;
 mod claims;
@@ -56,6 +57,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(identity_policy::router())
         .merge(issuer::router())
         .merge(ca_rotation::router())
+        .merge(ca_requests::router())
         .merge(installation_tokens::router())
         .merge(installation_vault::router())
         .merge(vault::router())

@@ -6,6 +6,7 @@
 mod access;
 mod attestation;
 mod bootstrap;
+mod ca_request;
 mod ca_rotation;
 mod device;
 mod drill;
@@ -29,6 +30,7 @@ use utoipa::{PartialSchema, ToSchema};
 pub use access::*;
 pub use attestation::*;
 pub use bootstrap::*;
+pub use ca_request::*;
 pub use ca_rotation::*;
 pub use device::*;
 pub use drill::*;

@@ -29,11 +29,11 @@ pub(crate) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1
 const OCSP_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.9");
 /// id-pkix-ocsp-nocheck: nobody asks whether the one who answers is revoked (RFC 6960 §4.2.2.2.1); it lives shortly instead.
 const OCSP_NO_CHECK: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.5");
-/// KeyUsage bits, the first named one highest (RFC 5280 §4.2.1.3).
 /// Below a root: another root that it vouches for during a change of roots, the authority of tenants, an issuing one.
 const ROOT_PATH: u8 = 3;
 /// A root that another root vouches for.
-const CROSS_PATH: u8 = 2;
+pub(crate) const CROSS_PATH: u8 = 2;
+/// KeyUsage bits, the first named one highest (RFC 5280 §4.2.1.3).
 pub(crate) const DIGITAL_SIGNATURE: u8 = 0b1000_0000;
 const KEY_ENCIPHERMENT: u8 = 0b0010_0000;
 const CERT_AND_CRL_SIGN: u8 = 0b0000_0110;
@@ -53,6 +53,22 @@ impl Vouches {
             Self::Servers => "servers",
             Self::Devices => "devices",
             Self::Tenants => "tenants",
+        }
+    }
+
+    /// How many authorities may stand below it.
+    pub const fn path_length(self) -> u8 {
+        match self {
+            Self::Servers | Self::Devices => 0,
+            Self::Tenants => 1,
+        }
+    }
+
+    /// The one extended key usage that it is held to.
+    pub(crate) const fn purpose(self) -> ObjectIdentifier {
+        match self {
+            Self::Servers => SERVER_AUTH,
+            Self::Devices | Self::Tenants => CLIENT_AUTH,
         }
     }
 }
@@ -107,14 +123,26 @@ pub fn intermediate(
     validity: Validity,
     spki: &[u8],
 ) -> Result<Issued, IssueError> {
-    let subject = name::write(subject.0, subject.1);
-    let (purpose, path) = match vouches {
-        Vouches::Servers => (SERVER_AUTH, 0),
-        Vouches::Devices => (CLIENT_AUTH, 0),
-        Vouches::Tenants => (CLIENT_AUTH, 1),
-    };
-    let extensions = vec![constraints(Some(path)), key_usage(CERT_AND_CRL_SIGN), extended_key_usage(purpose)];
-    issue::sign(Template { serial, validity, subject: &subject, spki, extensions }, root)
+    authority_of(root, &name::write(subject.0, subject.1), vouches, serial, validity, spki)
+}
+
+/// As [`intermediate`], with the subject as a Name in DER.
+pub(crate) fn authority_of(
+    root: &Issuer<'_>,
+    subject: &[u8],
+    vouches: Vouches,
+    serial: Serial,
+    validity: Validity,
+    spki: &[u8],
+) -> Result<Issued, IssueError> {
+    let extensions = authority_extensions(vouches);
+    issue::sign(Template { serial, validity, subject, spki, extensions }, root)
+}
+
+/// What an authority below the root is held to.
+pub(crate) fn authority_extensions(vouches: Vouches) -> Vec<Vec<u8>> {
+    let constraints = constraints(Some(vouches.path_length()));
+    vec![constraints, key_usage(CERT_AND_CRL_SIGN), extended_key_usage(vouches.purpose())]
 }
 
 /// The same authority again, name and key, under another root: when a root follows another, what was issued does not
@@ -129,12 +157,7 @@ pub fn again(
     serial: Serial,
     validity: Validity,
 ) -> Result<Issued, IssueError> {
-    let (purpose, path) = match vouches {
-        Vouches::Servers => (SERVER_AUTH, 0),
-        Vouches::Devices => (CLIENT_AUTH, 0),
-        Vouches::Tenants => (CLIENT_AUTH, 1),
-    };
-    let extensions = vec![constraints(Some(path)), key_usage(CERT_AND_CRL_SIGN), extended_key_usage(purpose)];
+    let extensions = authority_extensions(vouches);
     let key_id = authority.subject_key_id.as_deref().ok_or(IssueError::Authority)?;
     let template = Template { serial, validity, subject: &authority.subject, spki: &authority.spki, extensions };
     issue::sign_cross(template, root, key_id)

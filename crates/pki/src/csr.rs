@@ -24,7 +24,7 @@ use crate::identity::Identity;
 use crate::key::{self, BadSignature, KeyKind, SignError, Signer, WeakKey};
 use crate::name::{self, Names};
 
-const EXTENSION_REQUEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
+pub(crate) const EXTENSION_REQUEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
 /// The same, as older Microsoft clients name it.
 const EXTENSION_REQUEST_MS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.2.1.14");
 /// Asks that a key made by the server be encrypted to another key (RFC 7030 §4.4.1.1, §4.4.1.2).
@@ -244,6 +244,17 @@ pub fn write_with_password(
     password: Option<&[u8]>,
     signer: &dyn Signer,
 ) -> Result<Vec<u8>, SignError> {
+    let info = info_with(subject, signer.public_spki(), extensions, password);
+    let signature = signer.sign(&info)?;
+    Ok(asn1::sequence(&[&info, &signer.algorithm().identifier(), &asn1::bits(&signature)]))
+}
+
+/// What is signed of a request for these.
+pub(crate) fn info(subject: &[u8], spki: &[u8], extensions: &[&[u8]]) -> Vec<u8> {
+    info_with(subject, spki, extensions, None)
+}
+
+fn info_with(subject: &[u8], spki: &[u8], extensions: &[&[u8]], password: Option<&[u8]>) -> Vec<u8> {
     let attribute = |id, value: &[u8]| asn1::sequence(&[&asn1::oid(id), &asn1::element(asn1::SET, &[value])]);
     let mut attributes = Vec::new();
     if !extensions.is_empty() {
@@ -253,21 +264,19 @@ pub fn write_with_password(
     attributes.extend(password.map(|text| attribute(CHALLENGE_PASSWORD, &asn1::element(asn1::UTF8_STRING, &[text]))));
     let attributes: Vec<&[u8]> = attributes.iter().map(Vec::as_slice).collect();
     let attributes = asn1::element(0xa0, &attributes);
-    let info = asn1::sequence(&[&asn1::unsigned(&[]), subject, signer.public_spki(), &attributes]);
-    let signature = signer.sign(&info)?;
-    Ok(asn1::sequence(&[&info, &signer.algorithm().identifier(), &asn1::bits(&signature)]))
+    asn1::sequence(&[&asn1::unsigned(&[]), subject, spki, &attributes])
 }
 
-struct Parts<'a> {
-    info: &'a [u8],
-    subject: &'a [u8],
-    spki: &'a [u8],
-    attributes: Vec<Attribute>,
-    algorithm: AlgorithmIdentifierRef<'a>,
-    signature: BitStringRef<'a>,
+pub(crate) struct Parts<'a> {
+    pub(crate) info: &'a [u8],
+    pub(crate) subject: &'a [u8],
+    pub(crate) spki: &'a [u8],
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) algorithm: AlgorithmIdentifierRef<'a>,
+    pub(crate) signature: BitStringRef<'a>,
 }
 
-fn split(der: &[u8]) -> der::Result<Parts<'_>> {
+pub(crate) fn split(der: &[u8]) -> der::Result<Parts<'_>> {
     let mut outer = SliceReader::new(der)?;
     let (info, algorithm, signature) = outer.sequence(|outer| {
         Ok((outer.tlv_bytes()?, AlgorithmIdentifierRef::decode(outer)?, BitStringRef::decode(outer)?))

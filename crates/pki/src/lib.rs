@@ -33,6 +33,7 @@ pub mod leaf;
 pub mod merkle;
 pub mod name;
 pub mod ocsp;
+pub mod offline;
 pub mod pem;
 pub mod rsa;
 pub mod scep;

@@ -58,6 +58,11 @@ pub(crate) struct ServeArgs {
     #[arg(long = "hook-network", env = "FLEETWARD_HOOK_NETWORK", value_delimiter = ',')]
     pub(crate) hook_networks: Vec<Network>,
 
+    /// The certificate of a root whose key is kept offline (`wardctl ca root create --offline`), for the first start: the
+    /// server asks it for its authorities and never has its key. Without it the server makes a root of its own.
+    #[arg(long, env = "FLEETWARD_OFFLINE_ROOT", value_name = "FILE")]
+    pub(crate) offline_root: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) seal: SealArgs,
 

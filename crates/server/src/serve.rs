@@ -8,7 +8,7 @@ mod readiness;
 
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use fleetward_app::App;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -33,9 +33,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 
     let app = parts::open_app(&args.data_dir, args.database.as_deref(), &args.seal).await?;
     app.configure(parts::settings(&args, &sockets)?);
-    fleetward_app::authority::open_installation(&app).await.context(
-        "the installation's authorities cannot be opened; does the seal (or the master key) belong to this database?",
-    )?;
+    parts::open_installation(&app, args.offline_root.as_deref()).await?;
     let identity = tls::Identity::new(app.clone())?;
 
     let stop = CancellationToken::new();

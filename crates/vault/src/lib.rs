@@ -13,6 +13,7 @@
 //! under it. Another place for the root key is an implementation of [`RootSeal`] in `seals/`. `docs/adr/0011-key-hierarchy.md`
 //! says why it is made so.
 
+mod kept;
 mod mac;
 mod master;
 #[cfg(feature = "pkcs11")]
@@ -28,6 +29,7 @@ mod tokens;
 mod uri;
 mod vault;
 
+pub use kept::KeptKeyError;
 pub use mac::{Mac, MacPurpose};
 pub use master::{MasterKey, MasterKeyError};
 #[cfg(feature = "pkcs11")]

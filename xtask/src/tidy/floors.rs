@@ -51,7 +51,7 @@ const ROOMS: &[Room] = &[
     room("front-update", Door),
     Room { besides: &[("sim", "`fleetward demo` runs the simulated fleet")], ..room("server", Program) },
     Room { only: Some(&["base", "pki", "attest", "supply", "wire"]), ..room("agent", Program) },
-    Room { only: Some(&["base", "pki", "supply", "wire"]), ..room("ctl", Program) },
+    Room { only: Some(&["base", "pki", "supply", "vault", "wire"]), ..room("ctl", Program) },
     room("sim", Workshop),
     room("xtask", Workshop),
 ];

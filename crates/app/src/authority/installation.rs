@@ -7,15 +7,19 @@ use fleetward_base::Timestamp;
 use fleetward_pki::ca::{self, ServerName, Vouches};
 use fleetward_pki::issue::Issuer;
 use fleetward_pki::{Certificate, Serial, Signer, SoftKey};
-use fleetward_store::SystemTx;
+use fleetward_store::{AuthorityRow, SystemTx};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::keys::{self, Opened, Stored};
+use super::standing::{is_over, standing_of};
+use super::{following, offline};
 use crate::error::{Error, Result};
 use crate::{App, vault};
 
 pub(super) const ROOT: &str = "root";
 pub(super) const INFRA: &str = "infra";
+/// Under a root that is kept offline: what signs the issuing authorities of tenants.
+pub(super) const TENANTS: &str = "tenants";
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(super) const ROOT_LIFE: Duration = YEAR.saturating_mul(25);
 pub(super) const AUTHORITY_LIFE: Duration = YEAR.saturating_mul(12);
@@ -34,21 +38,45 @@ pub struct ServerIdentity {
 /// # Errors
 /// `Internal` where the keys were sealed under another master key or a name in the settings is none; the cause says so.
 pub async fn open_installation(app: &App) -> Result<()> {
+    open_installation_under(app, None).await
+}
+
+/// As [`open_installation`], at the first start under the root with this certificate, whose key is kept offline. Until what it
+/// is asked for was imported, the server shows a certificate that holds for this start alone, and no device enrols.
+///
+/// # Errors
+/// As there; `Conflict` (`another-root`) where the installation has another root already; `Invalid` where it is not valid now.
+pub async fn open_installation_under(app: &App, offline_root: Option<&Certificate>) -> Result<()> {
     vault::open(app).await?;
     let stored = match load(app).await? {
         Some(stored) => stored,
         None => {
-            create(app).await?;
+            match offline_root {
+                Some(root) => begin_under(app, root).await?,
+                None => create(app).await?,
+            }
             load(app).await?.ok_or_else(|| Error::internal("the authorities that were made are not there"))?
         }
     };
-    let [root, infra] = stored;
-    // Opening the root proves that the keys are the right ones, at the start and not at the first enrolment.
-    let root = keys::open_any(app, None, &root).await?;
-    let infra = keys::open_any(app, None, &infra).await?;
-    drop(root);
+    let Loaded { root, infra, roots } = stored;
+    if offline_root.is_some_and(|given| !roots.contains(&given.fingerprint())) {
+        let reason =
+            "the installation has another root; `wardctl ca rotation start --root --root-certificate` has one follow";
+        return Err(Error::conflict("another-root", reason));
+    }
+    if !keys::is_elsewhere(&root.0) {
+        // Opening the root proves that the keys are the right ones, at the start and not at the first enrolment.
+        drop(keys::open_any(app, None, &root).await?);
+    }
+    let infra = match &infra {
+        Some(infra) => Some(keys::open_any(app, None, infra).await?),
+        None => None,
+    };
     super::refresh_trust(app).await?;
-    show(app, issue_server(app, &infra)?);
+    match infra {
+        Some(infra) => show(app, issue_server(app, &infra)?),
+        None => show_provisional(app)?,
+    }
     Ok(())
 }
 
@@ -79,6 +107,7 @@ pub(crate) async fn renew_server(app: &App) -> Result<()> {
     let same = shown.is_some_and(|shown| shown.chain.iter().skip(1).eq(chain.iter()));
     if !same {
         show(app, issue_server(app, &infra)?);
+        app.authorities().provisional.store(None);
     }
     Ok(())
 }
@@ -95,17 +124,67 @@ fn above_server(app: &App, infra: &Opened) -> Vec<CertificateDer<'static>> {
     chain
 }
 
-async fn load(app: &App) -> Result<Option<[Stored; 2]>> {
+/// What the store has of the installation's own.
+struct Loaded {
+    root: Stored,
+    /// None while an offline root has not signed it.
+    infra: Option<Stored>,
+    /// Fingerprints of the root that signs and of one that is to follow or was followed.
+    roots: Vec<String>,
+}
+
+async fn load(app: &App) -> Result<Option<Loaded>> {
     app.store()
         .system_read("installation authorities", |tx: &mut SystemTx| {
             Box::pin(async move {
                 let tx = tx.installation().await?;
-                let root = keys::stored_authority(tx, ROOT).await?;
+                let Some(root) = keys::stored_authority(tx, ROOT).await? else { return Ok(None) };
                 let infra = keys::stored_authority(tx, INFRA).await?;
-                Ok(root.zip(infra).map(|(root, infra)| [root, infra]))
+                let standings = tx.authority_standings().await?;
+                let rows = tx.authorities().await?.into_iter();
+                let known =
+                    |row: &AuthorityRow| row.kind == ROOT && !is_over(standing_of(&standings, &row.fingerprint));
+                let roots = rows.filter(known).map(|row| row.fingerprint).collect();
+                Ok(Some(Loaded { root, infra, roots }))
             })
         })
         .await
+}
+
+/// The first start under a root whose key is elsewhere: its certificate, and what it is asked for.
+async fn begin_under(app: &App, root: &Certificate) -> Result<()> {
+    let now = app.now();
+    if now < root.not_before || now > root.not_after {
+        return Err(Error::invalid("root_certificate", "it is not valid now"));
+    }
+    let (app_in, root, ctx) = (app.clone(), root.clone(), app.system("setup"));
+    app.store()
+        .system_write("begin under an offline root", move |tx: &mut SystemTx| {
+            Box::pin(async move {
+                let of = tx.installation().await?;
+                if keys::stored_authority(of, ROOT).await?.is_some() {
+                    return Ok(());
+                }
+                following::store_without_key(of, ROOT, &root.der, root.not_after, now).await?;
+                offline::ask(&app_in, tx, &ctx, &root, Vouches::Servers).await?;
+                offline::ask(&app_in, tx, &ctx, &root, Vouches::Tenants).await
+            })
+        })
+        .await
+}
+
+/// Before the offline root signed the authority for servers: a certificate under a root of this start alone, whose key is
+/// forgotten at once.
+fn show_provisional(app: &App) -> Result<()> {
+    let (root_key, _) = SoftKey::generate();
+    let serial = Serial::generate(app.rng().as_ref());
+    let root = ca::root("Fleetward provisional", serial, keys::lasting(app.now(), SERVER_LIFE), &root_key);
+    let root = Certificate::parse(&root.map_err(Error::internal)?.der).map_err(Error::internal)?;
+    let above = Issuer::new(&root, &root_key).map_err(Error::internal)?;
+    let (leaf, key) = issue_leaf(app, &above)?;
+    show(app, ServerIdentity { chain: vec![leaf], key });
+    app.authorities().provisional.store(Some(Arc::new(root)));
+    Ok(())
 }
 
 async fn create(app: &App) -> Result<()> {
@@ -138,14 +217,20 @@ async fn create(app: &App) -> Result<()> {
 }
 
 fn issue_server(app: &App, infra: &Opened) -> Result<ServerIdentity> {
+    let (leaf, key) = issue_leaf(app, &infra.issuer()?)?;
+    let mut chain = vec![leaf];
+    chain.extend(above_server(app, infra));
+    Ok(ServerIdentity { chain, key })
+}
+
+fn issue_leaf(app: &App, above: &Issuer<'_>) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
     let names = app.settings()?.server_names.iter().map(|name| name.parse());
     let names = names.collect::<Result<Vec<ServerName>, _>>().map_err(Error::internal)?;
     let (key, pkcs8) = SoftKey::generate();
     let now: Timestamp = app.now();
     let serial = Serial::generate(app.rng().as_ref());
     let validity = keys::lasting(now, SERVER_LIFE);
-    let issued = ca::server(&infra.issuer()?, &names, serial, validity, key.public_spki()).map_err(Error::internal)?;
-    let mut chain = vec![CertificateDer::from(issued.der)];
-    chain.extend(above_server(app, infra));
-    Ok(ServerIdentity { chain, key: PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8.expose().clone())) })
+    let issued = ca::server(above, &names, serial, validity, key.public_spki()).map_err(Error::internal)?;
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(pkcs8.expose().clone()));
+    Ok((CertificateDer::from(issued.der), key))
 }

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use fleetward_base::{TenantId, Timestamp};
 use fleetward_core::journal::{Action, Severity};
-use fleetward_pki::ca::{self, Vouches};
-use fleetward_pki::{Serial, Signer};
+use fleetward_pki::Signer;
 use fleetward_store::{SystemTx, TenantTx};
 use serde_json::json;
 
-use super::installation::{AUTHORITY_LIFE, ROOT};
 use super::keys::{self, NewKey, Opened};
-
+use super::standing::CURRENT;
+use super::{following, offline};
 use crate::error::{Error, Result};
 use crate::journal::record;
 use crate::{App, Ctx, vault};
@@ -38,7 +37,8 @@ pub(crate) async fn key_in_token(app: &App, uri: &str) -> Result<TokenKey> {
     Ok(TokenKey { reference: uri.to_owned(), key })
 }
 
-/// Makes the tenant's own key and its issuing authority, within the transaction that makes the tenant.
+/// Makes the tenant's own key and its issuing authority, within the transaction that makes the tenant. Where an offline root
+/// has not signed yet, the authority comes when that was imported.
 ///
 /// # Errors
 /// `Internal` where the root does not open; `Unavailable` while keys are disabled.
@@ -49,33 +49,35 @@ pub(crate) async fn create_issuing(
     tenant: &TenantId,
     token: Option<TokenKey>,
 ) -> Result<()> {
-    let now = app.now();
     let own = vault::keep_first(app, tx, tenant).await?;
-    let stored = keys::stored_authority(tx.installation().await?, ROOT).await?;
-    let root = keys::open(app, None, &stored.ok_or(Error::Unavailable { what: "the root authority" })?)?;
+    if !offline::can_sign_tenants(tx).await? {
+        if token.is_some() {
+            let reason = "a key in a token waits for the offline root: `wardctl ca csr`, `ca sign`, `ca import` first";
+            return Err(Error::conflict("authority-awaited", reason));
+        }
+        return Ok(());
+    }
     let key = match token {
         Some(token) => NewKey::in_token(token.reference, token.key)?,
         None => own.new_signing_key(app.rng().as_ref(), KIND).into(),
     };
-    let name = format!("{tenant} Devices {}", key.mark);
-    let serial = Serial::generate(app.rng().as_ref());
-    let validity = keys::lasting(now, AUTHORITY_LIFE);
-    let subject = (Some(tenant.as_str()), name.as_str());
-    let issued =
-        ca::intermediate(&root.issuer()?, subject, Vouches::Devices, serial, validity, key.key.signer().public_spki())
-            .map_err(Error::internal)?;
-    let tx = tx.enter(tenant).await?;
-    keys::store_authority(tx, KIND, &key, &issued, now).await?;
-    let detail = json!({ "name": name, "not_after": issued.validity.not_after.to_string() });
-    let entry = ctx.done(now, Action::TenantCaCreated).subject(&issued.fingerprint).severity(Severity::Notice);
-    record(tx, &entry.detail(detail)).await?;
+    first(app, tx, ctx, tenant, &key).await
+}
+
+/// Makes the first issuing authority of a tenant, with this key.
+pub(super) async fn first(app: &App, tx: &mut SystemTx, ctx: &Ctx, tenant: &TenantId, key: &NewKey) -> Result<()> {
+    let fingerprint = following::new_issuing(app, tx, tenant, key, CURRENT).await?;
+    let detail = json!({ "name": format!("{tenant} Devices {}", key.mark) });
+    let entry = ctx.done(app.now(), Action::TenantCaCreated).subject(fingerprint).severity(Severity::Notice);
+    record(tx.enter(tenant).await?, &entry.detail(detail)).await?;
     Ok(())
 }
 
 /// The tenant's issuing authority, from memory or opened.
 ///
 /// # Errors
-/// `NotFound` where there is no such tenant; `Unavailable` while its keys are disabled or its token is away.
+/// `NotFound` where there is no such tenant; `Unavailable` while its keys are disabled, its token is away, or the offline root
+/// has not signed yet.
 pub(crate) async fn issuing(app: &App, tenant: &TenantId) -> Result<Arc<Issuing>> {
     vault::usable(app, tenant).await?;
     if let Some(known) = app.authorities().issuing.read().get(tenant) {
@@ -83,10 +85,13 @@ pub(crate) async fn issuing(app: &App, tenant: &TenantId) -> Result<Arc<Issuing>
     }
     let stored = app
         .read(tenant, "issuing authority", |tx: &mut TenantTx| {
-            Box::pin(async move { keys::stored_authority(tx, KIND).await })
+            Box::pin(async move { Ok((keys::stored_authority(tx, KIND).await?, tx.own_tenant().await?.is_some())) })
         })
         .await?;
-    let stored = stored.ok_or(Error::NotFound { what: "tenant" })?;
+    let (stored, exists) = stored;
+    let Some(stored) = stored else {
+        return Err(if exists { offline::awaited() } else { Error::NotFound { what: "tenant" } });
+    };
     let opened = Arc::new(keys::open_any(app, Some(tenant), &stored).await?);
     app.authorities().issuing.write().insert(tenant.clone(), Arc::clone(&opened));
     Ok(opened)

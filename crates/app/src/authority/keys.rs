@@ -111,10 +111,7 @@ pub(super) async fn store_authority(
     issued: &Issued,
     now: Timestamp,
 ) -> Result<()> {
-    if let Some(sealed) = key.sealed.clone() {
-        let (purpose, public) = (key.reference.clone(), key.key.signer().public_spki().to_vec());
-        tx.put_sealed_key(&SealedKeyRow { purpose, sealed, public, created_at: now }).await?;
-    }
+    keep_key(tx, key, now).await?;
     let row = AuthorityRow {
         fingerprint: issued.fingerprint.clone(),
         kind: kind.to_owned(),
@@ -127,14 +124,34 @@ pub(super) async fn store_authority(
     Ok(())
 }
 
-/// An authority as the store has it; without a sealed key its key lies in a token.
+/// Keeps a key that was made, before there is a certificate for it.
+pub(super) async fn keep_key(tx: &mut TenantTx, key: &NewKey, now: Timestamp) -> Result<()> {
+    if let Some(sealed) = key.sealed.clone() {
+        let (purpose, public) = (key.reference.clone(), key.key.signer().public_spki().to_vec());
+        tx.put_sealed_key(&SealedKeyRow { purpose, sealed, public, created_at: now }).await?;
+    }
+    Ok(())
+}
+
+/// Whether its key is not here at all: it is kept offline.
+pub(super) fn is_elsewhere(row: &AuthorityRow) -> bool {
+    row.key_purpose.is_empty()
+}
+
+/// Whether its key lies in a token.
+pub(super) fn is_in_token(row: &AuthorityRow) -> bool {
+    row.key_purpose.starts_with(IN_TOKEN)
+}
+
+/// An authority as the store has it; without a sealed key its key lies in a token, or is kept
+/// offline.
 pub(super) type Stored = (AuthorityRow, Option<SealedKeyRow>);
 
 /// The authority of this kind that signs, with its sealed key; the oldest where there are several.
 pub(super) async fn stored_authority(tx: &mut TenantTx, kind: &str) -> Result<Option<Stored>> {
     let oldest = with_standing(tx, kind, CURRENT).await?.into_iter().next();
     let Some(authority) = oldest else { return Ok(None) };
-    if authority.key_purpose.starts_with(IN_TOKEN) {
+    if is_in_token(&authority) || is_elsewhere(&authority) {
         return Ok(Some((authority, None)));
     }
     let key = tx.sealed_key(&authority.key_purpose).await?;
@@ -145,7 +162,7 @@ pub(super) async fn stored_authority(tx: &mut TenantTx, kind: &str) -> Result<Op
 /// Opens what [`stored_authority`] found, whose key is sealed.
 pub(super) fn open(app: &App, tenant: Option<&TenantId>, stored: &Stored) -> Result<Opened> {
     let (row, key) = stored;
-    let key = key.as_ref().ok_or_else(|| Error::internal("the key is in a token"))?;
+    let key = key.as_ref().ok_or_else(|| Error::internal("the key is not in the store"))?;
     let key = app.vault().signer(owner(tenant), &key.purpose, &key.sealed)?;
     finish(row, IssuerKey::Sealed(key))
 }
@@ -154,6 +171,9 @@ pub(super) fn open(app: &App, tenant: Option<&TenantId>, stored: &Stored) -> Res
 pub(super) async fn open_any(app: &App, tenant: Option<&TenantId>, stored: &Stored) -> Result<Opened> {
     if stored.1.is_some() {
         return open(app, tenant, stored);
+    }
+    if is_elsewhere(&stored.0) {
+        return Err(super::offline::awaited());
     }
     let tokens = app.tokens().ok_or(Error::Unavailable { what: "the token with the authority's key" })?;
     let key = tokens.signer(&stored.0.key_purpose).await?;
@@ -199,7 +219,7 @@ pub(crate) async fn opened(app: &App, tenant: Option<&TenantId>, fingerprint: &s
 async fn by_fingerprint(tx: &mut TenantTx, fingerprint: &str) -> Result<Option<Stored>> {
     let rows = tx.authorities().await?;
     let Some(row) = rows.into_iter().find(|row| row.fingerprint == fingerprint) else { return Ok(None) };
-    if row.key_purpose.starts_with(IN_TOKEN) {
+    if is_in_token(&row) {
         return Ok(Some((row, None)));
     }
     Ok(tx.sealed_key(&row.key_purpose).await?.map(|key| (row, Some(key))))

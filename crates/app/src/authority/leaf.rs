@@ -16,6 +16,7 @@ use serde_json::json;
 use super::external::{External, Turn};
 use super::issuer::{TenantIssuer, issuer};
 use super::issuing;
+use super::standing::{REVOKED, standing_of};
 use crate::error::{Error, Result};
 use crate::journal::record;
 use crate::{App, publication};
@@ -97,10 +98,24 @@ async fn sign_elsewhere(app: &App, external: &Arc<External>, wish: &Wish<'_>) ->
     {
         tracing::warn!(%error, "what became of an external issuer could not be journaled");
     }
-    outcome.map_err(|failure| {
+    let signed = outcome.map_err(|failure| {
         tracing::warn!(tenant = %wish.tenant, kind = external.kind().as_str(), %failure, "the external issuer failed");
         LeafFault::Failed(Error::Unavailable { what: "the certificate issuer" })
+    })?;
+    if is_revoked(app, wish.tenant, &signed.authority).await? {
+        tracing::warn!(tenant = %wish.tenant, authority = signed.authority, "the issuer signs with an authority that was revoked");
+        return Err(LeafFault::Failed(Error::Unavailable { what: "the certificate issuer" }));
+    }
+    Ok(signed)
+}
+
+/// Whoever gets a certificate of such an authority would be refused with it.
+async fn is_revoked(app: &App, tenant: &TenantId, authority: &str) -> Result<bool> {
+    let authority = authority.to_owned();
+    app.read(tenant, "authority is revoked", move |tx: &mut TenantTx| {
+        Box::pin(async move { Ok(standing_of(&tx.authority_standings().await?, &authority) == REVOKED) })
     })
+    .await
 }
 
 async fn is_kept(app: &App, tenant: &TenantId, signed: &SignedLeaf) -> Result<bool> {

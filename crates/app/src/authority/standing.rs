@@ -1,4 +1,4 @@
-//! Where an authority stands: shown before it signs, signing, no longer signing, forgotten.
+//! Where an authority stands: shown before it signs, signing, no longer signing, forgotten, revoked.
 
 use fleetward_base::Timestamp;
 use fleetward_pki::trust::Kind;
@@ -14,6 +14,14 @@ pub(crate) const CURRENT: &str = "current";
 pub(crate) const RETIRING: &str = "retiring";
 /// It vouches for nothing any more.
 pub(crate) const RETIRED: &str = "retired";
+
+/// It vouches for nothing, and its parent says so in its list.
+pub(crate) const REVOKED: &str = "revoked";
+
+/// Whether one that stands so vouches for nothing any more.
+pub(crate) fn is_over(standing: &str) -> bool {
+    matches!(standing, RETIRED | REVOKED)
+}
 
 /// Where the authority with this fingerprint stands.
 pub(crate) fn standing_of<'a>(standings: &'a [AuthorityStandingRow], fingerprint: &str) -> &'a str {
@@ -41,7 +49,7 @@ pub(crate) async fn with_standing(tx: &mut TenantTx, kind: &str, standing: &str)
 /// What an authority that stands so vouches for; `None` where for no device.
 pub(crate) fn vouches_as(row: &AuthorityRow, standing: &str) -> Option<Kind> {
     match row.kind.as_str() {
-        _ if standing == RETIRED => None,
+        _ if is_over(standing) => None,
         super::ISSUING | super::EXTERNAL => Some(Kind::Issuing),
         super::FACTORY => Some(Kind::Factory),
         _ => None,

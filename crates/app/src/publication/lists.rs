@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use fleetward_base::{TenantId, Timestamp};
 use fleetward_core::access::Permission;
+use fleetward_pki::Serial;
 use fleetward_pki::crl::shards;
 use fleetward_store::{CrlRow, SystemTx, TenantTx};
 
-use super::{Ca, authority, list_url, refresh};
+use super::{Ca, authority, list_url, look_again, refresh};
 use crate::error::{Error, Result};
 use crate::{App, Ctx};
 
@@ -47,6 +48,49 @@ pub async fn list(app: &App, name: &str, shard: Option<&str>) -> Result<SignedLi
     let row = read(app, &ca, shard.unwrap_or_default().to_owned()).await?.ok_or_else(absent)?;
     let CrlRow { der, number, this_update, next_update, .. } = row;
     Ok(SignedList { der, number, this_update, next_update })
+}
+
+/// The list (DER) on which the certificate with this serial number would stand, of an authority of the tenant or of one
+/// above them, by its Name. The whole list, or where that has more than `most` bytes the shard of the certificate; none
+/// where no authority of ours has this name.
+///
+/// # Errors
+/// `TooLarge` where it has more bytes all the same; `Unavailable` where none was signed yet.
+pub(crate) async fn list_of_issuer(
+    app: &App,
+    tenant: &TenantId,
+    issuer: &[u8],
+    serial: &Serial,
+    most: usize,
+) -> Result<Option<Vec<u8>>> {
+    let named = || -> Vec<Arc<Ca>> {
+        let ours = |ca: &Arc<Ca>| ca.tenant.is_none() || ca.tenant.as_ref() == Some(tenant);
+        app.publication().all().into_iter().filter(ours).filter(|ca| ca.certificate.subject == issuer).collect()
+    };
+    let mut found = named();
+    if found.is_empty() {
+        look_again(app).await?;
+        found = named();
+    }
+    // One name may have several certificates: its lists are by certificate, and the registry says which one signed.
+    let wanted = serial.to_string();
+    let signer = app.read(tenant, "who signed it", {
+        let serial = wanted.clone();
+        move |tx: &mut TenantTx| Box::pin(async move { Ok(tx.certificate(&serial).await?.map(|row| row.authority)) })
+    });
+    let signer = signer.await?;
+    let of_signer = found.iter().find(|ca| Some(&ca.fingerprint) == signer.as_ref());
+    let newest = || found.iter().max_by_key(|ca| (ca.certificate.not_before, &ca.fingerprint));
+    let Some(ca) = of_signer.or_else(newest) else { return Ok(None) };
+    let digits = ca.tenant.as_ref().map_or(0, |tenant| app.publication().digits(tenant));
+    for cut in [0, digits] {
+        let row = read(app, ca, shards::label(&wanted, cut).to_owned()).await?;
+        let row = row.ok_or(Error::Unavailable { what: "the list of revoked certificates" })?;
+        if row.der.len() <= most {
+            return Ok(Some(row.der));
+        }
+    }
+    Err(Error::TooLarge { what: "the list of revoked certificates", limit: most as u64 })
 }
 
 async fn read(app: &App, ca: &Arc<Ca>, label: String) -> Result<Option<CrlRow>> {

@@ -60,11 +60,11 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// Something of this tenant was revoked.
-    pub(crate) fn forget(&self, authorities: impl Iterator<Item = Arc<Ca>>, tenant: &TenantId) {
+    /// Something of this tenant was revoked, or without one an authority below the installation's own.
+    pub(crate) fn forget(&self, authorities: impl Iterator<Item = Arc<Ca>>, tenant: Option<&TenantId>) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
         let mut kept = self.kept.lock();
-        for ca in authorities.filter(|ca| ca.tenant.as_ref() == Some(tenant)) {
+        for ca in authorities.filter(|ca| ca.tenant.as_ref() == tenant) {
             kept.remove(&ca.fingerprint);
         }
     }

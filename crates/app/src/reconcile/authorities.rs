@@ -57,7 +57,7 @@ pub async fn tick(app: &App) -> Result<AuthoritiesStatus> {
     };
     for of in &rows {
         match (&of.tenant, standing(of)) {
-            (_, RETIRED) => {}
+            (_, over) if standing::is_over(over) => {}
             (Some(tenant), RETIRING) if of.row.kind == EXTERNAL => {
                 let forgotten = forget_external(app, tenant, &of.row).await;
                 status.forgotten += usize::from(or_later(app, "external authorities", Some(tenant), forgotten));

@@ -126,7 +126,11 @@ async fn of_tenant(app: &App, tenant: &TenantId, authorities: &[Arc<Ca>]) -> Res
         let Some(ca) = authorities.iter().find(|ca| ca.fingerprint == fingerprint).filter(|_| !of.is_empty()) else {
             continue;
         };
-        rows.extend(sign(app, ca, of, now, life).await?);
+        match sign(app, ca, of, now, life).await {
+            Ok(signed) => rows.extend(signed),
+            Err(error) if is_without_key(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
     let (signed, listed) = (rows.len(), pending.len());
     if signed > 0 || listed > 0 {
@@ -188,6 +192,12 @@ async fn draft(
 fn revoked(row: RevokedRow) -> Option<Revoked> {
     let reason = Reason::of_words(row.reason.as_deref().unwrap_or_default());
     Some(Revoked { serial: Serial::from_hex(&row.serial)?, at: row.revoked_at, reason })
+}
+
+/// Its key was destroyed when nothing rested on it any more, or was never here: its last list stays, and no other one's
+/// waits for it.
+fn is_without_key(error: &Error) -> bool {
+    matches!(error, Error::NotFound { what: "authority" })
 }
 
 async fn sign(
@@ -275,7 +285,10 @@ async fn own(app: &App, authorities: &[Arc<Ca>]) -> Result<(usize, usize)> {
         if !is_due {
             continue;
         }
-        let rows = sign(app, ca, vec![Draft { label: String::new(), before, entries }], now, OWN_LIFE).await?;
+        let rows = match sign(app, ca, vec![Draft { label: String::new(), before, entries }], now, OWN_LIFE).await {
+            Err(error) if is_without_key(&error) => continue,
+            signed => signed?,
+        };
         signed += rows.len();
         app.store()
             .system_write("keep own list", move |tx: &mut SystemTx| {

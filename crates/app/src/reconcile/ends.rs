@@ -12,7 +12,7 @@ use fleetward_store::{Place, SystemTx};
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
-use crate::{App, authority, deny_list};
+use crate::{App, authority, deny_list, revocation};
 
 /// Rows of one look.
 const ROWS: u32 = 2000;
@@ -77,6 +77,7 @@ pub async fn tick(app: &App) -> Result<EndsStatus> {
                 (None, Some(Action::DenyListChanged)) => drop(wide.denied.insert(tenant.clone())),
                 (None, Some(Action::FactoryAuthorityRevoked)) => drop(wide.factories.insert(tenant.clone())),
                 (None, Some(Action::ClaimRevoked)) => drop(wide.claims.insert(tenant.clone())),
+                (None, Some(Action::CaRevoked)) => wide.authorities = true,
                 (None, _) => {}
             }
         }
@@ -99,6 +100,8 @@ struct Wide {
     denied: BTreeSet<TenantId>,
     factories: BTreeSet<TenantId>,
     claims: BTreeSet<TenantId>,
+    /// An authority that vouches for devices is no more.
+    authorities: bool,
 }
 
 /// Whether a certificate may stand otherwise after it.
@@ -110,6 +113,10 @@ fn changes_answers(action: Action) -> bool {
 async fn heed(app: &App, wide: &Wide) -> Result<()> {
     if !wide.denied.is_empty() {
         deny_list::refresh(app).await?;
+    }
+    if wide.authorities {
+        // What it signed is refused at once; live sessions end as the rows of their certificates come.
+        revocation::authority_revoked(app).await?;
     }
     if !wide.factories.is_empty() {
         authority::refresh_trust(app).await?;

@@ -5,7 +5,7 @@ use fleetward_store::{Of, RevocationRow, SystemTx};
 
 use crate::error::{Error, Result};
 use crate::revocation::{Batch, next_batch};
-use crate::{App, EndReason, authority, rotation};
+use crate::{App, EndReason, rotation};
 
 /// Jobs of one page.
 const JOBS: u32 = 100;
@@ -93,9 +93,6 @@ async fn tell(app: &App, tenant: &TenantId, batch: &Batch) -> Result<()> {
     }
     if !batch.asked.is_empty() {
         rotation::ask::tell(app, tenant, &batch.asked, rotation::ask::spread(batch.asked.len())).await;
-    }
-    if batch.authority {
-        authority::refresh_trust(app).await?;
     }
     if !batch.ended.is_empty() || !batch.certificates.is_empty() {
         app.forget_answers(tenant);

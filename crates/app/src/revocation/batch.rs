@@ -26,8 +26,6 @@ pub(crate) struct Batch {
     pub(crate) asked: Vec<RenewalRequestRow>,
     /// There is more to do now.
     pub(crate) more: bool,
-    /// An authority is out of use.
-    pub(crate) authority: bool,
 }
 
 /// Takes the next page of the revocation `row`, which the transaction holds.
@@ -60,9 +58,6 @@ async fn page(
         Kind::Revoke => revoke_devices(tx, &row, &devices, now, &mut batch).await?,
         Kind::Replace => ask(tx, ctx, &row, (&devices, now), &mut batch).await?,
     };
-    if let (false, Target::Authority { fingerprint }) = (batch.more, target) {
-        batch.authority = tx.revoke_authority(fingerprint, &row.reason, now).await?;
-    }
     let status = match (batch.more, kind) {
         (true, _) => Status::Running,
         (false, Kind::Replace) => Status::Waiting,

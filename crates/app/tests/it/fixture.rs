@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fleetward_app::{App, Ctx, Principal, Settings, api_tokens, authority, setup, tenants};
 use fleetward_base::{Clock, DeviceId, ManualClock, Rng, SeededRng, TenantId, Timestamp};
+use fleetward_pki::Certificate;
 use fleetward_store::Store;
 use fleetward_vault::{MasterKey, Vault};
 use object_store::memory::InMemory;
@@ -21,6 +22,15 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// With the tenants `acme` and `zenith`.
     pub(crate) async fn new() -> Self {
+        Self::begun(None).await
+    }
+
+    /// As [`Self::new`], under a root whose key is kept offline.
+    pub(crate) async fn under(root: &Certificate) -> Self {
+        Self::begun(Some(root)).await
+    }
+
+    async fn begun(offline_root: Option<&Certificate>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         // 2026-11-20T10:53:00Z
         let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_795_171_980)));
@@ -31,7 +41,7 @@ impl Fixture {
         let vault = Vault::new(&master);
         let app = App::new(store, vault, Arc::clone(&clock) as Arc<dyn Clock>, rng, Arc::new(InMemory::new()));
         app.configure(settings());
-        authority::open_installation(&app).await.expect("authorities");
+        authority::open_installation_under(&app, offline_root).await.expect("authorities");
         let admin = claim(&app).await;
         for name in ["acme", "zenith"] {
             tenants::create_tenant(&app, &admin, tenant(name), None).await.expect("a tenant");

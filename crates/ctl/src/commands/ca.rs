@@ -1,16 +1,33 @@
 //! `wardctl ca`: authorities, and how one follows another.
 
+mod ceremony;
+mod root;
+
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::output::Column;
 use crate::session::Session;
+
+const LAGGING: [Column; 1] = [("DEVICE", "/device")];
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ca {
     /// Have another authority follow the present one, in stages that wait for the fleet
     #[command(subcommand)]
     Rotation(Rotation),
+    /// A root that is kept offline
+    #[command(subcommand)]
+    Root(root::Root),
+    /// What the server asks its offline root to sign
+    Csr(ceremony::Csr),
+    /// Sign what a server asks for, where the root is: no server is asked
+    Sign(ceremony::Sign),
+    /// Give the server what its offline root signed
+    Import(ceremony::Import),
 }
 
 #[derive(Debug, Subcommand)]
@@ -31,11 +48,20 @@ pub(crate) enum Rotation {
         /// An RFC 7512 URI of the key to be made in the server's token
         #[arg(long, conflicts_with = "root")]
         issuing_key: Option<String>,
+        /// The certificate of a root that is kept offline and is to follow
+        #[arg(long, value_name = "FILE", requires = "root")]
+        root_certificate: Option<PathBuf>,
     },
     /// Show how far it is and who lags
     Show {
         #[command(flatten)]
         which: Which,
+    },
+    /// Devices of the tenant that do not hold the new root yet
+    Lagging {
+        /// How many at most
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
     },
     /// Take the next step now
     Advance {
@@ -68,28 +94,39 @@ impl Which {
 impl Ca {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
-            Self::Rotation(verb) => session.out.one(&verb.run(session).await?),
+            Self::Rotation(verb) => verb.run(session).await,
+            Self::Root(verb) => verb.run(session).await,
+            Self::Csr(csr) => csr.run(session).await,
+            Self::Sign(sign) => sign.run(session).await,
+            Self::Import(import) => import.run(session).await,
         }
     }
 }
 
 impl Rotation {
-    async fn run(self, session: &Session) -> Result<Value, Failure> {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
         let client = &session.client;
-        match self {
-            Self::Start { which, threshold, publish, settle, issuing_key } => {
+        let shown = match self {
+            Self::Start { which, threshold, publish, settle, issuing_key, root_certificate } => {
+                let root = root_certificate.as_deref().map(root::small_file).transpose()?;
                 let body = super::object([
                     ("threshold_percent", threshold.map(|percent| json!(percent))),
                     ("publish_seconds", publish.map(|seconds| json!(seconds))),
                     ("settle_seconds", settle.map(|seconds| json!(seconds))),
                     ("issuing_key", issuing_key.map(|uri| json!(uri))),
+                    ("root_certificate", root.map(|pem| json!(pem))),
                 ]);
-                Ok(client.post(&which.path(session).await?, &body).await?.value)
+                client.post(&which.path(session).await?, &body).await?.value
             }
-            Self::Show { which } => Ok(client.get(&which.path(session).await?).await?.value),
-            Self::Advance { which, force } => step(session, &which, "advance", &json!({ "force": force })).await,
-            Self::Cancel { which } => step(session, &which, "cancel", &json!({})).await,
-        }
+            Self::Lagging { limit } => {
+                let path = session.path(&["ca-rotation", "lagging"]).await?;
+                return session.out.rows(&client.list(&path, limit).await?, &LAGGING);
+            }
+            Self::Show { which } => client.get(&which.path(session).await?).await?.value,
+            Self::Advance { which, force } => step(session, &which, "advance", &json!({ "force": force })).await?,
+            Self::Cancel { which } => step(session, &which, "cancel", &json!({})).await?,
+        };
+        session.out.one(&shown)
     }
 }
 

@@ -88,7 +88,7 @@ fn create(file: &Path) -> Result<Value, Failure> {
 }
 
 /// Writes a file that is not there yet.
-pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
+pub(crate) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

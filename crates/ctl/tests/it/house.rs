@@ -9,11 +9,12 @@ use axum::Extension;
 use fleetward_app::{App, Peer, Settings, authority, setup};
 use fleetward_base::{SystemClock, SystemRng};
 use fleetward_front_rest::{Door, router};
+use fleetward_pki::Certificate;
 use fleetward_store::{Config, Store};
 use fleetward_vault::{MasterKey, Vault};
 use object_store::memory::InMemory;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,9 +45,36 @@ impl Run {
     }
 }
 
+fn ended(output: std::process::Output) -> Run {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Run { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// A machine without a server: `said` goes to standard input, `passphrase` into the environment.
+pub(crate) async fn away(args: &[&str], passphrase: &str, said: &str) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wardctl"));
+    command.args(args).env_clear().env("PASSPHRASE", passphrase).env("FLEETWARD_URL", "https://localhost:1");
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.kill_on_drop(true).spawn().expect("wardctl runs");
+    let mut input = child.stdin.take().expect("it was piped");
+    // One that asks nothing may have ended already.
+    input.write_all(said.as_bytes()).await.ok();
+    drop(input);
+    ended(child.wait_with_output().await.expect("it ends"))
+}
+
 impl House {
     /// A server that nobody has set up.
     pub(crate) async fn fresh() -> Self {
+        Self::begun(None).await
+    }
+
+    /// As [`Self::open`], under a root that is kept offline.
+    pub(crate) async fn under(root: &Certificate) -> Self {
+        Self::begun(Some(root)).await.set_up().await
+    }
+
+    async fn begun(offline_root: Option<&Certificate>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (clock, rng) = (Arc::new(SystemClock::new()), Arc::new(SystemRng));
         let store = Store::open(&Config::sqlite(folder.path().join("store.db")), &*clock).await.expect("a store");
@@ -62,7 +90,7 @@ impl House {
             default_tenant: None,
             hook_networks: Vec::new(),
         });
-        authority::open_installation(&app).await.expect("authorities");
+        authority::open_installation_under(&app, offline_root).await.expect("authorities");
         let offer = setup::offer(&app).await.expect("an offer").expect("a fresh house");
         let stop = CancellationToken::new();
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
@@ -77,12 +105,15 @@ impl House {
 
     /// A server with a tenant, acme, and its first administrator.
     pub(crate) async fn open() -> Self {
-        let mut house = Self::fresh().await;
-        let made = house.run(&["setup", &house.setup_token, "-o", "json"]).await.json();
-        house.token = made.get("token").and_then(Value::as_str).map(str::to_owned);
-        assert_eq!(house.run(&["tenant", "create", "acme"]).await.code, 0);
-        house.tenant = Some("acme".into());
-        house
+        Self::fresh().await.set_up().await
+    }
+
+    async fn set_up(mut self) -> Self {
+        let made = self.run(&["setup", &self.setup_token, "-o", "json"]).await.json();
+        self.token = made.get("token").and_then(Value::as_str).map(str::to_owned);
+        assert_eq!(self.run(&["tenant", "create", "acme"]).await.code, 0);
+        self.tenant = Some("acme".into());
+        self
     }
 
     pub(crate) fn set_token(&mut self, token: &str) {
@@ -110,9 +141,7 @@ impl House {
     }
 
     pub(crate) async fn run(&self, args: &[&str]) -> Run {
-        let output = self.command(args).output().await.expect("wardctl runs");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-        Run { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+        ended(self.command(args).output().await.expect("wardctl runs"))
     }
 
     /// Starts a command that goes on, and reads what it says line by line.

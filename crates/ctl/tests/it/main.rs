@@ -1,6 +1,7 @@
 //! `wardctl` as scripts use it: the built program, the real door, exit codes and JSON.
 
 mod house;
+mod offline_root;
 mod story;
 
 use std::time::Duration;

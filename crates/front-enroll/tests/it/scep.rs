@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use fleetward_app::{authority, enroll, enrollment_requests, registry};
+use fleetward_app::{authority, enroll, enrollment_requests, publication, reconcile, registry};
 use fleetward_base::{SeededRng, limits};
 use fleetward_core::approval::Decision;
 use fleetward_pki::cms::enveloped::{Cipher, seal};
@@ -384,7 +384,77 @@ async fn polls_and_look_ups_are_for_the_key_that_asked() {
     failed(&service.ask(&other, MessageType::GetCert, "G3", &own).await, FailInfo::BadCertId);
     let foreign = client::certificate_data(&device.certificate);
     failed(&service.ask(&device, MessageType::GetCert, "G4", &foreign).await, FailInfo::BadCertId);
-    failed(&service.ask(&device, MessageType::GetCrl, "G5", &own).await, FailInfo::BadRequest);
+}
+
+fn listed(answer: &Answer) -> &[u8] {
+    assert_eq!(answer.status, "0", "{:?} {:?}", answer.fail_info, answer.text);
+    assert!(answer.certificates.is_empty());
+    answer.content.as_ref().expect("a list").expose()
+}
+
+fn has(der: &[u8], part: &[u8]) -> bool {
+    der.windows(part.len()).any(|window| window == part)
+}
+
+/// GetCRL (RFC 8894 §3.3.4): a degenerate message with the list of whoever issued the certificate.
+#[tokio::test]
+async fn the_list_of_the_issuer_is_for_anybody() {
+    let house = House::new().await;
+    let service = Service::new(&house).await;
+    let (device, other) = (Device::new(&house, "gw-1"), Device::with(&house, "gw-2", &KEYS[1]));
+    let leaf = service.enrol(&device, "T1").await;
+    let certificate = Certificate::parse(&leaf).expect("a certificate");
+    let own = client::certificate_data(&certificate);
+    // Before the first list is signed there is none, and that is not the client's fault.
+    let (bytes, _) = service.message(&device, MessageType::GetCrl, "L0", &own);
+    let (status, ..) = house.bytes(Method::POST, PATH, bytes).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    reconcile::crls::tick(&house.app).await.expect("lists");
+    let tenant = "acme".parse().expect("a name");
+    let list = |name: Vec<u8>| {
+        let app = house.app.clone();
+        async move {
+            let mark: String = name.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            publication::list(&app, &mark, None).await.expect("a list").der
+        }
+    };
+    let sha256 = |der: &[u8]| aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der).as_ref().to_vec();
+    let before = list(sha256(&service.issuing.der)).await;
+    let answer = service.ask(&device, MessageType::GetCrl, "L1", &own).await;
+    assert_eq!(listed(&answer), cms::crl_only(&before));
+    let serial = Serial::to_string(&certificate.serial);
+    let serial: Vec<u8> =
+        (0..serial.len()).step_by(2).map(|at| u8::from_str_radix(&serial[at..at + 2], 16).expect("hex")).collect();
+    assert!(!has(&before, &serial));
+    registry::revoke_device(&house.app, &house.system, &tenant, &"gw-1".parse().expect("a name"), "stolen")
+        .await
+        .expect("revoked");
+    reconcile::crls::tick(&house.app).await.expect("lists");
+    // Anybody may ask, and a certificate that nobody issued reads as one that did.
+    let answer = service.ask(&other, MessageType::GetCrl, "L2", &own).await;
+    assert!(has(listed(&answer), &serial));
+    // What stands above: the list of the root.
+    let above = client::certificate_data(&service.issuing);
+    let answer = service.ask(&device, MessageType::GetCrl, "L3", &above).await;
+    assert!(!has(listed(&answer), &serial) && has(listed(&answer), &service.issuing.issuer));
+    // Neither a stranger's authority, nor that of another tenant.
+    let foreign = client::certificate_data(&device.certificate);
+    failed(&service.ask(&device, MessageType::GetCrl, "L4", &foreign).await, FailInfo::BadCertId);
+    let beta = authority::authority_chain(&house.app, Some(&"zenith".parse().expect("a name"))).await.expect("a chain");
+    let beta = Certificate::parse(&beta[0]).expect("a certificate");
+    let now = house.app.now();
+    let made = client::self_signed(
+        &beta.subject,
+        certificate.serial,
+        Validity { not_before: now, not_after: now },
+        device.key,
+    );
+    let theirs = client::certificate_data(&Certificate::parse(&made.expect("signs")).expect("a certificate"));
+    failed(&service.ask(&device, MessageType::GetCrl, "L5", &theirs).await, FailInfo::BadCertId);
+    // What is no IssuerAndSerialNumber does not open to anything readable.
+    for data in [&b""[..], &own[..own.len() - 1], &[0x30, 0x00]] {
+        failed(&service.ask(&device, MessageType::GetCrl, "L6", data).await, FailInfo::BadMessageCheck);
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod advance;
 mod cancel;
+mod lagging;
 mod show;
 mod start;
 
@@ -18,6 +19,7 @@ pub(super) fn router() -> OpenApiRouter<Door> {
         .routes(routes!(show::issuing, start::issuing))
         .routes(routes!(advance::issuing))
         .routes(routes!(cancel::issuing))
+        .routes(routes!(lagging::handler))
         .routes(routes!(show::root, start::root))
         .routes(routes!(advance::root))
         .routes(routes!(cancel::root))

@@ -61,3 +61,16 @@ impl CaRotationView {
         }
     }
 }
+
+/// A device that does not hold the new root yet.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LaggingDevice)]
+pub struct LaggingDeviceView {
+    pub device: String,
+}
+
+impl LaggingDeviceView {
+    pub(crate) fn new(device: DeviceId) -> Self {
+        Self { device: device.to_string() }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod access;
 mod activate;
+mod ca;
 mod device_door;
 mod devices;
 mod doors;

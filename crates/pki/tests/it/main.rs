@@ -10,7 +10,7 @@ use std::time::Duration;
 use fleetward_base::{SeededRng, Timestamp};
 use fleetward_pki::ca::{self, Vouches};
 use fleetward_pki::issue::Issuer;
-use fleetward_pki::{Certificate, Issued, Serial, Signer, SoftKey, Validity, cms, csr, leaf, name};
+use fleetward_pki::{Certificate, Issued, Serial, Signer, SoftKey, Validity, cms, csr, leaf, name, offline};
 
 /// What `openssl` says; it must be there and content.
 fn openssl(folder: &Path, arguments: &[&str]) -> String {
@@ -163,9 +163,12 @@ fn no_corpus_makes_a_reader_panic() {
     use fleetward_pki::scep::Message;
     use fleetward_pki::{TrustIndex, est};
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    // Made by OpenSSL.
+    let root = std::fs::read(folder.join("pki_offline/root.der")).expect("a root");
+    let root = offline::read_root(&root).expect("it reads");
     let (mut count, mut messages) = (0, 0);
     let key = RsaKey::generate(RsaSize::Bits2048).0;
-    for target in ["pki_certificate", "pki_cms", "pki_csr", "pki_est", "pki_ocsp", "pki_scep"] {
+    for target in ["pki_certificate", "pki_cms", "pki_csr", "pki_est", "pki_ocsp", "pki_offline", "pki_scep"] {
         for entry in std::fs::read_dir(folder.join(target)).expect("a corpus") {
             let bytes = std::fs::read(entry.expect("an entry").path()).expect("readable");
             count += 1;
@@ -180,6 +183,8 @@ fn no_corpus_makes_a_reader_panic() {
             }
             fleetward_pki::ocsp::Request::parse(&bytes).ok();
             Certificate::parse(&bytes).ok();
+            offline::read(&bytes, &root).ok();
+            offline::read_root(&bytes).ok();
             let der = rustls_pki_types::CertificateDer::from(bytes.as_slice());
             let now = Timestamp::from_secs(1_795_171_980);
             assert!(TrustIndex::default().verify(&der, &[], now).is_err());

@@ -31,8 +31,12 @@ pub(crate) struct MqttDoorProbe {
 }
 
 impl MqttDoorProbe {
-    /// `root` is what devices trust, `host` a name in the server's certificate.
-    pub(crate) fn new(mut address: SocketAddr, host: &str, root: CertificateDer<'static>) -> anyhow::Result<Self> {
+    /// `trusted` is what devices trust, `host` a name in the server's certificate.
+    pub(crate) fn new(
+        mut address: SocketAddr,
+        host: &str,
+        trusted: Vec<CertificateDer<'static>>,
+    ) -> anyhow::Result<Self> {
         if address.ip().is_unspecified() {
             address.set_ip(if address.is_ipv4() {
                 std::net::Ipv4Addr::LOCALHOST.into()
@@ -41,7 +45,9 @@ impl MqttDoorProbe {
             });
         }
         let mut roots = RootCertStore::empty();
-        roots.add(root)?;
+        for root in trusted {
+            roots.add(root)?;
+        }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let client = client.with_root_certificates(roots).with_no_client_auth();

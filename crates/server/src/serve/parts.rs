@@ -1,5 +1,6 @@
 //! The parts of the server, each built by one function from what it needs.
 
+use std::io::Read;
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -11,7 +12,7 @@ use axum::Router;
 use fleetward_app::doctor::Probe;
 use fleetward_app::mqtt_sessions::StoredSessions;
 use fleetward_app::{App, Peer, Settings};
-use fleetward_base::{Clock, Rng, SystemClock, SystemRng};
+use fleetward_base::{Clock, Rng, SystemClock, SystemRng, limits};
 use fleetward_broker::{Broker, Rate};
 use fleetward_front_mqtt::MqttHooks;
 use fleetward_store::Store;
@@ -153,10 +154,32 @@ pub(super) fn device_router(app: &App, broker: &Broker) -> Router {
         .merge(fleetward_front_mqtt::websocket::router(broker.clone()))
 }
 
+/// Opens the authorities, at the first start under the offline root whose certificate is in this file.
+pub(super) async fn open_installation(app: &App, offline_root: Option<&Path>) -> anyhow::Result<()> {
+    let root = match offline_root {
+        Some(path) => {
+            let read = || format!("--offline-root {}", path.display());
+            // More than a root has is not read.
+            let mut bytes = Vec::new();
+            let most = u64::try_from(limits::CA_IMPORT_BYTES)?;
+            std::fs::File::open(path).with_context(read)?.take(most + 1).read_to_end(&mut bytes).with_context(read)?;
+            Some(fleetward_app::offline_root::root_certificate(&bytes).with_context(read)?)
+        }
+        None => None,
+    };
+    fleetward_app::authority::open_installation_under(app, root.as_ref()).await.map_err(|error| match error {
+        error @ fleetward_app::Error::Conflict { .. } => anyhow::Error::new(error),
+        error => anyhow::Error::new(error).context(
+            "the installation's authorities cannot be opened; does the seal (or the master key) belong to this database?",
+        ),
+    })
+}
+
 /// What an examination tries beside what `app` knows of.
 pub(super) async fn probes(app: &App, sockets: &Sockets) -> anyhow::Result<Vec<Arc<dyn Probe>>> {
-    let root = CertificateDer::from_pem_slice(fleetward_app::authority::root_pem(app).await?.as_bytes())?;
-    let door = MqttDoorProbe::new(sockets.mqtt.local_addr()?, "localhost", root)?;
+    let roots = fleetward_app::authority::root_pem(app).await?;
+    let roots = CertificateDer::pem_slice_iter(roots.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+    let door = MqttDoorProbe::new(sockets.mqtt.local_addr()?, "localhost", roots)?;
     Ok(vec![Arc::new(door)])
 }
 

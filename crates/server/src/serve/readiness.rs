@@ -64,6 +64,10 @@ pub(crate) async fn announce(app: &App, args: &ServeArgs, endpoints: &Endpoints)
         "ready"
     );
 
+    let waiting = fleetward_app::offline_root::requests(app, &app.system("start")).await?.len();
+    if waiting > 0 {
+        tracing::warn!(requests = waiting, "the offline root has yet to sign: wardctl ca csr, ca sign, ca import");
+    }
     // Whoever read the first lines may have closed the pipe: no reason not to serve.
     greet(endpoints, setup.is_some().then_some(setup_file.as_path())).ok();
     Ok(())

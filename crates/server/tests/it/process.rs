@@ -44,7 +44,12 @@ pub(crate) fn command_with_mqtt(data_dir: &Path, mqtt: &str) -> Command {
 
 /// Starts a server and waits until it says that it is ready.
 pub(crate) async fn ready(data_dir: &Path) -> Child {
-    let mut child = command(data_dir).spawn().expect("the program starts");
+    ready_as(&mut command(data_dir)).await
+}
+
+/// As [`ready`], with more flags.
+pub(crate) async fn ready_as(command: &mut Command) -> Child {
+    let mut child = command.spawn().expect("the program starts");
     let stdout = child.stdout.take().expect("it is piped");
     let mut lines = BufReader::new(stdout).lines();
     let first = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it does not hang");

@@ -2,7 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::process::{Folder, command, command_with_mqtt, doctor, ready, refused, stop};
+use fleetward_base::{Clock, SystemClock, SystemRng};
+use fleetward_pki::{Serial, SoftKey, Validity, ca, pem};
+
+use crate::process::{Folder, command, command_with_mqtt, doctor, ready, ready_as, refused, stop};
 
 fn mode(path: &std::path::Path) -> u32 {
     std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
@@ -92,4 +95,45 @@ async fn the_doctor_finds_a_healthy_server_well_and_a_stopped_one_not() {
     assert_eq!((code, report["verdict"].as_str()), (Some(1), Some("fail")));
     let server = report["checks"].as_array().expect("checks").iter().find(|check| check["name"] == "server");
     assert!(server.is_some_and(|check| check["remedy"].as_str().is_some_and(|text| text.contains("fleetward serve"))));
+}
+
+#[tokio::test]
+async fn a_server_begins_under_a_root_that_it_has_no_key_of() {
+    let folder = Folder::new();
+    let files = tempfile::tempdir().expect("a folder");
+    let root = |name: &str| {
+        let key = SoftKey::generate().0;
+        let now = SystemClock::new().now();
+        let day = std::time::Duration::from_secs(86_400);
+        let validity = Validity { not_before: now.minus(day), not_after: now.plus(day * 4000) };
+        let made = ca::root(name, Serial::generate(&SystemRng), validity, &key).expect("signs");
+        let path = files.path().join(format!("{name}.pem"));
+        std::fs::write(&path, pem::write(pem::CERTIFICATE, &made.der)).expect("written");
+        path
+    };
+    let (mine, other) = (root("mine"), root("other"));
+    let under = |path: &std::path::Path| {
+        let mut command = command(&folder.path());
+        command.arg("--offline-root").arg(path);
+        command
+    };
+    let bad = files.path().join("bad.pem");
+    for text in ["", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &"x".repeat(100_000)] {
+        std::fs::write(&bad, text).expect("written");
+        let said = refused(&mut under(&bad)).await;
+        assert!(said.contains("--offline-root"), "{said}");
+    }
+    let said = refused(&mut under(&files.path().join("nowhere.pem"))).await;
+    assert!(said.contains("nowhere.pem"), "{said}");
+    let first = ready_as(&mut under(&mine)).await;
+    // What a client needs now comes first, and then the root for good.
+    let (root, trusted) = (std::fs::read_to_string(&mine).expect("there"), folder.read("ca.pem"));
+    assert!(trusted.ends_with(&root) && trusted.matches("BEGIN").count() == 2, "{trusted}");
+    assert_eq!(stop(first).await, Some(0));
+    let said = refused(&mut under(&other)).await;
+    assert!(said.contains("has another root") && said.contains("--root-certificate"), "{said}");
+    // The flag is for the first start; the installation knows its root.
+    let again = ready(&folder.path()).await;
+    assert!(folder.read("ca.pem").ends_with(&root));
+    assert_eq!(stop(again).await, Some(0));
 }

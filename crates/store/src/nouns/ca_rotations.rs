@@ -85,8 +85,8 @@ impl TenantTx {
 
     /// Writes the stage, the plan and their times.
     pub async fn update_ca_rotation(&mut self, row: &CaRotationRow, expected: u64) -> Result<bool, StoreError> {
-        const SQL: &str = "UPDATE ca_rotation SET stage = $3, plan = $4, stage_at = $5, finished_at = $6, revision = $7 \
-             WHERE tenant_id = $1 AND id = $2 AND revision = $8";
+        const SQL: &str = "UPDATE ca_rotation SET stage = $3, plan = $4, stage_at = $5, finished_at = $6, revision = $7, \
+             new_ca = $9 WHERE tenant_id = $1 AND id = $2 AND revision = $8";
         let params = params![
             self.scope.key(),
             &row.id,
@@ -95,7 +95,8 @@ impl TenantTx {
             row.stage_at,
             row.finished_at,
             row.revision,
-            expected
+            expected,
+            &row.new_ca
         ];
         self.conn.execute(SQL, params).await.map(hit)
     }

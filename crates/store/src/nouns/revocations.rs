@@ -114,7 +114,7 @@ impl FromRow for Count {
 /// What may end a session on a server that did not do it itself, or change what is said of a certificate.
 macro_rules! ends {
     () => {
-        "('attestation.overdue', 'attestation.verdict', 'certificate.forgotten', 'certificate.retired', \
+        "('attestation.overdue', 'attestation.verdict', 'ca.revoked', 'certificate.forgotten', 'certificate.retired', \
          'certificate.revoked', 'claim.revoked', 'deny_list.changed', 'device.decommissioned', 'device.revoked', \
          'device.status_changed', 'device.transferred', 'factory_authority.revoked')"
     };

@@ -1,7 +1,8 @@
 //! `POST /v1/tenants/{tenant}/ca-rotation` and `POST /v1/ca-rotation`
 
 use axum::extract::State;
-use fleetward_app::ca_rotations::start_rotation;
+use fleetward_app::ca_rotations::{start_offline_rotation, start_rotation};
+use fleetward_app::offline_root::root_certificate;
 use fleetward_core::ca_rotation::{Kind, Plan, WHOLE};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -30,6 +31,9 @@ pub(super) struct Body {
     /// For an issuing authority: an RFC 7512 URI of the key to be made in the server's token.
     #[serde(default)]
     issuing_key: Option<String>,
+    /// For the root: the certificate (PEM) of one that is kept offline. Without it the server makes the new root.
+    #[serde(default)]
+    root_certificate: Option<String>,
 }
 
 impl Body {
@@ -67,6 +71,9 @@ pub(super) async fn issuing(
     caller: InTenant,
     body: Json<Body>,
 ) -> Result<Tagged<CaRotationView>, Problem> {
+    if body.value.root_certificate.is_some() {
+        return Err(Problem::invalid("root_certificate", "is for a rotation of the root"));
+    }
     let (plan, key) = (body.value.plan(Kind::Issuing)?, body.value.issuing_key);
     let made = start_rotation(door.app(), &caller.ctx, Some(&caller.tenant), Some(plan), key).await?;
     Ok(Tagged::created(made.revision, CaRotationView::new(made)))
@@ -88,6 +95,12 @@ pub(super) async fn root(
     body: Json<Body>,
 ) -> Result<Tagged<CaRotationView>, Problem> {
     let plan = body.value.plan(Kind::Root)?;
-    let made = start_rotation(door.app(), &caller.ctx, None, Some(plan), None).await?;
+    let made = match &body.value.root_certificate {
+        Some(root) => {
+            let root = root_certificate(root.as_bytes())?;
+            start_offline_rotation(door.app(), &caller.ctx, Some(plan), root).await?
+        }
+        None => start_rotation(door.app(), &caller.ctx, None, Some(plan), None).await?,
+    };
     Ok(Tagged::created(made.revision, CaRotationView::new(made)))
 }
