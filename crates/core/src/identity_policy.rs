@@ -15,6 +15,7 @@ mod provisioning;
 mod renewal;
 mod revocation;
 mod scep;
+mod transfer;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,7 @@ pub use provisioning::ProvisioningPolicy;
 pub use renewal::{KeyReuse, RenewalPolicy};
 pub use revocation::RevocationPolicy;
 pub use scep::ScepPolicy;
+pub use transfer::TransferPolicy;
 
 /// The policy of a tenant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,7 @@ pub struct IdentityPolicy {
     pub est: EstPolicy,
     pub scep: ScepPolicy,
     pub revocation: RevocationPolicy,
+    pub transfer: TransferPolicy,
 }
 
 /// A field that holds what it may not.
@@ -62,6 +65,7 @@ impl IdentityPolicy {
         self.enrolment.check()?;
         self.renewal.check()?;
         self.revocation.check()?;
+        self.transfer.check()?;
         self.est.check()
     }
 }

@@ -29,3 +29,4 @@ pub mod rotation;
 pub mod selector;
 pub mod shadow;
 pub mod text;
+pub mod transfer;

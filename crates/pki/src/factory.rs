@@ -70,14 +70,15 @@ pub fn proven_code(authority: &Certificate, verification: &[u8]) -> Result<Strin
     }
 }
 
-struct Parts<'a> {
-    tbs: &'a [u8],
+/// What a signature is about, and the signature.
+pub(crate) struct Parts<'a> {
+    pub(crate) tbs: &'a [u8],
     subject: &'a [u8],
-    algorithm: AlgorithmIdentifierRef<'a>,
-    signature: BitStringRef<'a>,
+    pub(crate) algorithm: AlgorithmIdentifierRef<'a>,
+    pub(crate) signature: BitStringRef<'a>,
 }
 
-fn split(der: &[u8]) -> der::Result<Parts<'_>> {
+pub(crate) fn split(der: &[u8]) -> der::Result<Parts<'_>> {
     let mut outer = SliceReader::new(der)?;
     let (tbs, algorithm, signature) = outer.sequence(|outer| {
         Ok((outer.tlv_bytes()?, AlgorithmIdentifierRef::decode(outer)?, BitStringRef::decode(outer)?))

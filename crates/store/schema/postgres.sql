@@ -69,6 +69,7 @@ CREATE TABLE attestation (
     attested_at bigint,
     lapsed bigint NOT NULL,
     updated_at bigint NOT NULL,
+    certified_key bytea,
     CONSTRAINT attestation_pkey PRIMARY KEY (tenant_id, device)
 );
 
@@ -690,7 +691,7 @@ CREATE TABLE journal (
 
 CREATE INDEX journal_device ON public.journal USING btree (tenant_id, device, id) WHERE (device IS NOT NULL);
 
-CREATE INDEX journal_ends ON public.journal USING btree (xid, id) WHERE (action = ANY (ARRAY['certificate.revoked'::text, 'deny_list.changed'::text, 'device.decommissioned'::text, 'device.revoked'::text, 'device.status_changed'::text]));
+CREATE INDEX journal_ends ON public.journal USING btree (xid, id) WHERE (action = ANY (ARRAY['attestation.overdue'::text, 'attestation.verdict'::text, 'certificate.forgotten'::text, 'certificate.retired'::text, 'certificate.revoked'::text, 'claim.revoked'::text, 'deny_list.changed'::text, 'device.decommissioned'::text, 'device.revoked'::text, 'device.status_changed'::text, 'device.transferred'::text, 'factory_authority.revoked'::text]));
 
 CREATE UNIQUE INDEX journal_sealed ON public.journal USING btree (tenant_id, seq) WHERE (seq IS NOT NULL);
 
@@ -1129,11 +1130,21 @@ CREATE TABLE transfer (
     expires_at bigint NOT NULL,
     accepted_at bigint,
     canceled_at bigint,
+    to_device text COLLATE "C",
+    wipe text COLLATE "C",
+    wipe_by bigint,
+    told_at bigint,
+    overdue_at bigint,
+    completed_at bigint,
+    wiped text COLLATE "C",
+    token text COLLATE "C",
     CONSTRAINT transfer_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT transfer_hash_key UNIQUE (hash)
 );
 
 CREATE INDEX transfer_device ON public.transfer USING btree (tenant_id, device);
+
+CREATE INDEX transfer_wiping ON public.transfer USING btree (tenant_id, wipe_by) WHERE ((accepted_at IS NOT NULL) AND (completed_at IS NULL) AND (canceled_at IS NULL));
 
 ALTER TABLE transfer ENABLE ROW LEVEL SECURITY;
 

@@ -49,7 +49,7 @@ CREATE TABLE attestation (
     clock_ms INTEGER,
     attested_at INTEGER,
     lapsed INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL, certified_key BLOB,
     PRIMARY KEY (tenant_id, device)
 ) STRICT;
 
@@ -494,8 +494,9 @@ CREATE TABLE journal (
 
 CREATE INDEX journal_device ON journal (tenant_id, device, id) WHERE device IS NOT NULL;
 
-CREATE INDEX journal_ends ON journal (id) WHERE action IN ('certificate.revoked', 'deny_list.changed',
-    'device.decommissioned', 'device.revoked', 'device.status_changed');
+CREATE INDEX journal_ends ON journal (id) WHERE action IN ('attestation.overdue', 'attestation.verdict',
+    'certificate.forgotten', 'certificate.retired', 'certificate.revoked', 'claim.revoked', 'deny_list.changed',
+    'device.decommissioned', 'device.revoked', 'device.status_changed', 'device.transferred', 'factory_authority.revoked');
 
 CREATE UNIQUE INDEX journal_sealed ON journal (tenant_id, seq) WHERE seq IS NOT NULL;
 
@@ -796,11 +797,14 @@ CREATE TABLE transfer (
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     accepted_at INTEGER,
-    canceled_at INTEGER,
+    canceled_at INTEGER, to_device TEXT, wipe TEXT, wipe_by INTEGER, told_at INTEGER, overdue_at INTEGER, completed_at INTEGER, wiped TEXT, token TEXT,
     PRIMARY KEY (tenant_id, id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX transfer_device ON transfer (tenant_id, device);
+
+CREATE INDEX transfer_wiping ON transfer (tenant_id, wipe_by)
+    WHERE accepted_at IS NOT NULL AND completed_at IS NULL AND canceled_at IS NULL;
 
 CREATE TABLE transparency_log (
     tenant_id TEXT NOT NULL PRIMARY KEY,

@@ -19,6 +19,7 @@ use crate::fixture::{ctx, device};
 pub(crate) struct Told {
     messages: Mutex<Vec<(String, Value)>>,
     changed: Mutex<Vec<DeviceId>>,
+    forgotten: Mutex<Vec<DeviceId>>,
 }
 
 impl Told {
@@ -39,6 +40,11 @@ impl Told {
         self.take().iter().map(|(topic, _)| end(topic)).collect()
     }
 
+    /// Devices of which nothing is to be left, since the last call.
+    pub(crate) fn take_forgotten(&self) -> Vec<DeviceId> {
+        std::mem::take(&mut *self.forgotten.lock())
+    }
+
     /// Devices that were told that their deployments changed, since the last call.
     pub(crate) fn take_changed(&self) -> Vec<DeviceId> {
         std::mem::take(&mut *self.changed.lock())
@@ -56,6 +62,10 @@ impl DeviceLinks for Told {
     fn recheck(&self, _: &TenantId, _: &DeviceId) {}
 
     fn recheck_all(&self, _: &TenantId) {}
+
+    async fn forget(&self, _: &TenantId, device: &DeviceId) {
+        self.forgotten.lock().push(device.clone());
+    }
 
     async fn publish(&self, _: &TenantId, topic: String, payload: Bytes) {
         let body = serde_json::from_slice(&payload).expect("bodies are JSON");

@@ -7,4 +7,5 @@ mod jobs;
 mod probes;
 mod provisioning;
 mod shadow;
+mod transfers;
 mod websocket;
