@@ -241,7 +241,6 @@ async fn a_bulk_revocation_outlives_the_server_and_revokes_each_once() {
     let listed = read.await.expect("reads").expect("a list");
 
     let wanted: BTreeSet<String> = (0..DEVICES).map(serial).collect();
-    let tenant = acme();
     let list = CertificateList::from_der(&listed.der).expect("a list");
     let entries = list.tbs_cert_list.revoked_certificates.expect("entries");
     assert_eq!(entries.len(), DEVICES, "each once");
