@@ -1,8 +1,10 @@
-"""OpenSSL and curl through a change of the root and of an issuing authority: nobody is lost, whatever they hold."""
+"""OpenSSL, curl and the agent through a change of the root and of an issuing authority: nobody is lost, whatever they hold."""
 
+import contextlib
+import subprocess
 import time
 
-from fleet.server import Server, run
+from fleet.server import Server, programs, run
 from fleet.story import Story, expect, holds
 
 story = Story("ca-rotation")
@@ -40,28 +42,77 @@ def shown(server):
     return server.ctl("ca", "rotation", "show", "--root")
 
 
+@contextlib.contextmanager
+def agent(server):
+    """The agent's program, until the block ends. All that it ever believes comes from the root of its first day."""
+    folder = server.folder / "agent"
+    if not folder.exists():
+        folder.mkdir()
+        (folder / "ca.pem").write_text(server.old.read_text())
+        (folder / "token").write_text(server.enrol_token("acme", "agent", "--hardware", "r1"))
+    command = [programs() / "fleetward-agent", "run", "--server", "localhost", "--device-port", server.device_port]
+    command += ["--mqtt-port", server.mqtt_port, "--ca", folder / "ca.pem", "--device", "agent", "--hardware", "r1"]
+    command += ["--tenant", "acme", "--token-file", folder / "token", "--data-dir", folder / "data"]
+    with open(folder / "agent.log", "ab") as log:
+        child = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            child.terminate()
+            child.wait(30)
+
+
+def held(server):
+    """Fingerprints of the roots that the agent has kept."""
+    done = run([programs() / "fleetward-agent", "status", "--data-dir", server.folder / "agent" / "data"])
+    lines = [line.split() for line in done.stdout.decode().splitlines()]
+    return [words[1] for words in lines if words and words[0] == "root"]
+
+
+def fingerprint(pem):
+    said = run(["openssl", "x509", "-noout", "-fingerprint", "-sha256"], stdin=pem.encode()).stdout.decode()
+    return said.strip().split("=")[1].replace(":", "").lower()
+
+
+def wait_for(what, look, seconds=90):
+    """Asks until the answer is there."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{what} did not come within {seconds} s")
+
+
+def online(server):
+    return server.ctl("device", "show", "agent", tenant="acme")["presence"] == "online"
+
+
 @story.check
 def publish(server):
-    """cacerts carries both roots and both cross certificates; a device that fetches it as itself counts"""
+    """cacerts carries both roots and both cross certificates; a device that fetches it as itself counts, and an agent is told"""
     server.old = server.folder / "old-root.pem"
     server.old.write_text(server.ca.read_text())
+    server.agent = server.stack.enter_context(agent(server))
+    wait_for("the agent", lambda: online(server))
     server.field = [server.enrol("acme", name) for name in ("gw-1", "gw-2")]
     for device in server.field:
         # A certificate is proven by its first use.
         fetch(server, device)
     server.ctl("ca", "rotation", "start", "--root", "--settle", "0")
-    expect(shown(server)["holding_devices"], 0)
+    wait_for("the agent's report", lambda: shown(server)["holding_devices"] == 1)
     listed = [about(certificate) for certificate in fetch(server)]
-    expect(shown(server)["holding_devices"], 0, "nobody in particular holds it")
+    expect(shown(server)["holding_devices"], 1, "nobody in particular holds it")
+    expect(sorted(held(server)), sorted(fingerprint(pem) for pem in fetch(server) if len(set(about(pem))) == 1))
     roots = {subject for subject, issuer in listed if subject == issuer}
     expect(len(roots), 2)
     pairs = {(subject, issuer) for subject, issuer in listed if subject in roots}
     expect(len(pairs), 4, "OldWithOld, OldWithNew, NewWithOld, NewWithNew")
     fetch(server, server.field[0])
     found = shown(server)
-    expect((found["holding_devices"], found["active_devices"], found["stage"]), (1, 2, "publish"))
+    expect((found["holding_devices"], found["active_devices"], found["stage"]), (2, 3, "publish"))
     refused = run_ctl(server, "ca", "rotation", "advance", "--root")
-    holds(refused.returncode == 5 and b"1 of 2" in refused.stderr, refused)
+    holds(refused.returncode == 5 and b"2 of 3" in refused.stderr, refused)
 
 
 def run_ctl(server, *arguments):
@@ -99,6 +150,11 @@ def retired(server):
     expect(found["stage"], "retired")
     holds(not reaches(server, server.old), "the old root vouches for nobody")
     holds(reaches(server, server.new), "the new one does")
+    wait_for("the agent to give the old root up", lambda: held(server) == [fingerprint(server.new.read_text())])
+    server.stack.close()
+    wait_for("its end", lambda: not online(server))
+    with agent(server):
+        wait_for("the agent, which was never given another file", lambda: online(server))
     server.ca.write_text(server.new.read_text())
     listed = fetch(server, server.field[0])
     expect(len(listed), 2, "issuing authority and root")
@@ -135,7 +191,8 @@ def issuing(server):
 
 
 def main():
-    with Server() as server:
+    with Server() as server, contextlib.ExitStack() as stack:
+        server.stack = stack
         server.tenant("acme")
         story.tell(server)
 

@@ -1,10 +1,13 @@
-//! Bodies of the jobs service and client tokens: any bytes are read or refused.
+//! Bodies of the jobs service, client tokens, and what devices are told of their identity: any bytes are read or refused.
 #![no_main]
 
+use fleetward_wire::anchors::AnchorsRequest;
 use fleetward_wire::aws::client_token;
 use fleetward_wire::aws::document::JobDocument;
 use fleetward_wire::aws::jobs::{DescribeRequest, ExecutionAccepted, GetRequest, Request, StartNextRequest, UpdateRequest};
 use fleetward_wire::aws::shadow::State;
+use fleetward_wire::renew::RenewRequest;
+use fleetward_wire::transfer::{Notice, Order};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -16,6 +19,11 @@ fuzz_target!(|bytes: &[u8]| {
         let again = serde_json::to_vec(&request).expect("JSON");
         assert_eq!(UpdateRequest::parse(&again), Ok(request));
     }
+    if let Some(order) = Order::parse(bytes) {
+        let again = serde_json::to_vec(&order).expect("JSON");
+        assert_eq!(Order::parse(&again), Some(order));
+    }
+    drop((AnchorsRequest::parse(bytes), RenewRequest::parse(bytes), Notice::parse(bytes)));
     drop(serde_json::from_slice::<State>(bytes));
     drop(serde_json::from_slice::<ExecutionAccepted>(bytes));
     drop(serde_json::from_slice::<JobDocument>(bytes));

@@ -4,17 +4,19 @@
 //! time, and whatever takes long (connecting, enrolling, downloading, handlers) is a task whose end is an event. Nothing here
 //! is lost with the process: what must not be is on the disk before it counts.
 
+mod anchors;
 mod attestation;
 mod certificates;
 mod effects;
+mod handover;
+mod opening;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleetward_base::{Clock, Rng};
-use fleetward_supply::{Signers, VerifyingKey};
-use fleetward_wire::renew;
+use fleetward_wire::{anchors as roots, renew, transfer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -23,20 +25,21 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::attest::{AttestError, Attester, Verdict};
 use crate::clock::FloorClock;
 use crate::disk::{Disk, Folder};
-use crate::est::{EstError, Service};
-use crate::handlers::Handlers;
+use crate::est::{EstError, Listed, Service};
+use crate::handlers::{HandlerError, Handlers};
 use crate::identity::Credential;
 use crate::jobs::Jobs;
-use crate::keys::tpm::TpmKeys;
 use crate::keys::{Keys, Whereabouts};
 use crate::machine::{Event, Machine, Policy};
 use crate::mqtt::{End, Message, Session, Target};
 use crate::options::RunOptions;
-use crate::record::{self, BadRecord, Record, Slot};
+use crate::record::{BadRecord, Slot};
 use crate::shadow::{self, Applied, Change, Shadow};
-use crate::tls::{Anchors, Server};
+use crate::tls::Server;
+use anchors::{AnchorsError, Looking};
 use attestation::Attestation;
 use certificates::Certificates;
+use handover::{Going, GoingError};
 
 /// How often unanswered requests, the certificate and the connection are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -84,6 +87,11 @@ enum Done {
     Machine(Event),
     Applied(Vec<(Change, Result<(), String>)>),
     Attested(Result<Verdict, AttestError>),
+    Listed(Result<Listed, EstError>),
+    AnchorsTold(Result<(), AnchorsError>),
+    Ordered(Result<transfer::Order, GoingError>),
+    Wiped(Result<(), HandlerError>),
+    Confirmed(Result<(), GoingError>),
     /// A session was said goodbye to.
     Left,
 }
@@ -99,6 +107,8 @@ enum Link {
 /// All that runs.
 pub struct Agent {
     options: RunOptions,
+    /// The `--ca` file as it was read.
+    ca: Vec<u8>,
     folder: Folder,
     disk: Arc<dyn Disk>,
     /// None: keys are files.
@@ -113,6 +123,10 @@ pub struct Agent {
     shadow: Shadow,
     certificates: Certificates,
     attestation: Attestation,
+    looking: Looking,
+    going: Going,
+    /// SHA-256 of the signers' files.
+    signers_given: Option<String>,
     link: Link,
     /// Failed attempts to connect, in a row.
     attempts: u32,
@@ -129,14 +143,15 @@ impl Agent {
     ///
     /// # Errors
     /// What is missing or wrong.
-    pub fn open(options: RunOptions, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Result<Self, AgentError> {
+    pub fn open(mut options: RunOptions, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Result<Self, AgentError> {
         let folder = Folder::open(&options.data.data_dir).map_err(io_error("cannot make the data folder"))?;
-        lock(&folder)?;
+        opening::lock(&folder)?;
         let disk: Arc<dyn Disk> = Arc::new(folder.clone());
-        let (keys, tpm_keys) = open_keys(&options)?;
+        let (keys, tpm_keys) = opening::keys(&options)?;
+        let going = opening::handover(disk.as_ref(), &mut options, keys.as_deref())?;
         let clock = Arc::new(FloorClock::open(clock, disk.as_ref()));
-        let pem = std::fs::read(&options.ca).map_err(io_error("cannot read the CA file"))?;
-        let anchors = Anchors::from_pem(&pem)
+        let ca = std::fs::read(&options.ca).map_err(io_error("cannot read the CA file"))?;
+        let anchors = crate::anchors::open(disk.as_ref(), &ca)
             .map_err(|error| AgentError::Setup(options.ca.display().to_string(), error.to_string()))?
             .with_clock(Arc::clone(&clock));
         let server = Server { host: options.server.clone(), anchors };
@@ -152,12 +167,10 @@ impl Agent {
             log: options.event_log.clone(),
             rng: Arc::clone(&rng),
         });
-        let record = open_record(disk.as_ref(), &options.initial_version)?;
+        let record = opening::record(disk.as_ref(), &options.initial_version)?;
         let applied = Applied::load(disk.as_ref()).map_err(io_error("cannot read the applied configuration"))?;
-        let policy = Policy { hardware: options.hardware.clone(), signers: read_signers(&options)? };
-        if policy.signers.is_empty() {
-            tracing::warn!("no accepted signers: every update will be refused");
-        }
+        let (signers, signers_given) = opening::signers(&options, going.as_ref())?;
+        let policy = Policy { hardware: options.hardware.clone(), signers };
         Ok(Self {
             handlers: Handlers::new(options.handlers.clone(), folder.resolve(""), options.handler_limit()),
             machine: Machine::new(record, policy),
@@ -165,6 +178,9 @@ impl Agent {
             shadow: Shadow::new(&options.device, boot_id(rng.as_ref()), applied),
             certificates: Certificates::new(rng.as_ref()),
             attestation: Attestation::new(attester),
+            looking: Looking::new(chance(rng.as_ref())),
+            going: Going::new(going),
+            signers_given,
             link: Link::Waiting(Duration::ZERO),
             attempts: 0,
             ticks: 0,
@@ -173,6 +189,7 @@ impl Agent {
             online: watch::Sender::new(false),
             restart: false,
             options,
+            ca,
             folder,
             disk,
             keys,
@@ -240,6 +257,8 @@ impl Agent {
         }
         self.look_after_certificate();
         self.look_after_attestation();
+        self.look_after_anchors();
+        self.look_after_handover();
         if let Link::Waiting(until) = self.link
             && self.clock.monotonic() >= until
         {
@@ -254,14 +273,15 @@ impl Agent {
 
     /// Begins to connect, with the credential that is to be proven or the one in use.
     fn connect(&mut self) {
-        if self.attestation.is_first() {
+        if self.attestation.is_first() || self.going.is_on_its_way() {
             return;
         }
         let Some(credential) = self.certificates.to_connect_with() else { return };
         self.link = Link::Opening;
         let (target, device) = (self.target.clone(), self.options.device.clone());
         self.work.spawn(async move {
-            let filters = [Jobs::filters(&device), Shadow::filters(&device), vec![renew::topic(&device)]].concat();
+            let own = [renew::topic(&device), transfer::topic(&device), roots::topic(&device), roots::FLEET.to_owned()];
+            let filters = [Jobs::filters(&device), Shadow::filters(&device), own.to_vec()].concat();
             let opened = Session::open(&target, &credential, &filters).await.map(Box::new);
             Done::Opened(credential, opened)
         });
@@ -310,6 +330,8 @@ impl Agent {
             }
         };
         self.hear_renew(&message);
+        self.hear_of_anchors(&message);
+        self.hear_of_transfer(&message);
         let jobs = self.jobs.hear(&message);
         self.send(jobs.send);
         for event in jobs.events {
@@ -350,6 +372,17 @@ impl Agent {
                 self.attested(result);
                 Ok(())
             }
+            Done::Listed(listed) => {
+                self.listed(listed);
+                Ok(())
+            }
+            Done::AnchorsTold(told) => {
+                self.looked(told);
+                Ok(())
+            }
+            Done::Ordered(order) => self.ordered(order),
+            Done::Wiped(result) => self.wiped(result),
+            Done::Confirmed(result) => self.confirmed(result),
             Done::Left => Ok(()),
         }
     }
@@ -388,49 +421,6 @@ impl Agent {
     }
 }
 
-/// What holds the device's keys, where it is not the data folder.
-type Held = (Option<Arc<dyn Keys>>, Option<TpmKeys>);
-
-fn open_keys(options: &RunOptions) -> Result<Held, AgentError> {
-    let bad = |reason: String| AgentError::Setup(format!("the keys in the {}", options.keys), reason);
-    match &options.keys {
-        Whereabouts::File => Ok((None, None)),
-        Whereabouts::Tpm(place) => {
-            let keys = TpmKeys::open(place.clone()).map_err(|error| bad(error.to_string()))?;
-            Ok((Some(Arc::new(keys.clone())), Some(keys)))
-        }
-        #[cfg(feature = "pkcs11")]
-        Whereabouts::Pkcs11(module) => {
-            use crate::keys::pkcs11::{Token, TokenKeys};
-            let file = options.pin_file.as_ref().ok_or_else(|| bad(String::from("give the PIN with --pin-file")))?;
-            let pin = std::fs::read_to_string(file).map_err(io_error("cannot read the PIN"))?;
-            let pin = fleetward_base::Secret::new(pin.trim_end_matches(['\r', '\n']).to_owned());
-            let token = Token { module: module.clone(), label: options.token_label.clone(), pin };
-            let keys = TokenKeys::open(&token).map_err(|error| bad(error.to_string()))?;
-            Ok((Some(Arc::new(keys)), None))
-        }
-        #[cfg(not(feature = "pkcs11"))]
-        Whereabouts::Pkcs11(_) => Err(bad(String::from("this agent was built without the feature pkcs11"))),
-    }
-}
-
-/// The record, or a first one. A damaged one (no power cut makes one, a worn-out flash may) is put aside: a device that can
-/// be managed and says that it runs the factory's version is better than one that is silent.
-fn open_record(disk: &dyn Disk, initial_version: &str) -> Result<Record, AgentError> {
-    match Record::load(disk) {
-        Ok(Some(record)) => return Ok(record),
-        Ok(None) => {}
-        Err(BadRecord::Damaged(error)) => {
-            tracing::error!(%error, "the record is damaged; it is put aside as record.damaged and a new one begun");
-            disk.rename(record::FILE, "record.damaged").map_err(io_error("cannot put the record aside"))?;
-        }
-        Err(other) => return Err(other.into()),
-    }
-    let record = Record::factory(initial_version);
-    record.save(disk).map_err(io_error("cannot write the first record"))?;
-    Ok(record)
-}
-
 /// The next message where a session stands; never anything where none does.
 async fn hear(link: &mut Link) -> Result<Message, End> {
     match link {
@@ -447,56 +437,4 @@ fn chance(rng: &dyn Rng) -> f64 {
 /// A name for this start of the agent.
 fn boot_id(rng: &dyn Rng) -> String {
     format!("{:016x}", rng.next_u64())
-}
-
-/// One agent to a data folder. The lock ends with the process.
-fn lock(folder: &Folder) -> Result<(), AgentError> {
-    let file = std::fs::File::create(folder.resolve("lock")).map_err(io_error("cannot make the lock file"))?;
-    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Err(AgentError::Busy);
-    }
-    // Held until the process ends: closing the file would give it back.
-    std::mem::forget(file);
-    Ok(())
-}
-
-/// The accepted signers: a public key file or all `*.pem` of a directory. One that cannot be read stops the agent, because
-/// going on with fewer than were meant helps nobody.
-fn read_signers(options: &RunOptions) -> Result<Signers, AgentError> {
-    let Some(path) = &options.signers else { return Ok(Signers::default()) };
-    let what = || format!("cannot read the signers at {}", path.display());
-    let mut files = Vec::new();
-    if path.is_dir() {
-        for entry in std::fs::read_dir(path).map_err(io_error(what()))? {
-            let file = entry.map_err(io_error(what()))?.path();
-            if file.extension().is_some_and(|extension| extension == "pem") {
-                files.push(file);
-            }
-        }
-    } else {
-        files.push(path.clone());
-    }
-    let read = |file: &std::path::PathBuf| {
-        let pem = std::fs::read(file).map_err(io_error(what()))?;
-        VerifyingKey::from_pem(&pem).map_err(|bad| AgentError::Setup(file.display().to_string(), bad.to_string()))
-    };
-    files.iter().map(read).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::disk::sim::SimDisk;
-
-    #[test]
-    fn a_damaged_record_is_put_aside_and_one_of_another_format_is_not() {
-        let disk = SimDisk::new();
-        disk.write(record::FILE, b"{").expect("writes");
-        assert_eq!(open_record(&disk, "1.0").expect("begins anew").version(), "1.0");
-        assert_eq!(disk.read("record.damaged").expect("reads"), Some(b"{".to_vec()));
-        let text =
-            serde_json::to_string(&Record::factory("1.0")).expect("JSON").replace("\"format\":1", "\"format\":2");
-        disk.write(record::FILE, text.as_bytes()).expect("writes");
-        assert!(matches!(open_record(&disk, "1.0"), Err(AgentError::Record(BadRecord::Format(2)))));
-    }
 }

@@ -9,6 +9,7 @@ use fleetward_base::{Secret, limits};
 use fleetward_pki::{cms, est};
 use http_body_util::Full;
 use hyper::Request;
+use rustls::pki_types::CertificateDer;
 
 use crate::http::{self, Answer, HttpError};
 use crate::identity::Credential;
@@ -35,6 +36,15 @@ pub enum Proof<'a> {
     Certificate(&'a Credential),
 }
 
+/// The authorities that a server told of.
+#[derive(Debug)]
+pub struct Listed {
+    /// DER, as they came.
+    pub certificates: Vec<Vec<u8>>,
+    /// The chain of the server that told of them, its own certificate first.
+    pub shown: Vec<CertificateDer<'static>>,
+}
+
 /// Where the EST service is.
 #[derive(Clone, Debug)]
 pub struct Service {
@@ -53,6 +63,20 @@ impl Service {
         let label = self.label.as_ref().map(|label| format!("/{label}")).unwrap_or_default();
         let request = Request::get(format!("/.well-known/est{label}/cacerts")).body(Full::default())?;
         http::send(&self.server, (self.server.host.as_str(), self.port), None, request).await.map(drop)
+    }
+
+    /// Fetches the authorities' certificates (RFC 7030 §4.1), and what the server proved itself with. As nobody: a device that
+    /// shows who it is says by that that it holds them.
+    ///
+    /// # Errors
+    /// What the server or the network says.
+    pub async fn authorities(&self) -> Result<Listed, EstError> {
+        let label = self.label.as_ref().map(|label| format!("/{label}")).unwrap_or_default();
+        let request = Request::get(format!("/.well-known/est{label}/cacerts")).body(Full::default());
+        let to = (self.server.host.as_str(), self.port);
+        let answer = http::send(&self.server, to, None, request.map_err(HttpError::from)?).await?;
+        let shown = answer.shown().to_vec();
+        Ok(Listed { certificates: read(answer).await?, shown })
     }
 
     /// Sends a certificate request (PKCS#10 in DER) and gives the certificate (DER).
@@ -76,11 +100,12 @@ impl Service {
         let request = request.body(body).map_err(HttpError::from)?;
         let to = (self.server.host.as_str(), self.port);
         let answer = http::send(&self.server, to, credential, request).await?;
-        read(answer).await
+        let certificates = read(answer).await?;
+        certificates.into_iter().next().ok_or_else(|| EstError::Answer(String::from("there is none in it")))
     }
 }
 
-async fn read(mut answer: Answer) -> Result<Vec<u8>, EstError> {
+async fn read(mut answer: Answer) -> Result<Vec<Vec<u8>>, EstError> {
     let after = answer.header("retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
     let status = answer.status();
     let body = answer.body(limits::EST_BODY_BYTES).await?;
@@ -88,8 +113,7 @@ async fn read(mut answer: Answer) -> Result<Vec<u8>, EstError> {
         200 | 201 => {
             let bad = |error: &dyn std::fmt::Display| EstError::Answer(error.to_string());
             let der = est::decode(&body).map_err(|error| bad(&error))?;
-            let certificates = cms::certificates(&der).map_err(|error| bad(&error))?;
-            certificates.into_iter().next().ok_or_else(|| bad(&"there is none in it"))
+            cms::certificates(&der).map_err(|error| bad(&error))
         }
         202 | 429 | 500..=599 => Err(EstError::Later { after }),
         _ => {

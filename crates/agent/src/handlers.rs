@@ -19,6 +19,8 @@ use tokio::time::timeout;
 const ERROR_BYTES: u64 = 4096;
 /// The name of the handler that tests a new image.
 pub const SELF_TEST: &str = "self-test";
+/// The name of the handler that takes away what is not the agent's own, before the device goes to another tenant.
+pub const WIPE: &str = "wipe";
 
 /// Why a handler did not run, or did not succeed.
 #[derive(Debug, thiserror::Error)]

@@ -5,10 +5,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleetward_pki::Certificate;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -23,7 +25,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     #[error("no connection: {0}")]
-    Connect(std::io::Error),
+    Connect(#[source] std::io::Error),
     #[error("no answer: {0}")]
     Exchange(#[from] hyper::Error),
     #[error("no answer in {} seconds", PATIENCE.as_secs())]
@@ -40,12 +42,18 @@ pub enum HttpError {
 #[derive(Debug)]
 pub struct Answer {
     response: Response<Incoming>,
+    shown: Vec<CertificateDer<'static>>,
     _connection: JoinSet<()>,
 }
 
 impl Answer {
     pub fn status(&self) -> u16 {
         self.response.status().as_u16()
+    }
+
+    /// The certificates with which the server proved itself, its own first.
+    pub fn shown(&self) -> &[CertificateDer<'static>] {
+        &self.shown
     }
 
     /// A header as text, where it is there and is text.
@@ -100,7 +108,7 @@ pub async fn send(
     request.headers_mut().insert(hyper::header::HOST, value);
     let connect = server.connect(host, port, b"http/1.1", credential);
     let stream = timeout(PATIENCE, connect).await.map_err(|_slow| HttpError::Slow)?.map_err(HttpError::Connect)?;
-    let proven = server.proven(&stream);
+    let shown = Server::shown(&stream);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -110,10 +118,11 @@ pub async fn send(
     });
     let response = timeout(PATIENCE, sender.send_request(request)).await.map_err(|_slow| HttpError::Slow)??;
     let said = response.headers().get(hyper::header::DATE).and_then(|date| parse_date(date.to_str().ok()?));
+    let proven = shown.first().and_then(|leaf| Certificate::parse(leaf).ok());
     if let (Some(said), Some(proven)) = (said, proven) {
         server.learn(said, &proven);
     }
-    Ok(Answer { response, _connection: tasks })
+    Ok(Answer { response, shown, _connection: tasks })
 }
 
 /// Host, port and path of an absolute https address.

@@ -210,6 +210,7 @@ impl<'a> KeyStore<'a> {
     /// What the disk says.
     pub fn forget(&self) -> Result<(), IdentityError> {
         self.disk.remove(POINTER)?;
+        self.disk.remove(REPLACED)?;
         self.disk.sync_folder("identity")?;
         self.discard(Slot::A)?;
         self.discard(Slot::B)

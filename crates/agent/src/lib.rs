@@ -6,6 +6,7 @@
 //! new file, say there when it becomes durable.
 
 pub mod agent;
+pub mod anchors;
 pub mod attest;
 pub mod attester;
 pub mod clock;
@@ -13,6 +14,7 @@ pub mod disk;
 pub mod download;
 pub mod est;
 pub mod handlers;
+pub mod handover;
 pub mod http;
 pub mod identity;
 pub mod jobs;

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use crate::identity::Credential;
-use crate::tls::Server;
+use crate::tls::{Server, refuses_identity};
 
 /// Seconds without a packet after which a PINGREQ goes out; the server takes 1.5 times this for our silence.
 pub const KEEP_ALIVE_SECS: u16 = 60;
@@ -78,27 +78,10 @@ impl End {
                 matches!(reason, DisconnectReasonCode::NotAuthorized | DisconnectReasonCode::AdministrativeAction)
             }
             // TLS says it with an alert; which one depends on the server.
-            Self::Broken(error) => error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some_and(
-                |error| matches!(error, rustls::Error::AlertReceived(alert) if is_about_certificate(*alert)),
-            ),
+            Self::Broken(error) => refuses_identity(error),
             _ => false,
         }
     }
-}
-
-fn is_about_certificate(alert: rustls::AlertDescription) -> bool {
-    use rustls::AlertDescription as Alert;
-    matches!(
-        alert,
-        Alert::BadCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnknownCA
-            | Alert::AccessDenied
-            | Alert::CertificateRequired
-            | Alert::UnsupportedCertificate
-    )
 }
 
 /// A session that stands, subscriptions included.

@@ -15,8 +15,8 @@ use crate::mqtt::Message;
 
 /// Where what was applied is kept, beneath the data folder.
 pub const FILE: &str = "configuration";
-/// Keys of `reported` that are the agent's own and cannot be wanted.
-const OWN: [&str; 3] = ["firmware", "_meta", "_errors"];
+/// Keys that are the agent's own and cannot be wanted: of `reported`, and a handler that runs for nobody who wishes it.
+const OWN: [&str; 4] = ["firmware", "_meta", "_errors", crate::handlers::WIPE];
 /// Characters of an error that is reported; the whole state may have 8 KiB.
 const ERROR_CHARS: usize = 160;
 /// Ticks after which a fetch is given up and repeated.
@@ -30,6 +30,9 @@ pub struct Applied {
     pub values: Map<String, Value>,
     /// Keys that could not be applied, and why.
     pub errors: BTreeMap<String, String>,
+    /// What was applied was taken away since, whatever the server has as reported: all that is wanted is applied anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }
 
 impl Applied {
@@ -39,6 +42,11 @@ impl Applied {
     /// What the disk says.
     pub fn load(disk: &dyn Disk) -> std::io::Result<Self> {
         Ok(disk.read(FILE)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    }
+
+    /// For a device whose configuration was taken away, and that stays all the same.
+    pub fn lost() -> Self {
+        Self { lost: true, ..Self::default() }
     }
 
     /// # Errors
@@ -56,7 +64,7 @@ pub struct Change {
 }
 
 /// What a message leads to.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Heard {
     /// Send this.
     Send(Message),
@@ -173,10 +181,10 @@ impl Shadow {
         let desired = section("desired");
         self.reported = section("reported");
         self.version = document.get("version").and_then(Value::as_u64).unwrap_or(0);
-        let reported = &self.reported;
+        let (reported, lost) = (&self.reported, self.applied.lost);
         // What is wanted no more, or has been reached otherwise, is no error any more.
         self.applied.errors.retain(|key, _| desired.get(key).is_some_and(|value| reported.get(key) != Some(value)));
-        let differs = |(key, value): &(String, Value)| reported.get(key) != Some(value);
+        let differs = |(key, value): &(String, Value)| lost || reported.get(key) != Some(value);
         let changes = desired.into_iter().filter(differs);
         let changes: Vec<Change> = changes
             .filter(|(key, value)| self.failed.get(key) != Some(value))
@@ -203,6 +211,7 @@ impl Shadow {
             }
         }
         self.applied.version = self.version;
+        self.applied.lost = false;
         &self.applied
     }
 

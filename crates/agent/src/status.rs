@@ -5,6 +5,7 @@ use std::path::Path;
 
 use fleetward_pki::Certificate;
 
+use crate::anchors;
 use crate::disk::{Disk, Folder};
 use crate::record::{BadRecord, Phase, Record, Slot};
 use crate::shadow::Applied;
@@ -54,6 +55,12 @@ pub fn describe(data_dir: &Path) -> Result<String, BadRecord> {
             writeln!(text, "certificate   {} until {}", certificate.serial, certificate.not_after).expect(infallible);
         }
         None => text.push_str("certificate   none\n"),
+    }
+    if let Ok(Some(held)) = anchors::last_kept(&folder) {
+        for root in held {
+            let root = root.certificate;
+            writeln!(text, "root          {} until {}", root.fingerprint(), root.not_after).expect(infallible);
+        }
     }
     let applied = Applied::load(&folder)?;
     let keys: Vec<&str> = applied.values.keys().map(String::as_str).collect();

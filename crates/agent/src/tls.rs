@@ -1,12 +1,13 @@
 //! TLS to the server: its certificate must come from the pinned authority; ours is the device's identity.
 //!
-//! Nothing but the file given as `--ca` is an anchor; what the machine trusts otherwise does not count. The time that the
-//! server's certificate is held to is the agent's ([`crate::clock`]).
+//! Nothing but the file given as `--ca`, and what followed it ([`crate::anchors`]), is an anchor; what the machine trusts
+//! otherwise does not count. The time that the server's certificate is held to is the agent's ([`crate::clock`]).
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use fleetward_base::{SystemClock, Timestamp};
+use fleetward_pki::anchors::Anchor;
 use fleetward_pki::certificate::Certificate;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -35,11 +36,39 @@ pub enum TlsError {
     Other(#[from] rustls::Error),
 }
 
-/// The authorities whose server certificates are accepted, and the clock by which.
+/// The authorities whose server certificates are accepted, and the clock by which. Copies change together: the next
+/// connection of whoever has one goes by what is held then.
 #[derive(Clone, Debug)]
 pub struct Anchors {
-    roots: Arc<RootCertStore>,
+    held: Arc<RwLock<Held>>,
     clock: Arc<FloorClock>,
+}
+
+/// The anchors as they are told of, and as TLS takes them.
+#[derive(Debug)]
+struct Held {
+    anchors: Vec<Anchor>,
+    roots: Arc<RootCertStore>,
+}
+
+impl Held {
+    fn new(anchors: &[Anchor]) -> Result<Self, TlsError> {
+        let ders: Vec<&[u8]> = anchors.iter().map(|anchor| anchor.certificate.der.as_slice()).collect();
+        Ok(Self { anchors: anchors.to_vec(), ..Self::of(&ders)? })
+    }
+
+    /// TLS takes what `pki` cannot read too: a root of version 1. That is never followed by another.
+    fn of(ders: &[&[u8]]) -> Result<Self, TlsError> {
+        let mut store = RootCertStore::empty();
+        for der in ders {
+            store.add(CertificateDer::from(*der)).map_err(|error| TlsError::Anchors(error.to_string()))?;
+        }
+        if store.is_empty() {
+            return Err(TlsError::Anchors(String::from("it is empty")));
+        }
+        let anchors = ders.iter().filter_map(|der| Certificate::parse(der).ok()).map(Anchor::pinned).collect();
+        Ok(Self { anchors, roots: Arc::new(store) })
+    }
 }
 
 impl Anchors {
@@ -48,15 +77,46 @@ impl Anchors {
     /// # Errors
     /// Where there is none in it.
     pub fn from_pem(pem: &[u8]) -> Result<Self, TlsError> {
-        let mut store = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|error| TlsError::Anchors(error.to_string()))?;
-            store.add(certificate).map_err(|error| TlsError::Anchors(error.to_string()))?;
-        }
-        if store.is_empty() {
-            return Err(TlsError::Anchors(String::from("it is empty")));
-        }
-        Ok(Self { roots: Arc::new(store), clock: Arc::new(FloorClock::new(Arc::new(SystemClock::new()))) })
+        let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let read = read.map_err(|error| TlsError::Anchors(error.to_string()))?;
+        let ders: Vec<&[u8]> = read.iter().map(AsRef::as_ref).collect();
+        let held = Arc::new(RwLock::new(Held::of(&ders)?));
+        Ok(Self { held, clock: Arc::new(FloorClock::new(Arc::new(SystemClock::new()))) })
+    }
+
+    /// With these and no others.
+    ///
+    /// # Errors
+    /// Where there is none, or one that cannot be an anchor.
+    pub fn from_anchors(anchors: &[Anchor]) -> Result<Self, TlsError> {
+        let held = Arc::new(RwLock::new(Held::new(anchors)?));
+        Ok(Self { held, clock: Arc::new(FloorClock::new(Arc::new(SystemClock::new()))) })
+    }
+
+    /// What is held.
+    pub fn held(&self) -> Vec<Anchor> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).anchors.clone()
+    }
+
+    /// These and no others are held from now on.
+    ///
+    /// # Errors
+    /// Where there is none, or one that cannot be an anchor: nothing has changed then.
+    pub fn hold(&self, anchors: &[Anchor]) -> Result<(), TlsError> {
+        let next = Held::new(anchors)?;
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(())
+    }
+
+    fn pinned(&self, roots: Arc<RootCertStore>) -> Result<Pinned, TlsError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let chain = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
+        let chain = chain.map_err(|error| TlsError::Anchors(error.to_string()))?;
+        Ok(Pinned { chain, clock: Arc::clone(&self.clock) })
+    }
+
+    fn roots(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.held.read().unwrap_or_else(PoisonError::into_inner).roots)
     }
 
     /// With this clock, which learns from servers that prove themselves.
@@ -93,10 +153,23 @@ impl Server {
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
-    /// The certificate with which the server at the other end proved itself.
-    pub fn proven(&self, stream: &TlsStream<TcpStream>) -> Option<Certificate> {
-        let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first)?;
-        Certificate::parse(leaf).ok()
+    /// The chain with which the server at the other end proved itself, its own certificate first.
+    pub fn shown(stream: &TlsStream<TcpStream>) -> Vec<CertificateDer<'static>> {
+        stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec()
+    }
+
+    /// Whether a server that showed this chain would be believed by somebody who held these and no others.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn would_be_believed(&self, chain: &[CertificateDer<'_>], by: &[Anchor]) -> Result<(), TlsError> {
+        let anchors = |text: &str| TlsError::Anchors(text.to_owned());
+        let (leaf, rest) = chain.split_first().ok_or_else(|| anchors("the server showed no certificate"))?;
+        let name = ServerName::try_from(self.host.clone()).map_err(|_bad| TlsError::Host(self.host.clone()))?;
+        let pinned = self.anchors.pinned(Held::new(by)?.roots)?;
+        let now = rustls::time_provider::TimeProvider::current_time(self.anchors.clock.as_ref());
+        pinned.verify_server_cert(leaf, rest, &name, &[], now.ok_or_else(|| anchors("there is no time"))?)?;
+        Ok(())
     }
 
     /// What a server with this certificate said of the time counts where its certificate holds then.
@@ -108,13 +181,11 @@ impl Server {
 
     fn config(&self, alpn: &[u8], credential: Option<&Credential>) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let (roots, clock) = (Arc::clone(&self.anchors.roots), Arc::clone(&self.anchors.clock));
-        let chain = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
-        let chain = chain.map_err(|error| TlsError::Anchors(error.to_string()))?;
-        let builder = ClientConfig::builder_with_details(provider, clock.clone())
+        let pinned = self.anchors.pinned(self.anchors.roots())?;
+        let builder = ClientConfig::builder_with_details(provider, self.anchors.clock.clone())
             .with_safe_default_protocol_versions()?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned { chain, clock }));
+            .with_custom_certificate_verifier(Arc::new(pinned));
         let mut config = match credential {
             None => builder.with_no_client_auth(),
             Some(credential) => {
@@ -126,6 +197,35 @@ impl Server {
         config.alpn_protocols = vec![alpn.to_vec()];
         Ok(config)
     }
+}
+
+/// Whether TLS failed since the server does not want this device's certificate.
+pub fn refuses_identity(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if matches!(error.downcast_ref(), Some(rustls::Error::AlertReceived(alert)) if is_about_certificate(*alert)) {
+            return true;
+        }
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+    }
+    false
+}
+
+/// Which alert it is depends on the server.
+fn is_about_certificate(alert: rustls::AlertDescription) -> bool {
+    use rustls::AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::BadCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::CertificateRequired
+            | Alert::UnsupportedCertificate
+    )
 }
 
 /// The device's key as TLS asks for it: ECDSA with P-256 and SHA-256, wherever the key is.

@@ -19,9 +19,10 @@ mod vouched;
 use std::time::Duration;
 
 use fleetward_attest::Evidence;
+use fleetward_attest::tpm::Hash;
 use fleetward_base::{DeviceId, TenantId, Timestamp, limits};
 use fleetward_core::access::DeviceRights;
-use fleetward_core::attestation::{Last, Standing, standing};
+use fleetward_core::attestation::{Last, Standing, Verdict, standing};
 use fleetward_core::identity_policy::AttestationPolicy;
 use fleetward_core::registry::Class;
 use fleetward_store::{AttestationRow, TenantTx};
@@ -103,6 +104,20 @@ pub(crate) async fn rights_of(
         Standing::Full => allowed,
         Standing::Restricted(_) => DeviceRights::Restricted,
     })
+}
+
+/// The verdict on the last evidence, where the device's hardware vouched in it for this key (a SubjectPublicKeyInfo).
+pub(crate) async fn vouched_for(tx: &mut TenantTx, device: &DeviceId, spki: &[u8]) -> Result<Option<Verdict>> {
+    let Some(row) = tx.attestation(device).await? else { return Ok(None) };
+    if row.certified_key.as_deref() != Some(&digest(spki)[..]) {
+        return Ok(None);
+    }
+    Ok(last_of(&row)?.map(|last| last.verdict))
+}
+
+/// As which a key is remembered.
+fn digest(spki: &[u8]) -> Vec<u8> {
+    Hash::Sha256.digest(&[spki])
 }
 
 fn last_of(row: &AttestationRow) -> Result<Option<Last>> {

@@ -79,6 +79,8 @@ pub(crate) struct Authorities {
     provisional: ArcSwapOption<Certificate>,
     /// Authorities that were told of because they end soon.
     warned: Mutex<HashSet<String>>,
+    /// The roots that devices were told to fetch, by fingerprint; none before the first look.
+    told: Mutex<Option<Vec<String>>>,
 }
 
 /// The installation's roots, and how they vouch for each other while one follows the other.
@@ -231,6 +233,19 @@ pub async fn next_issuing(app: &App, tenant: &TenantId) -> Result<Option<Certifi
 /// The root that devices are to hold, by fingerprint, while one follows another.
 pub fn awaited_root(app: &App) -> Option<String> {
     app.authorities().roots.read().awaited.clone()
+}
+
+/// The roots, by fingerprint, where devices are to be told that they are others than before; they count as told then. At
+/// the first look after a start only where one follows another: a fleet is not sent for what it has.
+pub(crate) fn roots_to_tell(app: &App) -> Option<Vec<String>> {
+    let mut roots: Vec<String> = {
+        let roots = app.authorities().roots.read();
+        roots.current.iter().chain(&roots.others).map(|root| root.fingerprint()).collect()
+    };
+    roots.sort();
+    let before = app.authorities().told.lock().replace(roots.clone());
+    let changed = before.map_or(roots.len() > 1, |before| before != roots);
+    changed.then_some(roots)
 }
 
 pub(crate) fn is_awaited(app: &App, fingerprint: &str) -> bool {

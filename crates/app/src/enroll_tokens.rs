@@ -177,15 +177,16 @@ async fn keep_token(tx: &mut TenantTx, ctx: &Ctx, row: &EnrollTokenRow, now: Tim
     Ok(())
 }
 
-/// A token of the usual life for a device that is registered in the same transaction.
+/// A token for a device that is known to be registered, in the same transaction; of the usual life unless asked otherwise.
 pub(crate) async fn give_token(
     app: &App,
     tx: &mut TenantTx,
     ctx: &Ctx,
     device: DeviceId,
+    life: Option<Duration>,
     now: Timestamp,
 ) -> Result<NewEnrollToken> {
-    let (row, made) = fresh(app, ctx, Presented::Basic, device, LIFE, now)?;
+    let (row, made) = fresh(app, ctx, Presented::Basic, device, life.unwrap_or(LIFE), now)?;
     keep_token(tx, ctx, &row, now).await?;
     Ok(made)
 }
@@ -220,15 +221,16 @@ async fn ensure_device(
     Ok(())
 }
 
-/// A page of the tokens, oldest first, after `after`.
+/// A page of the tokens, of one device or of all, oldest first, after `after`.
 pub async fn enroll_tokens(
     app: &App,
     ctx: &Ctx,
     tenant: &TenantId,
+    device: Option<DeviceId>,
     after: Option<TokenId>,
     limit: u32,
 ) -> Result<Vec<EnrollToken>> {
-    list(app, ctx, tenant, Presented::Basic, after, limit).await
+    list(app, ctx, tenant, (Presented::Basic, device), after, limit).await
 }
 
 /// As [`enroll_tokens`], of the challenges for SCEP.
@@ -239,14 +241,14 @@ pub async fn scep_challenges(
     after: Option<TokenId>,
     limit: u32,
 ) -> Result<Vec<EnrollToken>> {
-    list(app, ctx, tenant, Presented::Scep, after, limit).await
+    list(app, ctx, tenant, (Presented::Scep, None), after, limit).await
 }
 
 async fn list(
     app: &App,
     ctx: &Ctx,
     tenant: &TenantId,
-    presented: Presented,
+    (presented, device): (Presented, Option<DeviceId>),
     after: Option<TokenId>,
     limit: u32,
 ) -> Result<Vec<EnrollToken>> {
@@ -254,7 +256,7 @@ async fn list(
     let limit = limit.clamp(1, limits::PAGE_ROWS + 1);
     let rows = app
         .read(tenant, "enroll tokens", move |tx| {
-            Box::pin(async move { Ok(tx.enroll_tokens(presented.as_str(), None, after, limit).await?) })
+            Box::pin(async move { Ok(tx.enroll_tokens(presented.as_str(), device.as_ref(), after, limit).await?) })
         })
         .await?;
     Ok(rows.into_iter().map(token_of).collect())

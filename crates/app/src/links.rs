@@ -21,6 +21,10 @@ pub trait DeviceLinks: Send + Sync + 'static {
     /// Ends every live session of the device now.
     fn end_sessions(&self, tenant: &TenantId, device: &DeviceId, reason: EndReason);
 
+    /// Ends every live session of the device, and forgets what its sessions left: subscriptions, what waits for it, and what is
+    /// retained on its own topics. It will not come back.
+    async fn forget(&self, tenant: &TenantId, device: &DeviceId);
+
     /// Ends every live connection that was made with the claim of this serial number.
     fn end_claim(&self, tenant: &TenantId, serial: &str);
 

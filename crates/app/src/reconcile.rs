@@ -12,6 +12,7 @@ pub mod rollouts;
 pub mod rotation;
 pub mod seals;
 pub mod token_issuers;
+pub mod transfers;
 pub mod transparency;
 
 use std::collections::HashSet;
@@ -39,6 +40,7 @@ const CAMPAIGNS_EVERY: Duration = Duration::from_secs(1);
 const ROTATION_EVERY: Duration = Duration::from_secs(10);
 const ATTESTATION_EVERY: Duration = Duration::from_secs(30);
 const AUTH_FAILURES_EVERY: Duration = Duration::from_secs(15);
+const TRANSFERS_EVERY: Duration = Duration::from_secs(10);
 const EXPIRY_EVERY: Duration = Duration::from_secs(60);
 /// Keys that are disabled must be dropped everywhere within a second.
 const VAULT_EVERY: Duration = Duration::from_millis(250);
@@ -196,6 +198,10 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
         every(&tracker, &stop, &app, "lists", CRLS_EVERY, false, |app| async move {
             let status = crls::tick(&app).await?;
             Ok((status != crls::CrlStatus::default()).then(|| format!("{status:?}")))
+        });
+        every(&tracker, &stop, &app, "transfers", TRANSFERS_EVERY, false, |app| async move {
+            let status = transfers::tick(&app).await?;
+            Ok((status != transfers::TransfersStatus::default()).then(|| format!("{status:?}")))
         });
         every(&tracker, &stop, &app, "expiry", EXPIRY_EVERY, false, |app| async move {
             expiry::expire(&app).await.map(|_| None)

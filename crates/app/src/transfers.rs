@@ -1,34 +1,46 @@
 //! A device changes hands between two tenants, with the consent of both (requirement I11).
 //!
+//! ```text
+//! offer_transfer -> accept_transfer -> [wipe_order -> confirm_wiped] -> hand_over
+//! ```
 //! The giving tenant offers it to another by name and gets a one-time code; who holds the code accepts in the
-//! receiving tenant. Nothing of the device's life goes along but what it is (class and hardware): its certificates are revoked, its
-//! state is forgotten, and it enrols anew under the receiver's authority, by the receiver's policy. Each side's journal
-//! tells of it, and names of the other side the tenant and nothing else. Refused is, with one wording whatever the cause,
-//! a code that is not for this tenant, or does not stand any more.
+//! receiving tenant. As the giver's policy says (`core::transfer`), the device is told to wipe itself, and is still the
+//! giver's until it says that it has, or its time is over, or a person lets it go. Then it is handed over ([`hand_over`]):
+//! nothing of its life goes along but what it is (class, hardware, what the maker says of it); its certificates are
+//! revoked, its state is forgotten, and it enrols anew under the receiver's authority, by the receiver's policy. Each side's
+//! journal tells of it, and names of the other side the tenant and nothing else. Refused is, with one wording whatever the
+//! cause, a code that is not for this tenant, or does not stand any more.
+
+mod accept;
+mod hand_over;
+mod wipe;
 
 use std::time::Duration;
 
 use fleetward_base::{DeviceId, TenantId, Timestamp, TransferId, limits};
 use fleetward_core::access::Permission;
-use fleetward_core::journal::{Action, Actor, Entry, Severity};
-use fleetward_core::lifecycle::{Status, may_transfer};
-use fleetward_core::registry::{Class, Device};
+use fleetward_core::journal::{Action, Severity};
+use fleetward_core::lifecycle::may_transfer;
+use fleetward_core::registry::Device;
+use fleetward_core::transfer::{Wipe, Wiped};
 use fleetward_store::{SystemTx, TenantTx, TransferRow};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::enroll_tokens::{NewEnrollToken, give_token};
+use crate::enroll_tokens::NewEnrollToken;
 use crate::error::{Error, Result};
 use crate::journal::record;
-use crate::registry::{device_of, load, row_of, store_status};
-use crate::rollouts::control::cancel_deployments_of;
+use crate::registry::{device_of, load};
 use crate::token::{TokenKind, generate, hash};
-use crate::{App, Ctx, EndReason, idempotency};
+use crate::{App, Ctx, idempotency};
+
+pub use accept::accept_transfer;
+pub use wipe::OverdueStatus;
+pub(crate) use wipe::look_at_overdue;
+pub use wipe::{confirm_wiped, tell_again, wipe_order};
 
 /// An offer stands this long unless asked otherwise.
 const LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// What the certificates of a device that went away are revoked for (affiliationChanged, RFC 5280 §5.3.1).
-const REASON: &str = "affiliation_changed";
 const NO_SUCH: Error = Error::NotFound { what: "transfer" };
 
 /// An offer without its code.
@@ -42,6 +54,15 @@ pub struct Transfer {
     pub expires_at: Timestamp,
     pub accepted_at: Option<Timestamp>,
     pub canceled_at: Option<Timestamp>,
+    /// What was asked of the device, and until when; set when it was accepted.
+    pub wipe: Option<Wipe>,
+    pub wipe_by: Option<Timestamp>,
+    /// When it fetched its order, and when it was noticed that it did not confirm in time.
+    pub told_at: Option<Timestamp>,
+    pub overdue_at: Option<Timestamp>,
+    /// When it was handed over, and what was known of its memory then.
+    pub completed_at: Option<Timestamp>,
+    pub wiped: Option<Wiped>,
 }
 
 /// An offer that was just made. `code` is not shown again.
@@ -59,6 +80,9 @@ pub struct NewTransfer {
 pub struct Received {
     pub from_tenant: TenantId,
     pub token: NewEnrollToken,
+    /// Until when the device is waited for, which is to wipe itself first; none where it was handed over at once.
+    #[serde(default)]
+    pub waits_until: Option<Timestamp>,
 }
 
 /// Offers a device to another tenant. Whether there is such a tenant is not told: nobody learns who else is here.
@@ -94,6 +118,14 @@ pub async fn offer_transfer(
         expires_at: now.plus(life),
         accepted_at: None,
         canceled_at: None,
+        to_device: None,
+        wipe: None,
+        wipe_by: None,
+        told_at: None,
+        overdue_at: None,
+        completed_at: None,
+        wiped: None,
+        token: None,
     };
     let made = NewTransfer {
         id: row.id,
@@ -114,7 +146,11 @@ pub async fn offer_transfer(
                 let reason = format!("a device that is {} cannot be transferred", found.status);
                 return Err(Error::conflict("life-cycle", reason));
             }
-            if let Some(open) = tx.open_transfer(&row.device, now).await? {
+            let open = match tx.open_transfer(&row.device, now).await? {
+                Some(open) => Some(open),
+                None => tx.wiping_transfer(&row.device).await?,
+            };
+            if let Some(open) = open {
                 let reason = format!("{} is on offer already; cancel the transfer {} first", row.device, open.id);
                 return Err(Error::conflict("transfer-open", reason));
             }
@@ -141,135 +177,88 @@ pub async fn transfers(
     let limit = limit.clamp(1, limits::PAGE_ROWS + 1);
     let rows =
         app.read(tenant, "transfers", move |tx| Box::pin(async move { Ok(tx.transfers(after, limit).await?) })).await?;
-    Ok(rows.into_iter().map(transfer_of).collect())
+    rows.into_iter().map(transfer_of).collect()
 }
 
-/// Takes an offer back. One that was accepted stays accepted. Asking twice is harmless.
+/// Takes an offer back, or calls a transfer off whose device is still waited for; what the receiving tenant has prepared is
+/// taken away then. One that is over stays as it is. Asking twice is harmless.
 ///
 /// # Errors
 /// `NotFound`; `Conflict` (`transfer-accepted`) where it is too late.
 pub async fn cancel_transfer(app: &App, ctx: &Ctx, tenant: &TenantId, id: TransferId) -> Result<()> {
     ctx.allow(tenant, Permission::DeviceTransfer)?;
-    let (now, ctx_in) = (app.now(), ctx.clone());
-    app.write(tenant, "cancel transfer", move |tx| {
-        Box::pin(async move {
-            let row = tx.transfer_for_update(id).await?.ok_or(NO_SUCH)?;
-            if row.accepted_at.is_some() {
-                let reason = format!("{} has accepted {}", row.to_tenant, row.device);
-                return Err(Error::conflict("transfer-accepted", reason));
-            }
-            if tx.cancel_transfer(id, now).await? {
-                let entry = ctx_in.done(now, Action::TransferCanceled).device(&row.device).subject(id);
-                record(tx, &entry.detail(json!({ "to": row.to_tenant.as_str() }))).await?;
-            }
-            Ok(())
+    let (now, ctx_in, home) = (app.now(), ctx.clone(), tenant.clone());
+    app.store()
+        .system_write("cancel transfer", move |tx: &mut SystemTx| {
+            Box::pin(async move {
+                let giving = tx.enter(&home).await?;
+                let (_device, row) = locked(giving, id).await?;
+                if row.completed_at.is_some() {
+                    return Err(Error::conflict("transfer-accepted", format!("{} is {}'s", row.device, row.to_tenant)));
+                }
+                if giving.cancel_transfer(id, now).await? {
+                    let entry = ctx_in.done(now, Action::TransferCanceled).device(&row.device).subject(id);
+                    record(giving, &entry.detail(json!({ "to": row.to_tenant.as_str() }))).await?;
+                    if row.accepted_at.is_some() {
+                        hand_over::withdraw(tx.enter(&row.to_tenant).await?, &ctx_in, &row, &home, now).await?;
+                    }
+                }
+                Ok(())
+            })
         })
-    })
-    .await
+        .await
 }
 
-/// Takes over the device that `code` is for, under `name` or the one that it had. All of it happens, or nothing; of two
-/// who come at once one wins.
+/// Lets a device go that has not confirmed: a person decides what the policy leaves open. Asking twice is harmless.
 ///
 /// # Errors
-/// `NotFound` for a code that is not this tenant's to use, or no longer; `Conflict` (`device-exists`) where the name is
-/// taken, which leaves the offer as it was.
-pub async fn accept_transfer(
-    app: &App,
-    ctx: &Ctx,
-    tenant: &TenantId,
-    code: &str,
-    name: Option<DeviceId>,
-) -> Result<Received> {
+/// `NotFound`; `Conflict` (`transfer-open`) where the other tenant has not accepted, (`transfer-canceled`), (`life-cycle`)
+/// for a device that is lost or at its end.
+pub async fn complete_transfer(app: &App, ctx: &Ctx, tenant: &TenantId, id: TransferId) -> Result<()> {
     ctx.allow(tenant, Permission::DeviceTransfer)?;
-    let hash = hash(TokenKind::Transfer, code).ok_or(NO_SUCH)?;
-    let now = app.now();
-    let (app_in, ctx_in, tenant_in) = (app.clone(), ctx.clone(), tenant.clone());
-    let (received, left) = app
+    let (now, request, home) = (app.now(), ctx.request_id, tenant.clone());
+    let gone = app
         .store()
-        .system_write("accept transfer", move |tx: &mut SystemTx| {
+        .system_write("complete transfer", move |tx: &mut SystemTx| {
             Box::pin(async move {
-                if let Some(kept) = idempotency::replay(&app_in, tx.enter(&tenant_in).await?, &ctx_in).await? {
-                    return Ok::<_, Error>((kept, None));
+                let giving = tx.enter(&home).await?;
+                let (device, row) = locked(giving, id).await?;
+                if row.canceled_at.is_some() {
+                    return Err(Error::conflict("transfer-canceled", "it was called off"));
                 }
-                let of = tx.transfer_by_hash(&hash).await?.ok_or(NO_SUCH)?;
-                let from_tenant = of.tenant.ok_or(NO_SUCH)?;
-                let giving = tx.enter(&from_tenant).await?;
-                let given = give(giving, &ctx_in, &of.row, &tenant_in, now).await?;
-                let name = name.unwrap_or_else(|| given.id.clone());
-                let receiving = tx.enter(&tenant_in).await?;
-                receive(receiving, &ctx_in, &name, given.class, given.hardware, &from_tenant, now).await?;
-                let token = give_token(&app_in, receiving, &ctx_in, name, now).await?;
-                let left = Some((from_tenant.clone(), given.id));
-                let received = Received { from_tenant, token };
-                idempotency::keep(&app_in, receiving, &ctx_in, &received).await?;
-                Ok((received, left))
+                if row.accepted_at.is_none() {
+                    return Err(Error::conflict("transfer-open", format!("{} has not accepted it", row.to_tenant)));
+                }
+                if row.completed_at.is_some() {
+                    return Ok(None);
+                }
+                let status = device.ok_or(NO_SUCH)?.status;
+                if !may_transfer(status) {
+                    let reason = format!("a device that is {status} cannot be transferred");
+                    return Err(Error::conflict("life-cycle", reason));
+                }
+                hand_over::hand_over(tx, &home, &row, Wiped::Unconfirmed, request, now).await?;
+                Ok::<_, Error>(Some(row.device))
             })
         })
         .await?;
-    if let Some((from, device)) = left {
-        if let Some(links) = app.links() {
-            links.end_sessions(&from, &device, EndReason::Administrative);
-        }
-        app.presence().forget(&from, &device);
-        app.forget_answers(&from);
+    if let Some(device) = gone {
+        hand_over::farewell(app, tenant, &device).await;
     }
-    Ok(received)
-}
-
-/// The giving side: the offer is used, and the device has nothing left in this tenant but its record and its history.
-async fn give(tx: &mut TenantTx, ctx: &Ctx, offer: &TransferRow, to: &TenantId, now: Timestamp) -> Result<Device> {
-    // First the device, then the offer, as whoever decommissions it does.
-    let before = device_of(tx.device_for_update(&offer.device).await?.ok_or(NO_SUCH)?)?;
-    let row = tx.transfer_for_update(offer.id).await?.ok_or(NO_SUCH)?;
-    let stands = row.to_tenant == *to && row.expires_at > now && may_transfer(before.status);
-    if !stands || !tx.accept_transfer(row.id, now).await? {
-        return Err(NO_SUCH);
-    }
-    let certificates = tx.revoke_certificates(&before.id, REASON, now).await?.len();
-    let tokens = tx.revoke_enroll_tokens(&before.id, now).await?;
-    store_status(tx, &before, Status::Decommissioned, now).await?;
-    cancel_deployments_of(tx, &before.id, now).await?;
-    tx.forget_device_state(&before.id).await?;
-    let detail = json!({
-        "to": to.as_str(),
-        "from": before.status.as_str(),
-        "certificates": certificates,
-        "tokens": tokens,
-    });
-    // Who accepted is the other tenant's own affair.
-    let entry = Entry::done(now, Actor::system("transfers"), Action::DeviceTransferred).request(Some(ctx.request_id));
-    let entry = entry.device(&before.id).subject(row.id).severity(Severity::Notice);
-    record(tx, &entry.detail(detail)).await?;
-    Ok(before)
-}
-
-/// The receiving side: a new device of which only is known what it is.
-async fn receive(
-    tx: &mut TenantTx,
-    ctx: &Ctx,
-    name: &DeviceId,
-    class: Class,
-    hardware: String,
-    from: &TenantId,
-    now: Timestamp,
-) -> Result<()> {
-    if tx.device(name).await?.is_some() {
-        return Err(Error::conflict(
-            "device-exists",
-            format!("the device {name} exists; accept it under another name"),
-        ));
-    }
-    let device = Device { class, hardware, ..Device::new(name.clone(), now) };
-    tx.insert_device(&row_of(&device)?).await?;
-    let detail = json!({ "from": from.as_str(), "hardware": device.hardware, "class": device.class.as_str() });
-    let entry = ctx.done(now, Action::DeviceReceived).device(name).severity(Severity::Notice);
-    record(tx, &entry.detail(detail)).await?;
     Ok(())
 }
 
-fn transfer_of(row: TransferRow) -> Transfer {
-    Transfer {
+/// The transfer and its device, where that is still there. The device's lock comes first, as everywhere.
+async fn locked(tx: &mut TenantTx, id: TransferId) -> Result<(Option<Device>, TransferRow)> {
+    let device = tx.transfer(id).await?.ok_or(NO_SUCH)?.device;
+    let device = tx.device_for_update(&device).await?.map(device_of).transpose()?;
+    Ok((device, tx.transfer_for_update(id).await?.ok_or(NO_SUCH)?))
+}
+
+fn transfer_of(row: TransferRow) -> Result<Transfer> {
+    let wipe = row.wipe.as_deref().map(str::parse).transpose().map_err(Error::internal)?;
+    let wiped = row.wiped.as_deref().map(str::parse).transpose().map_err(Error::internal)?;
+    Ok(Transfer {
         id: row.id,
         device: row.device,
         to_tenant: row.to_tenant,
@@ -278,5 +267,11 @@ fn transfer_of(row: TransferRow) -> Transfer {
         expires_at: row.expires_at,
         accepted_at: row.accepted_at,
         canceled_at: row.canceled_at,
-    }
+        wipe,
+        wipe_by: row.wipe_by,
+        told_at: row.told_at,
+        overdue_at: row.overdue_at,
+        completed_at: row.completed_at,
+        wiped,
+    })
 }

@@ -192,6 +192,8 @@ pub const CA_IMPORT_CERTIFICATES: usize = 16;
 /// Rotations of authorities on one page of a tick, and authorities that one tick puts under a new root.
 pub const CA_ROTATIONS_PER_TICK: u32 = 100;
 pub const CA_RENEWED_PER_TICK: usize = 100;
+/// Trust anchors that a device says it holds.
+pub const ANCHORS_PER_DEVICE: usize = 16;
 /// Addresses whose refused attempts are counted each for itself; those beyond are counted together.
 pub const ENROLL_ADDRESSES: usize = 65_536;
 /// The manufacturing database of one tenant, and one import of it.
@@ -276,6 +278,8 @@ pub const ENROLL_TOKEN_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a device may stay on offer to another tenant, and how long an offer is kept after its end.
 pub const TRANSFER_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const TRANSFER_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A device on its way to another tenant asks for its order again not before this.
+pub const TRANSFER_ORDER_EVERY: Duration = Duration::from_secs(30);
 /// An event log of a TPM, and its events.
 pub const EVENT_LOG_BYTES: usize = 512 * 1024;
 pub const EVENT_LOG_EVENTS: usize = 4096;

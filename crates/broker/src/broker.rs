@@ -379,6 +379,12 @@ impl Broker {
         self.inner.committer.wait(since, ticket).await
     }
 
+    /// Removes what is retained in the tenant on topics that `owned` says; how many there were.
+    pub fn forget_retained(&self, tenant: &TenantId, owned: impl Fn(&str) -> bool) -> usize {
+        let Some(space) = self.inner.known_space(tenant) else { return 0 };
+        self.inner.forget_retained(&space, owned)
+    }
+
     /// Whether the device is connected now.
     pub fn connected(&self, tenant: &TenantId, device: &DeviceId) -> bool {
         self.session(tenant, device).is_some_and(|s| s.lock().link.is_some())

@@ -185,6 +185,20 @@ impl Inner {
         Ok(())
     }
 
+    /// Removes the retained messages whose topic is `owned`; how many there were.
+    pub(crate) fn forget_retained(&self, space: &Space, owned: impl Fn(&str) -> bool) -> usize {
+        let mut set = space.retained.write();
+        let topics = set.topics(owned);
+        for topic in &topics {
+            set.clear(topic);
+            self.committer.retain(Op::ClearRetained { tenant: space.tenant.clone(), topic: topic.to_string() });
+        }
+        if !topics.is_empty() {
+            self.committer.want(None);
+        }
+        topics.len()
+    }
+
     /// Removes the retained messages that have expired.
     pub(crate) fn expire_retained(&self, space: &Space) {
         let now = self.clock.now();

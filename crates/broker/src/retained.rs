@@ -98,6 +98,10 @@ impl RetainedSet {
         true
     }
 
+    pub(crate) fn topics(&self, wanted: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
+        self.by_topic.keys().filter(|topic| wanted(topic)).cloned().collect()
+    }
+
     pub(crate) fn expired(&self, now: Timestamp) -> Vec<Arc<str>> {
         let stale = self.by_topic.iter().filter(|(_, r)| r.expires_at.is_some_and(|at| at <= now));
         stale.map(|(topic, _)| topic.clone()).collect()

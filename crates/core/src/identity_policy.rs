@@ -16,6 +16,7 @@ mod renewal;
 mod revocation;
 mod scep;
 mod tokens;
+mod transfer;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,7 @@ pub use renewal::{KeyReuse, RenewalPolicy};
 pub use revocation::RevocationPolicy;
 pub use scep::ScepPolicy;
 pub use tokens::TokensPolicy;
+pub use transfer::TransferPolicy;
 
 /// The policy of a tenant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,7 @@ pub struct IdentityPolicy {
     pub scep: ScepPolicy,
     pub revocation: RevocationPolicy,
     pub tokens: TokensPolicy,
+    pub transfer: TransferPolicy,
 }
 
 /// A field that holds what it may not.
@@ -65,6 +68,7 @@ impl IdentityPolicy {
         self.enrolment.check()?;
         self.renewal.check()?;
         self.revocation.check()?;
+        self.transfer.check()?;
         self.est.check()
     }
 }

@@ -97,6 +97,10 @@ text_enum! {
         DeviceHeartbeatBack => "device.heartbeat_back",
         TransferOffered => "transfer.offered",
         TransferCanceled => "transfer.canceled",
+        /// Both agree. Whether the device is wiped first says the giving tenant's policy.
+        TransferAccepted => "transfer.accepted",
+        /// The device has not said in time that it has wiped itself.
+        TransferUnconfirmed => "transfer.unconfirmed",
         EnrollTokenCreated => "enroll_token.created",
         EnrollTokenRevoked => "enroll_token.revoked",
         EnrollmentRefused => "enrollment.refused",

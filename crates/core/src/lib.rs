@@ -31,3 +31,4 @@ pub mod selector;
 pub mod shadow;
 pub mod text;
 pub mod token_issuer;
+pub mod transfer;

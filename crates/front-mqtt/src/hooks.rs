@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fleetward_app::Error;
 use fleetward_app::enroll::{Admitted, Attempt, admit_bearer, admit_chain};
 use fleetward_app::presence::Arrival;
 use fleetward_app::provisioning::claims::{AdmittedClaim, admit_claim, is_claim};
 use fleetward_app::rotation;
 use fleetward_app::shadow::{self, ShadowKey};
+use fleetward_app::{Error, ca_rotations, transfers};
 use fleetward_base::{DeviceId, Secret, TenantId};
 use fleetward_broker::{
     Connect, Connected, Disconnected, Hooks, Nack, Overload, Peer, Principal, Protocol, Refusal, ServiceRequest,
@@ -21,7 +21,7 @@ use fleetward_wire::aws::jobs::RejectCode;
 use fleetward_wire::aws::provisioning;
 use fleetward_wire::aws::topic::{self, JobsPart, PREFIX, ShadowPart, Topic, What};
 use fleetward_wire::azure::Login;
-use fleetward_wire::renew;
+use fleetward_wire::{anchors, renew, transfer as handover};
 use rustls_pki_types::CertificateDer;
 
 use crate::jobs::Reject;
@@ -144,20 +144,13 @@ impl Hooks for MqttHooks {
     }
 
     /// A device that asks for deltas gets the one that stands now, so that it need not report before it knows
-    /// (requirement S4); one that asks for requests to renew gets the one that stands.
+    /// (requirement S4); one that asks for requests to renew gets the one that stands, and one that asks after roots is
+    /// told where it lacks one.
     fn subscribed(&self, principal: &Arc<Principal>, filters: &[Arc<str>]) {
         if principal.rights == DeviceRights::Claim {
             return;
         }
-        let renew = renew::topic(principal.device.as_str());
-        if filters.iter().any(|filter| policy::matches(filter, &renew)) {
-            let (app, principal) = (self.app.clone(), Arc::clone(principal));
-            self.tasks.spawn(async move {
-                if let Err(error) = rotation::tell_again(&app, &principal.tenant, &principal.device).await {
-                    tracing::warn!(device = %principal.device, %error, "a request to renew could not be told again");
-                }
-            });
-        }
+        self.tell_again(principal, filters);
         for key in delta_keys(&principal.device, filters) {
             let (app, tenant) = (self.app.clone(), principal.tenant.clone());
             self.tasks.spawn(async move {
@@ -182,6 +175,33 @@ impl MqttHooks {
         let token = Secret::new(token.to_owned());
         let admitted = admit_bearer(&self.app, attempt, &login, &connect.client_id, &token).await;
         Ok(principal(admitted.map_err(|error| refusal(&error))?))
+    }
+
+    /// What stands of the device's identity: that it is to renew, to fetch roots, to go to another tenant.
+    fn tell_again(&self, principal: &Arc<Principal>, filters: &[Arc<str>]) {
+        let device = principal.device.as_str();
+        let wants = |topic: &str| filters.iter().any(|filter| policy::matches(filter, topic));
+        let (renewal, roots) = (wants(&renew::topic(device)), wants(&anchors::topic(device)));
+        let order = wants(&handover::topic(device));
+        if !(renewal || roots || order) {
+            return;
+        }
+        let (app, principal) = (self.app.clone(), Arc::clone(principal));
+        self.tasks.spawn(async move {
+            let (tenant, device) = (&principal.tenant, &principal.device);
+            let told = async {
+                if renewal {
+                    rotation::tell_again(&app, tenant, device).await?;
+                }
+                if roots {
+                    ca_rotations::tell_again(&app, tenant, device).await?;
+                }
+                if order { transfers::tell_again(&app, tenant, device).await } else { Ok(()) }
+            };
+            if let Err(error) = told.await {
+                tracing::warn!(%device, %error, "what stands of its identity could not be told again");
+            }
+        });
     }
 
     /// Lets a connection in that shows a claim, under a name of its own.

@@ -12,6 +12,7 @@ use fleetward_wire::aws::topic::{JobsPart, Topic};
 use crate::MqttHooks;
 use crate::answer::encode;
 use crate::jobs::{full, summary};
+use crate::policy;
 
 #[async_trait]
 impl DeviceLinks for MqttHooks {
@@ -24,6 +25,16 @@ impl DeviceLinks for MqttHooks {
         if let Some(broker) = self.broker.get() {
             broker.kick(tenant, device, reason);
         }
+    }
+
+    async fn forget(&self, tenant: &TenantId, device: &DeviceId) {
+        self.note_end();
+        let Some(broker) = self.broker.get() else { return };
+        if let Err(error) = broker.forget(tenant, device).await {
+            tracing::warn!(%tenant, %device, %error, "the session of a device that has gone could not be removed");
+        }
+        // After its session, which could still retain something.
+        broker.forget_retained(tenant, |topic| policy::is_own(device.as_str(), topic));
     }
 
     fn end_claim(&self, tenant: &TenantId, serial: &str) {

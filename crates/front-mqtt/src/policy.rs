@@ -102,6 +102,11 @@ fn left(device: &str, topic: &str) -> bool {
     own(device, topic) && topic.split('/').nth(2).is_some_and(|third| RESTRICTED.contains(&third))
 }
 
+/// Whether a topic is this device's and nobody else's: not what all share, nor what operators say to all.
+pub(crate) fn is_own(device: &str, topic: &str) -> bool {
+    own(device, topic) && !topic.starts_with(SHARED) && !topic.starts_with(FLEET)
+}
+
 /// Whether the second level is the device's name. A name holds neither wildcards nor slashes, so a filter with it there
 /// matches only topics with it there; and a wildcard in the first level does not reach `$` (MQTT 5.0 §4.7.2).
 fn own(device: &str, topic: &str) -> bool {

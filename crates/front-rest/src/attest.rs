@@ -4,9 +4,6 @@
 //! The client certificate says who asks, for each request anew; a device that is held back is let in here, since this is
 //! its way out. Refusals are the problem documents of the operators' API. Bytes are base64.
 
-use std::net::IpAddr;
-
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
@@ -14,22 +11,19 @@ use axum::routing::post;
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use fleetward_app::App;
 use fleetward_app::attestation::{self, Endorsement};
-use fleetward_app::enroll::{Attempt, admit_chain};
-use fleetward_app::{App, Ctx, Peer};
 use fleetward_attest::Evidence;
 use fleetward_attest::evidence::Bytes;
-use fleetward_base::{RequestId, Secret, limits};
-use http::request::Parts;
+use fleetward_base::{Secret, limits};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::body::{parse, read};
+use crate::device_caller::{asked, device};
 use crate::problem::Problem;
 use crate::request::{self, Naming};
 
-/// The routes. Requests carry the [`Peer`] of their connection as an extension.
+/// The routes. Requests carry the peer of their connection as an extension.
 pub fn router(app: App) -> Router {
     let naming = Naming { clock: app.clock().clone(), rng: app.rng().clone() };
     Router::new()
@@ -75,7 +69,7 @@ async fn challenge(State(app): State<App>, request: Request) -> Result<Response,
 }
 
 async fn activate(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let (ctx, keys) = asked::<Keys>(&app, request).await?;
+    let (ctx, keys) = asked::<Keys>(&app, request, limits::ATTESTATION_BYTES).await?;
     let shown = Endorsement {
         public: keys.endorsement.0,
         certificate: keys.certificate.map(|der| der.0),
@@ -91,13 +85,13 @@ async fn activate(State(app): State<App>, request: Request) -> Result<Response, 
 }
 
 async fn prove(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let (ctx, proof) = asked::<Proof>(&app, request).await?;
+    let (ctx, proof) = asked::<Proof>(&app, request, limits::ATTESTATION_BYTES).await?;
     let certificate = attestation::prove_activation(&app, &ctx, Secret::new(proof.secret.0)).await?;
     Ok(answer(json!({ "certificate": BASE64_STANDARD.encode(certificate) })))
 }
 
 async fn attest(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let (ctx, evidence) = asked::<Evidence>(&app, request).await?;
+    let (ctx, evidence) = asked::<Evidence>(&app, request, limits::ATTESTATION_BYTES).await?;
     let outcome = attestation::submit_evidence(&app, &ctx, evidence).await?;
     let reasons: Vec<String> = outcome.reasons.iter().map(ToString::to_string).collect();
     Ok(answer(json!({
@@ -110,21 +104,4 @@ async fn attest(State(app): State<App>, request: Request) -> Result<Response, Pr
 
 fn answer(body: Value) -> Response {
     Json(body).into_response()
-}
-
-/// The device that the connection's certificate names, and its body.
-async fn asked<T: DeserializeOwned>(app: &App, request: Request) -> Result<(Ctx, T), Problem> {
-    let (parts, body): (Parts, Body) = request.into_parts();
-    let ctx = device(app, &parts).await?;
-    let bytes = read(&parts.headers, body, limits::ATTESTATION_BYTES).await?;
-    Ok((ctx, parse(&bytes)?))
-}
-
-async fn device(app: &App, parts: &Parts) -> Result<Ctx, Problem> {
-    let peer = parts.extensions.get::<Peer>().ok_or_else(Problem::internal)?;
-    let request_id = parts.extensions.get::<RequestId>().copied().ok_or_else(Problem::internal)?;
-    peer.leaf().ok_or_else(Problem::unauthenticated)?;
-    let address: IpAddr = peer.address.ip();
-    let admitted = admit_chain(app, &Attempt { address, request_id }, &peer.certificates).await?;
-    Ok(Ctx { principal: admitted.principal(), request_id, address: Some(address), idempotency: None })
 }

@@ -11,6 +11,7 @@
 //!
 //! Another profile of certificate is a function in [`ca`] or [`leaf`] over [`issue::Template`].
 
+pub mod anchors;
 mod asn1;
 pub mod attestation_key;
 pub mod ca;

@@ -49,7 +49,7 @@ CREATE TABLE attestation (
     clock_ms INTEGER,
     attested_at INTEGER,
     lapsed INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL, certified_key BLOB,
     PRIMARY KEY (tenant_id, device)
 ) STRICT;
 
@@ -494,7 +494,7 @@ CREATE TABLE journal (
 
 CREATE INDEX journal_device ON journal (tenant_id, device, id) WHERE device IS NOT NULL;
 
-CREATE INDEX journal_ends ON journal (id) WHERE action IN ('attestation.overdue', 'attestation.verdict', 'ca.revoked',
+CREATE INDEX journal_ends ON journal (id) WHERE action IN ('attestation.overdue', 'attestation.verdict',
     'certificate.forgotten', 'certificate.retired', 'certificate.revoked', 'claim.revoked', 'deny_list.changed',
     'device.decommissioned', 'device.revoked', 'device.status_changed', 'device.transferred', 'factory_authority.revoked');
 
@@ -787,33 +787,6 @@ CREATE TABLE tenant (
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE token_issuer (
-    tenant_id TEXT NOT NULL,
-    name TEXT NOT NULL,
-    issuer TEXT NOT NULL,
-    rules TEXT NOT NULL,
-    jwks TEXT,
-    jwks_url TEXT,
-    anchors TEXT,
-    created_by TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL,
-    disabled_at INTEGER,
-    PRIMARY KEY (tenant_id, name),
-    UNIQUE (tenant_id, issuer)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE token_use (
-    tenant_id TEXT NOT NULL,
-    issuer TEXT NOT NULL,
-    id TEXT NOT NULL,
-    request BLOB NOT NULL,
-    expires_at INTEGER NOT NULL,
-    PRIMARY KEY (tenant_id, issuer, id)
-) STRICT, WITHOUT ROWID;
-
-CREATE INDEX token_use_end ON token_use (tenant_id, expires_at);
-
 CREATE TABLE transfer (
     tenant_id TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -824,11 +797,14 @@ CREATE TABLE transfer (
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     accepted_at INTEGER,
-    canceled_at INTEGER,
+    canceled_at INTEGER, to_device TEXT, wipe TEXT, wipe_by INTEGER, told_at INTEGER, overdue_at INTEGER, completed_at INTEGER, wiped TEXT, token TEXT,
     PRIMARY KEY (tenant_id, id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX transfer_device ON transfer (tenant_id, device);
+
+CREATE INDEX transfer_wiping ON transfer (tenant_id, wipe_by)
+    WHERE accepted_at IS NOT NULL AND completed_at IS NULL AND canceled_at IS NULL;
 
 CREATE TABLE transparency_log (
     tenant_id TEXT NOT NULL PRIMARY KEY,

@@ -4,7 +4,9 @@
 //! and without allocating more than a multiple of their length; each has a fuzz target whose corpus is replayed as a test.
 //! To add a protocol: a module with its messages, a property test that formatting and parsing are inverse, a fuzz target.
 
+pub mod anchors;
 pub mod aws;
 pub mod azure;
 pub mod issuer;
 pub mod renew;
+pub mod transfer;

@@ -41,7 +41,7 @@ impl Agent {
     /// Begins to attest where it is time, with the credential that connections are made with.
     pub(super) fn look_after_attestation(&mut self) {
         let due = self.attestation.next.is_some_and(|next| self.clock.monotonic() >= next);
-        if self.attestation.asking || !due {
+        if self.attestation.asking || !due || self.going.is_on_its_way() {
             return;
         }
         let (Some(attester), Some(credential)) =

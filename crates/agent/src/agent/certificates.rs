@@ -14,12 +14,11 @@ use super::{Agent, Done, Link, chance};
 use crate::clock::Steps;
 use crate::disk;
 use crate::est::{EstError, Proof};
+use crate::handover::{Phase, TOKEN_USED, name_of};
 use crate::identity::{Credential, IdentityError, KeyStore, Step, place_in_window};
 use crate::mqtt::{End, Message, Session};
 use crate::record::Slot;
 
-/// Where the hash of the token lies that the current certificate was got with.
-const TOKEN_USED: &str = "identity/token";
 /// Waits between attempts that the server refused.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
@@ -236,6 +235,7 @@ impl Agent {
         let kept = match result {
             Ok(der) => store.keep_certificate(place, &der, self.clock.now()).map_err(|error| error.to_string()),
             Err(error) => {
+                self.another_key(place, &error);
                 if let EstError::Later { after: Some(after) } = &error {
                     self.certificates.not_before = self.clock.monotonic() + (*after).min(LONGEST_TURN);
                     tracing::warn!(%error, "no certificate yet");
@@ -251,12 +251,25 @@ impl Agent {
                     self.remember_token();
                 }
                 self.certificates.succeeded();
+                self.look_at_anchors_soon();
                 self.look_after_certificate();
             }
             Err(reason) => {
                 tracing::warn!(%reason, "no certificate");
                 self.certificates.failed(self.clock.monotonic());
             }
+        }
+    }
+
+    /// A renewal was refused for what is in the request, and that is the key: it may have been certified before, where the
+    /// tenant wants a new one each time. The next attempt has another. A first enrolment keeps its key, since its token is
+    /// spent on it.
+    fn another_key(&self, place: Slot, error: &EstError) {
+        if self.certificates.current.is_none() || !matches!(error, EstError::Refused { status: 400 | 422, .. }) {
+            return;
+        }
+        if let Err(error) = self.key_store().discard(place) {
+            tracing::error!(%error, "cannot discard the key");
         }
     }
 
@@ -272,6 +285,7 @@ impl Agent {
                 tracing::info!(serial = %candidate.certificate.serial, "the new certificate is in use");
                 self.certificates.current = Some(candidate);
                 self.certificates.succeeded();
+                self.settle();
             }
             Err(error) => {
                 tracing::error!(%error, "cannot switch to the new certificate");
@@ -321,7 +335,20 @@ impl Agent {
         self.certificates.not_before = self.clock.monotonic() + wait;
     }
 
+    /// The token to enrol with. A device that was transferred has one from its order, until it is in; what its command line
+    /// named before that counts no more, and another one does.
     fn token(&self) -> Option<Secret<String>> {
+        let given = self.token_given();
+        let Some(handover) = self.going.state.as_ref().filter(|handover| handover.has_moved()) else { return given };
+        let name = given.as_ref().map(|token| name_of(token.expose().as_bytes()));
+        if name.is_some() && name != handover.given.token {
+            return given;
+        }
+        (handover.phase == Phase::Enrolling).then(|| Secret::new(handover.order.token.clone()))
+    }
+
+    /// What the command line names.
+    pub(super) fn token_given(&self) -> Option<Secret<String>> {
         let text = match (&self.options.token, &self.options.token_file) {
             (Some(token), _) => token.clone(),
             (None, Some(file)) => std::fs::read_to_string(file).ok()?,

@@ -44,6 +44,8 @@ impl Keys for FileKeys<'_> {
             return Ok(());
         }
         self.0.remove(&path(place))?;
+        // And one that a power cut left half made.
+        self.0.remove(&format!("{}.new", path(place)))?;
         Ok(self.0.sync_folder(&folder)?)
     }
 }

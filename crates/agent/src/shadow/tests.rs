@@ -176,3 +176,17 @@ fn a_new_session_waits_for_what_the_last_one_began_to_apply() {
     assert_eq!(shadow.hear(&document(json!({"led": 1}), json!({}), 1)), Heard::Nothing, "nobody asked for it");
     assert_eq!(apply(&mut shadow, heard)[1].topic, "$aws/things/gw-1/shadow/get");
 }
+
+#[test]
+fn what_was_taken_away_is_applied_again_whatever_is_reported() {
+    let mut shadow = Shadow::new("gw-1", "boot-1".into(), Applied::lost());
+    let fetch = |shadow: &mut Shadow| {
+        shadow.session_began();
+        shadow.hear(&document(json!({"led": "on"}), json!({"led": "on"}), 7))
+    };
+    let heard = fetch(&mut shadow);
+    apply(&mut shadow, heard.clone());
+    assert_eq!(changes(heard), [("led".to_owned(), json!("on"))]);
+    assert!(!shadow.state().lost);
+    assert_eq!(changes(fetch(&mut shadow)), []);
+}

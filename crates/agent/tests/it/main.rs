@@ -5,5 +5,6 @@ mod rest;
 mod stage;
 mod swtpm;
 mod tpm;
+mod transfer;
 mod updates;
 mod upkeep;

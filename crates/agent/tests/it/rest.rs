@@ -46,6 +46,10 @@ impl Rest {
         self.json(Method::POST, path, body.to_string().into_bytes()).await
     }
 
+    pub(crate) async fn delete(&self, path: &str) {
+        self.json(Method::DELETE, path, Vec::new()).await;
+    }
+
     pub(crate) async fn put_bytes(&self, path: &str, body: Vec<u8>) {
         let media = "application/octet-stream";
         let (status, answer) = self.call(Method::PUT, path, media, body).await.expect("an answer");

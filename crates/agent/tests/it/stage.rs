@@ -35,10 +35,6 @@ fn server_program() -> &'static Path {
 pub(crate) struct Process(Child);
 
 impl Process {
-    pub(crate) fn new(child: Child) -> Self {
-        Self(child)
-    }
-
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }

@@ -2,18 +2,14 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use fleetward_agent::tpm::Place;
 use fleetward_attest::tpm::Tpm;
 use tempfile::TempDir;
 
-use crate::stage::Process;
-
 pub(crate) struct Swtpm {
     dir: TempDir,
     pub(crate) place: Place,
-    _process: Process,
 }
 
 fn quiet(command: &mut Command) {
@@ -47,26 +43,20 @@ impl Swtpm {
                 .args(["--logfile", &path("setup.log")]),
         );
         let socket = path("tpm.sock");
-        let process = Self::start(dir.path(), &socket);
-        Self { place: Place::Unix(socket), dir, _process: process }
+        Self::start(dir.path(), &socket);
+        Self { place: Place::Unix(socket), dir }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a socket of another program appears without an event")]
-    fn start(dir: &Path, socket: &str) -> Process {
+    /// The program goes into the background once its sockets listen: that it returns is the event.
+    fn start(dir: &Path, socket: &str) {
         let mut command = Command::new("swtpm");
         command.args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear", "--server"]);
         command.arg(format!("type=unixio,path={socket}"));
         command.arg("--ctrl").arg(format!("type=unixio,path={socket}.ctrl"));
         command.arg("--tpmstate").arg(format!("dir={}", dir.join("state").display()));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = Process::new(command.spawn().expect("swtpm starts"));
-        for _ in 0..600 {
-            if Path::new(socket).exists() {
-                return process;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("swtpm did not begin");
+        command.arg("--daemon").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(command.status().expect("swtpm starts").success(), "swtpm did not begin");
+        assert!(Path::new(socket).exists(), "swtpm is ready without its socket");
     }
 
     pub(crate) fn open(&self) -> Tpm {
@@ -77,5 +67,12 @@ impl Swtpm {
     pub(crate) fn maker(&self) -> [String; 2] {
         ["issuercert.pem", "swtpm-localca-rootca-cert.pem"]
             .map(|name| std::fs::read_to_string(self.dir.path().join(name)).expect("reads"))
+    }
+}
+
+impl Drop for Swtpm {
+    fn drop(&mut self) {
+        let Place::Unix(socket) = &self.place else { return };
+        Command::new("swtpm_ioctl").args(["--unix", &format!("{socket}.ctrl"), "-s"]).status().ok();
     }
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::anchors::AnchorKind;
 use super::vouched::root_of;
-use super::{hex, last_of, own, references, row_for_update};
+use super::{digest, hex, last_of, own, references, row_for_update};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 use crate::journal::record;
@@ -63,9 +63,10 @@ pub async fn submit_evidence(app: &App, ctx: &Ctx, evidence: Evidence) -> Result
         Err(unproven) => return Err(refuse(app, ctx, &tenant, &device, &unproven).await),
     };
     let (ctx_in, app_in, format, id) = (ctx.clone(), app.clone(), evidence.format(), device.clone());
+    let certified = facts.certified_key.then(|| digest(&before.device_key));
     let (outcome, moved) = app
         .write(&tenant, "appraise evidence", move |tx| {
-            Box::pin(async move { keep(&app_in, tx, &ctx_in, &policy, &id, format, &facts).await })
+            Box::pin(async move { keep(&app_in, tx, &ctx_in, &policy, &id, format, (&facts, certified)).await })
         })
         .await?;
     app.attestation_results().count(outcome.verdict.as_str(), outcome.reasons.first().map_or("none", Reason::code));
@@ -155,7 +156,7 @@ async fn keep(
     policy: &IdentityPolicy,
     id: &DeviceId,
     format: &str,
-    facts: &Facts,
+    (facts, certified): (&Facts, Option<Vec<u8>>),
 ) -> Result<(Outcome, bool)> {
     let now = app.now();
     let device = load(tx, id).await?;
@@ -183,6 +184,7 @@ async fn keep(
     if let (Some(learning), true) = (cohort.learning, appraisal.reasons == [Reason::Learned]) {
         references::teach(tx, learning, id, &proven.measurements, now).await?;
     }
+    row.certified_key = certified;
     let changed = write_verdict(&mut row, &appraisal, &proven, facts.anchor.clone(), identity, format, now)?;
     tx.put_attestation(&row).await?;
     if changed {

@@ -21,7 +21,7 @@ use super::{Attempt, Enrolled, issue, ladder, unlogged};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 use crate::registry::device_of;
-use crate::{App, authority, deny_list};
+use crate::{App, attestation, authority, deny_list};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Earlier certificates of a device whose keys a new request is held against.
@@ -185,18 +185,23 @@ async fn check_window(
     Ok(())
 }
 
-/// A new key for each certificate, where the policy says so.
+/// A new key for each certificate, where the policy says so, or asks for evidence that this one is in hardware.
 async fn check_key(tx: &mut TenantTx, policy: &RenewalPolicy, device: &DeviceId, csr: &Csr) -> Result<(), Fault> {
     if policy.key_reuse == KeyReuse::Allow {
         return Ok(());
     }
-    for earlier in tx.certificates(device, EARLIER).await? {
-        if Certificate::parse(&earlier.der).is_ok_and(|earlier| earlier.spki == csr.spki()) {
-            let why = "the key was certified before; make a new one";
-            return Err(Fault::Refused(Refusal { cause: "key-reuse", error: Error::invalid("request", why) }));
-        }
+    let earlier = tx.certificates(device, EARLIER).await?;
+    let certified = |row: &CertificateRow| Certificate::parse(&row.der).is_ok_and(|earlier| earlier.spki == csr.spki());
+    if !earlier.iter().any(certified) || policy.may_reuse(attestation::vouched_for(tx, device, csr.spki()).await?) {
+        return Ok(());
     }
-    Ok(())
+    let why = match policy.key_reuse {
+        KeyReuse::Hardware => {
+            "the key was certified before, and no evidence says that it is in hardware; make a new one"
+        }
+        KeyReuse::Allow | KeyReuse::Forbid => "the key was certified before; make a new one",
+    };
+    Err(Fault::Refused(Refusal { cause: "key-reuse", error: Error::invalid("request", why) }))
 }
 
 /// The row of the certificate that was shown, if it still counts; one that ended does for `lenient` after that.

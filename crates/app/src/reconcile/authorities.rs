@@ -14,7 +14,7 @@ use super::or_later;
 use crate::App;
 use crate::authority::standing::{self, CURRENT, RETIRED, RETIRING};
 use crate::authority::{self, EXTERNAL, FACTORY};
-use crate::ca_rotations::move_on;
+use crate::ca_rotations::{move_on, tell_of_roots};
 use crate::error::{Error, Result};
 use crate::journal::record;
 
@@ -24,6 +24,8 @@ pub struct AuthoritiesStatus {
     pub advanced: usize,
     pub forgotten: usize,
     pub warned: usize,
+    /// Devices were told that the roots are others now.
+    pub told: bool,
 }
 
 /// Looks at all rotations that are open and at all authorities.
@@ -72,6 +74,7 @@ pub async fn tick(app: &App) -> Result<AuthoritiesStatus> {
     if status.forgotten > 0 {
         authority::refresh_trust(app).await?;
     }
+    status.told = tell_of_roots(app).await?;
     Ok(status)
 }
 

@@ -72,6 +72,10 @@ pub async fn tick(app: &App) -> Result<EndsStatus> {
                 (Some(device), _) => {
                     if let Some(links) = app.links() {
                         links.recheck(tenant, device);
+                        if action == Some(Action::DeviceTransferred) {
+                            links.forget(tenant, device).await;
+                            app.presence().forget(tenant, device);
+                        }
                     }
                 }
                 (None, Some(Action::DenyListChanged)) => drop(wide.denied.insert(tenant.clone())),

@@ -118,6 +118,14 @@ pub async fn change_status(
                 if status == before.status && revoked == 0 && tokens == 0 {
                     return Ok(status);
                 }
+                // The other tenant waits for it: a person decides what becomes of that first.
+                if status == Status::Decommissioned
+                    && let Some(waiting) = tx.wiping_transfer(&id_in).await?
+                {
+                    let reason =
+                        format!("{id_in} is on its way to {}; complete or cancel {}", waiting.to_tenant, waiting.id);
+                    return Err(Error::conflict("transfer-open", reason));
+                }
                 store_status(tx, &before, status, now).await?;
                 if status == Status::Decommissioned {
                     cancel_deployments_of(tx, &id_in, now).await?;
@@ -173,6 +181,9 @@ pub async fn remove_device(app: &App, ctx: &Ctx, tenant: &TenantId, id: &DeviceI
         })
     })
     .await?;
+    if let Some(links) = app.links() {
+        links.forget(tenant, id).await;
+    }
     app.presence().forget(tenant, id);
     Ok(())
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use fleetward_app::ca_rotations::{
-    advance_rotation, anchor_held, cancel_rotation, devices_without_anchor, rotation, start_rotation,
+    advance_rotation, anchor_held, cancel_rotation, devices_without_anchor, report_anchors, rotation, start_rotation,
 };
 use fleetward_app::enroll::{Attempt, Credentials, Enrolled, admit_device, enroll_device, reenroll_device};
 use fleetward_app::journal::{self, JournalFilter};
-use fleetward_app::{Error, authority, enroll_tokens, reconcile, tenants};
+use fleetward_app::{Ctx, Error, authority, enroll_tokens, reconcile, tenants};
 use fleetward_base::Secret;
 use fleetward_core::ca_rotation::{Forced, Plan, Stage, Waits};
 use fleetward_core::journal::Action;
@@ -245,4 +245,31 @@ async fn an_authority_near_its_end_is_told_of_once() {
     assert_eq!(warned, 3, "infra and two tenants; the root lasts longer");
     assert_eq!(reconcile::authorities::tick(&fixture.app).await.expect("a tick").warned, 0);
     assert_eq!(told(&fixture, Action::CaEndsSoon).await, 1);
+}
+
+#[tokio::test]
+async fn a_device_says_which_roots_it_holds() {
+    let fixture = Fixture::new().await;
+    let (app, acme) = (&fixture.app, tenant("acme"));
+    let one = enrolled(&fixture, "gw-1").await;
+    let der = CertificateDer::from(one.certificate.as_slice());
+    let itself = admit_device(app, &attempt(&fixture), &der).await.expect("let in").principal();
+    let ctx = Ctx { principal: itself, ..fixture.admin.clone() };
+    let (old, other) = ("0".repeat(64), "1".repeat(64));
+    report_anchors(app, &ctx, vec![old.clone()]).await.expect("nobody waits for any");
+    let started = start_rotation(app, &fixture.admin, None, None, None).await.expect("started");
+    let holding = async || rotation(app, &fixture.admin, None).await.expect("there").seen.holding;
+    report_anchors(app, &ctx, vec![old.clone(), other.clone()]).await.expect("taken");
+    assert_eq!(holding().await, 0, "others are of no interest");
+    report_anchors(app, &ctx, vec![old.clone(), started.new.clone()]).await.expect("taken");
+    report_anchors(app, &ctx, vec![started.new.clone(), old.clone()]).await.expect("twice is harmless");
+    assert_eq!(holding().await, 1);
+    report_anchors(app, &ctx, vec![old.clone()]).await.expect("taken");
+    assert_eq!(holding().await, 0, "it went back to what it held before");
+    for bad in [vec![], vec!["x".repeat(64)], vec![other; 17]] {
+        assert!(matches!(report_anchors(app, &ctx, bad).await, Err(Error::Invalid { .. })));
+    }
+    let nobody = report_anchors(app, &fixture.admin, vec![old]).await;
+    assert!(matches!(nobody, Err(Error::Denied { .. } | Error::Unauthenticated { .. })));
+    assert_eq!(devices_without_anchor(app, &fixture.admin, &acme, None, 9).await.expect("listed"), [device("gw-1")]);
 }

@@ -200,7 +200,8 @@ async fn tokens_that_do_not_count() {
     fixture.clock.advance(HOUR);
     assert_eq!(with(None, "gw-1", good.clone(), 3).await, "the enrolment token has expired");
     let revoked = token(&fixture, "acme", "gw-1").await;
-    let list = enroll_tokens::enroll_tokens(app, &fixture.admin, &tenant("acme"), None, 10).await.expect("a list");
+    let list =
+        enroll_tokens::enroll_tokens(app, &fixture.admin, &tenant("acme"), None, None, 10).await.expect("a list");
     let id = list.last().expect("the newest").id;
     enroll_tokens::revoke_enroll_token(app, &fixture.admin, &tenant("acme"), id).await.expect("revoked");
     assert_eq!(with(None, "gw-1", revoked, 3).await, "the enrolment token was revoked");

@@ -23,6 +23,7 @@ pub(crate) struct Told {
     /// Devices with a session, and the certificate that it was opened with.
     live: Mutex<BTreeMap<DeviceId, String>>,
     ended: Mutex<BTreeSet<DeviceId>>,
+    forgotten: Mutex<Vec<DeviceId>>,
 }
 
 impl Told {
@@ -51,6 +52,11 @@ impl Told {
     /// Devices whose session was ended, since the last call.
     pub(crate) fn take_ended(&self) -> BTreeSet<DeviceId> {
         std::mem::take(&mut *self.ended.lock())
+    }
+
+    /// Devices of which nothing is to be left, since the last call.
+    pub(crate) fn take_forgotten(&self) -> Vec<DeviceId> {
+        std::mem::take(&mut *self.forgotten.lock())
     }
 
     /// Devices that were told that their deployments changed, since the last call.
@@ -82,6 +88,10 @@ impl DeviceLinks for Told {
     fn recheck(&self, _: &TenantId, _: &DeviceId) {}
 
     fn recheck_all(&self, _: &TenantId) {}
+
+    async fn forget(&self, _: &TenantId, device: &DeviceId) {
+        self.forgotten.lock().push(device.clone());
+    }
 
     async fn publish(&self, _: &TenantId, topic: String, payload: Bytes) {
         let body = serde_json::from_slice(&payload).expect("bodies are JSON");

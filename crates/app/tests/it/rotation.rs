@@ -10,11 +10,13 @@ use fleetward_app::presence::Arrival;
 use fleetward_app::reconcile::{campaigns, rotation as clockwork};
 use fleetward_app::rotation::{self, Ask, NewRotation};
 use fleetward_app::{Ctx, Error, enroll_tokens, registry};
+use fleetward_attest::tpm::Hash;
 use fleetward_base::{RolloutId, Secret, limits};
 use fleetward_core::journal::{Action, Severity};
 use fleetward_core::registry::DeviceFields;
 use fleetward_core::rotation::campaign::Renewal;
-use fleetward_pki::{Certificate, SoftKey, csr, name};
+use fleetward_pki::{Certificate, Signer as _, SoftKey, csr, name};
+use fleetward_store::AttestationRow;
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
@@ -89,6 +91,24 @@ impl Field {
         let revision = show_policy(app, admin, &acme).await.expect("a policy").revision;
         let Value::Object(patch) = json!({ "renewal": renewal }) else { panic!("an object") };
         amend_policy(app, admin, &acme, revision, patch).await.expect("amended");
+    }
+
+    /// As attestation leaves it where the device's hardware vouched for this key.
+    async fn attested(&self, key: &[u8], verdict: &str) {
+        let now = self.fixture.app.now();
+        let row = AttestationRow {
+            certified_key: Some(Hash::Sha256.digest(&[key])),
+            verdict: Some(verdict.to_owned()),
+            attested_at: Some(now),
+            ..AttestationRow::new(device("gw-1"), now)
+        };
+        let acme = tenant("acme");
+        let write = self
+            .fixture
+            .app
+            .store()
+            .write(&acme, "test", move |tx| Box::pin(async move { tx.put_attestation(&row).await }));
+        write.await.expect("written");
     }
 
     async fn tick(&self) {
@@ -190,11 +210,30 @@ async fn the_policy_of_the_tenant_decides() {
     let second = renew(&field.fixture, &first, &SoftKey::generate().0).await.expect("in its window, with a new key");
     field.later(HOUR).await;
     assert_eq!(field.standings().await, ["revoked", "active"]);
-    let third = renew(&field.fixture, &first, &SoftKey::generate().0).await.expect("renewed");
+    let third_key = SoftKey::generate().0;
+    let third = renew(&field.fixture, &first, &third_key).await.expect("renewed");
     admit(&field.fixture, &third).await.expect("it is let in");
     field.later(DAY).await;
     assert_eq!(field.standings().await, ["active", "revoked", "retired"]);
     assert_ne!(second.serial, third.serial);
+    // A key that is known to be in hardware, or is not.
+    field.policy(json!({ "key_reuse": "hardware", "earliest_percent": 0 })).await;
+    let mut used = third;
+    for (certified, verdict, expect) in [
+        (false, "affirming", false),
+        (true, "contraindicated", false),
+        (true, "warning", true),
+        (true, "affirming", true),
+    ] {
+        field.attested(if certified { third_key.public_spki() } else { b"another" }, verdict).await;
+        let again = renew(&field.fixture, &used, &third_key).await;
+        assert_eq!(again.is_ok(), expect, "{certified} {verdict}: {again:?}");
+        if let Ok(again) = again {
+            admit(&field.fixture, &again).await.expect("it is let in");
+            used = again;
+        }
+    }
+    renew(&field.fixture, &used, &SoftKey::generate().0).await.expect("a new key needs no evidence");
     // Zenith has said nothing.
     let (other, key) = (&field.fixture, SoftKey::generate().0);
     let theirs = enroll(other, "zenith", "gw-1", &key).await;

@@ -61,7 +61,7 @@ async fn the_same_request_twice_makes_one_token() {
         || enroll_tokens::create_enroll_token(&fixture.app, &ops, &acme, device("gw-1"), DeviceFields::default(), None);
     let (first, second) = (create().await.expect("made"), create().await.expect("kept"));
     assert_eq!((first.id, &first.token), (second.id, &second.token));
-    let all = enroll_tokens::enroll_tokens(&fixture.app, &ops, &acme, None, 10).await.expect("listed");
+    let all = enroll_tokens::enroll_tokens(&fixture.app, &ops, &acme, None, None, 10).await.expect("listed");
     assert_eq!(all.len(), 1);
     let mut other = ops.clone();
     other.idempotency = Some(Idempotency { key: "k1".to_owned(), request_hash: [2; 32] });

@@ -6,6 +6,7 @@ use fleetward_base::limits;
 use serde::{Deserialize, Serialize};
 
 use super::{Invalid, within};
+use crate::attestation::Verdict;
 use crate::rotation::Terms;
 use crate::text::text_enum;
 
@@ -18,6 +19,8 @@ text_enum! {
         Allow => "allow",
         /// A new key each time.
         Forbid => "forbid",
+        /// A new key each time, unless attestation showed that this one cannot leave its hardware.
+        Hardware => "hardware",
     }
 }
 
@@ -25,7 +28,7 @@ text_enum! {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RenewalPolicy {
-    /// `allow` or `forbid`.
+    /// `allow`, `forbid`, or `hardware`: only with a key that the device's hardware vouched for.
     pub key_reuse: KeyReuse,
     /// A renewal before this share of a certificate's life, in percent, is refused, unless the device was asked for it.
     pub earliest_percent: u32,
@@ -71,6 +74,17 @@ impl RenewalPolicy {
         }
     }
 
+    /// Whether a key that was certified before may be certified again. `evidence` is the verdict on the evidence in which
+    /// the device's hardware vouched for this very key; none where it never did. What is said of the rest of the machine
+    /// may leave a doubt ([`Verdict::Warning`]), since the key is where it is all the same.
+    pub fn may_reuse(&self, evidence: Option<Verdict>) -> bool {
+        match self.key_reuse {
+            KeyReuse::Allow => true,
+            KeyReuse::Forbid => false,
+            KeyReuse::Hardware => matches!(evidence, Some(Verdict::Affirming | Verdict::Warning)),
+        }
+    }
+
     /// For how long after its end a certificate may still be renewed with.
     pub fn expired(&self) -> Duration {
         DAY * self.expired_days
@@ -85,6 +99,18 @@ impl RenewalPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn which_keys_may_be_certified_again() {
+        let check = |key_reuse, expect: [bool; 4]| {
+            let policy = RenewalPolicy { key_reuse, ..RenewalPolicy::default() };
+            let evidence = [None, Some(Verdict::Affirming), Some(Verdict::Warning), Some(Verdict::Contraindicated)];
+            assert_eq!(evidence.map(|verdict| policy.may_reuse(verdict)), expect, "{key_reuse}");
+        };
+        check(KeyReuse::Allow, [true, true, true, true]);
+        check(KeyReuse::Forbid, [false, false, false, false]);
+        check(KeyReuse::Hardware, [false, true, true, false]);
+    }
 
     #[test]
     fn bounds() {

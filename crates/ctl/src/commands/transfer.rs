@@ -7,11 +7,12 @@ use crate::failure::Failure;
 use crate::output::{self, Column, Format};
 use crate::session::Session;
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     ("ID", "/id"),
     ("DEVICE", "/device"),
     ("TO", "/to_tenant"),
     ("STATE", "/state"),
+    ("WIPED", "/wiped"),
     ("EXPIRES", "/expires_at"),
     ("BY", "/created_by"),
 ];
@@ -34,8 +35,10 @@ pub(crate) enum Transfer {
         #[arg(long, default_value_t = 1000)]
         limit: usize,
     },
-    /// Take an offer back
+    /// Take an offer back, or call a transfer off whose device is still waited for
     Cancel { id: String },
+    /// Let a device go that has not said that it has wiped itself
+    Complete { id: String },
     /// Take over a device; its enrolment token is printed
     Accept {
         /// The code that the other tenant gave you; better in the environment
@@ -72,6 +75,11 @@ impl Transfer {
                 session.client.delete(&session.path(&["transfers", &id]).await?, Some("*")).await?;
                 session.out.done(&format!("{id} canceled"))
             }
+            Self::Complete { id } => {
+                let path = session.path(&["transfers", &id, "complete"]).await?;
+                session.client.post(&path, &json!({})).await?;
+                session.out.done(&format!("{id} completed"))
+            }
             Self::Accept { code, name } => {
                 let body = super::object([("code", Some(json!(code))), ("name", name.map(|name| json!(name)))]);
                 let answer = session.client.post(&session.path(&["transfers", "accept"]).await?, &body).await?.value;
@@ -85,6 +93,12 @@ impl Transfer {
                     text("/from_tenant"),
                     text("/enroll_token/expires_at")
                 ));
+                if answer.get("waits_until").is_some_and(|until| !until.is_null()) {
+                    output::note(&format!(
+                        "It is told to wipe itself and comes by itself; the giver waits for it until {}.",
+                        text("/waits_until")
+                    ));
+                }
                 output::line(&text("/enroll_token/token"))
             }
         }

@@ -6,7 +6,7 @@ use fleetward_app::provisioning::factories::revoke_factory;
 use fleetward_app::reconcile::{ends, revocations};
 use fleetward_app::registry;
 use fleetward_app::revocation::{self, NewRevocation};
-use fleetward_app::transfers::{accept_transfer, offer_transfer};
+use fleetward_app::transfers::{accept_transfer, complete_transfer, offer_transfer};
 use fleetward_core::lifecycle::Transition;
 use fleetward_core::provisioning::Mode;
 use fleetward_core::revocation::Target;
@@ -132,6 +132,7 @@ async fn what_another_server_gave_away_or_ended_is_out_here() {
     let link = house.connect(&given, Version::V5).await;
     let offer = offer_transfer(&elsewhere, admin, &acme, id("gw-1"), tenant("zenith"), None).await.expect("offered");
     accept_transfer(&elsewhere, admin, &tenant("zenith"), &offer.code, None).await.expect("accepted");
+    complete_transfer(&elsewhere, admin, &acme, offer.id).await.expect("let go");
     assert_eq!(ended_by_following(&house, link).await, Some(0x98), "transferred");
 
     let body = json!({ "Resources": { "thing": { "Type": "AWS::IoT::Thing", "Properties": { "ThingName": "x" } } } });

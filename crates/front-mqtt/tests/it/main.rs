@@ -8,4 +8,5 @@ mod jobs;
 mod probes;
 mod provisioning;
 mod shadow;
+mod transfers;
 mod websocket;

@@ -2,6 +2,7 @@
 
 mod accept;
 mod cancel;
+mod complete;
 mod list;
 mod offer;
 
@@ -15,4 +16,5 @@ pub(super) fn router() -> OpenApiRouter<Door> {
         .routes(routes!(offer::handler, list::handler))
         .routes(routes!(accept::handler))
         .routes(routes!(cancel::handler))
+        .routes(routes!(complete::handler))
 }

@@ -14,22 +14,34 @@ pub struct TransferView {
     pub id: String,
     pub device: String,
     pub to_tenant: String,
-    /// open, accepted, canceled or expired.
+    /// open, wiping, overdue, done, canceled or expired.
     pub state: &'static str,
     pub created_by: String,
     pub created_at: Time,
     pub expires_at: Time,
     pub accepted_at: Option<Time>,
     pub canceled_at: Option<Time>,
+    /// What the tenant's policy asks of the device before it goes: required, attempted or none.
+    pub wipe: Option<&'static str>,
+    /// Until when the device is waited for.
+    pub wipe_by: Option<Time>,
+    /// When the device was told, by its own asking.
+    pub told_at: Option<Time>,
+    /// When the device became the other tenant's.
+    pub completed_at: Option<Time>,
+    /// What is known of its memory then: confirmed, unconfirmed, unreachable, nothing or skipped.
+    pub wiped: Option<&'static str>,
 }
 
 impl TransferView {
     pub fn new(transfer: Transfer, now: Timestamp) -> Self {
-        let state = match (transfer.accepted_at, transfer.canceled_at) {
-            (Some(_), _) => "accepted",
-            (None, Some(_)) => "canceled",
-            (None, None) if transfer.expires_at <= now => "expired",
-            (None, None) => "open",
+        let state = match &transfer {
+            Transfer { completed_at: Some(_), .. } => "done",
+            Transfer { canceled_at: Some(_), .. } => "canceled",
+            Transfer { accepted_at: Some(_), overdue_at: Some(_), .. } => "overdue",
+            Transfer { accepted_at: Some(_), .. } => "wiping",
+            transfer if transfer.expires_at <= now => "expired",
+            _ => "open",
         };
         Self {
             id: transfer.id.to_string(),
@@ -41,6 +53,11 @@ impl TransferView {
             expires_at: Time(transfer.expires_at),
             accepted_at: transfer.accepted_at.map(Time),
             canceled_at: transfer.canceled_at.map(Time),
+            wipe: transfer.wipe.map(|rule| rule.as_str()),
+            wipe_by: transfer.wipe_by.map(Time),
+            told_at: transfer.told_at.map(Time),
+            completed_at: transfer.completed_at.map(Time),
+            wiped: transfer.wiped.map(|outcome| outcome.as_str()),
         }
     }
 }
@@ -79,6 +96,9 @@ pub struct ReceivedDeviceView {
     pub from_tenant: String,
     /// With what it enrols, shown this once.
     pub enroll_token: NewEnrollTokenView,
+    /// Until when the giver waits for the device, which is to wipe itself first and then comes by itself; absent where it was
+    /// handed over at once.
+    pub waits_until: Option<Time>,
 }
 
 impl ReceivedDeviceView {
@@ -87,6 +107,7 @@ impl ReceivedDeviceView {
         Self {
             device: token.device.to_string(),
             from_tenant: received.from_tenant.to_string(),
+            waits_until: received.waits_until.map(Time),
             enroll_token: NewEnrollTokenView {
                 id: token.id.to_string(),
                 device: token.device.to_string(),

@@ -10,7 +10,7 @@ use fleetward_app::enroll_tokens::create_enroll_token;
 use fleetward_app::provisioning::factories::{NewFactory, create_registration_code, register_factory};
 use fleetward_base::Secret;
 use fleetward_core::provisioning::Mode;
-use fleetward_front_rest::{attest, device};
+use fleetward_front_rest::{attest, device, identity};
 use fleetward_pki::{SoftKey, csr, name, pem};
 use http::{HeaderMap, Request};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
@@ -39,7 +39,8 @@ impl Device {
     fn with(house: &House, certificates: Vec<CertificateDer<'static>>) -> Self {
         let address = SocketAddr::from(([192, 0, 2, 9], 4711));
         let peer = Peer { address, certificates: certificates.into() };
-        let doors = device::router(house.app.clone()).merge(attest::router(house.app.clone()));
+        let app = &house.app;
+        let doors = device::router(app.clone()).merge(attest::router(app.clone())).merge(identity::router(app.clone()));
         Self(doors.layer(axum::Extension(peer)))
     }
 
@@ -151,14 +152,15 @@ async fn a_revoked_device_is_out_at_its_next_request() {
     assert_eq!(certificates.json["items"][0]["status"], "revoked");
 }
 
-const ATTEST: [&str; 4] = ["/v1/attest/challenge", "/v1/attest/activate", "/v1/attest/activate/proof", "/v1/attest"];
+const OWN: [&str; 5] =
+    ["/v1/attest/challenge", "/v1/attest/activate", "/v1/attest/activate/proof", "/v1/attest", "/v1/identity/anchors"];
 
 #[tokio::test]
-async fn attestation_is_for_devices_only() {
+async fn what_a_device_says_of_itself_is_for_devices_only() {
     let house = House::open().await;
     let nobody = Device::with(&house, Vec::new());
     let stranger = Device::with(&house, vec![CertificateDer::from(vec![0x30, 0x00])]);
-    for path in ATTEST {
+    for path in OWN {
         for door in [&nobody, &stranger] {
             let (status, _, body) = door.ask("POST", path, "{}").await;
             assert_eq!((status, &body["code"]), (401, &json!("unauthenticated")), "{path}");
@@ -167,7 +169,7 @@ async fn attestation_is_for_devices_only() {
     let device = Device::enrolled(&house, "acme", "gw-1").await;
     let revoked = house.post("/v1/tenants/acme/devices/gw-1/revoke", &house.acme, &json!({})).await;
     assert_eq!(revoked.json["status"], "suspended");
-    for path in ATTEST {
+    for path in OWN {
         assert_eq!(device.ask("POST", path, "{}").await.0, 401, "{path}");
     }
 }
@@ -260,4 +262,54 @@ fn named(name: &str) -> CertificateParams {
     params.distinguished_name.push(DnType::CommonName, name);
     params.use_authority_key_identifier_extension = true;
     params
+}
+
+#[tokio::test]
+async fn a_device_says_which_roots_it_holds() {
+    let house = House::open().await;
+    let device = Device::enrolled(&house, "acme", "gw-1").await;
+    let path = "/v1/identity/anchors";
+    let said = json!({ "anchors": ["0".repeat(64)] }).to_string();
+    assert_eq!(device.ask("POST", path, said).await.0, 204, "nobody waits for any");
+    let many: Vec<String> = (0..17).map(|number| format!("{number:064x}")).collect();
+    for bad in [json!({ "anchors": [] }), json!({ "anchors": ["AB"] }), json!({ "anchors": many }), json!({})] {
+        let (status, _, problem) = device.ask("POST", path, bad.to_string()).await;
+        assert_eq!((status, &problem["code"]), (422, &json!("invalid")), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_goes_asks_where_to_and_says_that_it_has_wiped_itself() {
+    let house = House::open().await;
+    let device = Device::enrolled(&house, "acme", "gw-1").await;
+    let namesake = Device::enrolled(&house, "beta", "gw-1").await;
+    let (ask, said) = ("/v1/identity/transfer", "/v1/identity/transfer/wiped");
+    assert_eq!(device.ask("POST", ask, "{}").await.0, 404, "it is to go nowhere");
+    let body = json!({ "device": "gw-1", "to_tenant": "beta" });
+    let made = house.post("/v1/tenants/acme/transfers", &house.acme, &body).await;
+    let body = json!({ "code": made.json["code"], "name": "gw-2" });
+    let accepted = house.post("/v1/tenants/beta/transfers/accept", &house.beta, &body).await;
+    assert!(accepted.json["waits_until"].is_string(), "{}", accepted.json);
+    let id = made.json["id"].as_str().expect("an id");
+    let wiped = json!({ "transfer": id }).to_string();
+    // The other tenant's device of the same name is somebody else.
+    assert_eq!(namesake.ask("POST", ask, "{}").await.0, 404);
+    assert_eq!(namesake.ask("POST", said, wiped.clone()).await.0, 404);
+    assert_eq!(device.ask("POST", said, wiped.clone()).await.0, 404, "it was never told");
+    let (status, headers, order) = device.ask("POST", ask, "{}").await;
+    assert_eq!((status, &order["tenant"], &order["device"]), (200, &json!("beta"), &json!("gw-2")));
+    assert_eq!(headers["cache-control"], "no-store");
+    assert!(order["token"].as_str().is_some_and(|token| token.starts_with("fwe_")));
+    assert_eq!(device.ask("POST", ask, "{}").await.0, 429);
+    for bad in ["{}", r#"{"transfer":"x"}"#, r#"{"transfer":"01890000-0000-7000-8000-000000000000","more":1}"#] {
+        assert_eq!(device.ask("POST", said, bad).await.0, 422, "{bad}");
+    }
+    let state = async || {
+        let listed = house.get("/v1/tenants/acme/transfers", &house.acme).await;
+        (listed.json["items"][0]["state"].clone(), listed.json["items"][0]["wiped"].clone())
+    };
+    assert_eq!(state().await, (json!("wiping"), Value::Null));
+    assert_eq!(device.ask("POST", said, wiped.clone()).await.0, 204);
+    assert_eq!(state().await, (json!("done"), json!("confirmed")));
+    assert_eq!(device.ask("POST", said, wiped).await.0, 401, "it is nobody of acme's any more");
 }

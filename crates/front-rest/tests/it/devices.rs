@@ -138,8 +138,18 @@ async fn an_enrolment_token_is_shown_once() {
     let listed = house.get(path, &house.acme).await;
     assert_eq!(listed.json["items"][0]["state"], "open");
     assert!(!listed.json.to_string().contains("fwe_"));
+    house.post(path, &house.acme, &json!({ "device": "gw-8" })).await;
+    for (device, count) in [("gw-9", 1), ("gw-8", 1), ("gw-7", 0)] {
+        let page = house.get(&format!("{path}?device={device}"), &house.acme).await;
+        let items = page.json["items"].as_array().expect("rows");
+        assert_eq!(items.len(), count, "{device}");
+        assert!(items.iter().all(|item| item["device"] == device));
+    }
+    assert_eq!(house.get(&format!("{path}?device=a/b"), &house.acme).await.status, 422);
+    assert_eq!(house.get(&format!("{path}?devise=gw-9"), &house.acme).await.status, 422);
     house.clock.advance(std::time::Duration::from_secs(61));
-    assert_eq!(house.get(path, &house.acme).await.json["items"][0]["state"], "expired");
+    let expired = house.get(&format!("{path}?device=gw-9"), &house.acme).await;
+    assert_eq!(expired.json["items"][0]["state"], "expired");
     for bad in
         [json!({ "device": "a/b" }), json!({ "device": "gw-9", "ttl_s": 0 }), json!({}), json!({ "devise": "x" })]
     {

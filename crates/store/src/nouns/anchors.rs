@@ -28,6 +28,18 @@ impl TenantTx {
         self.conn.execute(SQL, params![self.scope.key(), fingerprint, device, at]).await.map(hit)
     }
 
+    pub async fn holds_anchor(&mut self, device: &DeviceId, fingerprint: &str) -> Result<bool, StoreError> {
+        const SQL: &str = "SELECT count(*) FROM anchor_held WHERE tenant_id = $1 AND fingerprint = $2 AND device = $3";
+        let found: u64 = self.conn.query_one(SQL, params![self.scope.key(), fingerprint, device]).await?;
+        Ok(found > 0)
+    }
+
+    /// The device holds it no more; `false` where that was known.
+    pub async fn drop_anchor(&mut self, device: &DeviceId, fingerprint: &str) -> Result<bool, StoreError> {
+        const SQL: &str = "DELETE FROM anchor_held WHERE tenant_id = $1 AND fingerprint = $2 AND device = $3";
+        self.conn.execute(SQL, params![self.scope.key(), fingerprint, device]).await.map(hit)
+    }
+
     /// Among the tenant's active devices.
     pub async fn anchor_count(&mut self, fingerprint: &str) -> Result<AnchorCount, StoreError> {
         const SQL: &str = "SELECT count(*), count(h.device) FROM device AS d LEFT JOIN anchor_held AS h \

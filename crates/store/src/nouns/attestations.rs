@@ -30,6 +30,8 @@ pub struct AttestationRow {
     pub reasons: String,
     /// JSON, a list of names and digests.
     pub measurements: String,
+    /// SHA-256 of the device's key (a SubjectPublicKeyInfo) that the hardware certified with it.
+    pub certified_key: Option<Vec<u8>>,
     pub boots: Option<u64>,
     pub clock_ms: Option<u64>,
     pub attested_at: Option<Timestamp>,
@@ -52,6 +54,7 @@ from_row!(AttestationRow {
     verdict: opt_text,
     reasons: text,
     measurements: text,
+    certified_key: opt_bytes,
     boots: opt_count,
     clock_ms: opt_count,
     attested_at: opt_time,
@@ -62,7 +65,7 @@ from_row!(AttestationRow {
 macro_rules! columns {
     () => {
         "device, challenge, challenge_until, pending, identity, root, anchor, attestation_key, key_certificate, format, \
-         verdict, reasons, measurements, boots, clock_ms, attested_at, lapsed, updated_at"
+         verdict, reasons, measurements, certified_key, boots, clock_ms, attested_at, lapsed, updated_at"
     };
 }
 
@@ -83,6 +86,7 @@ impl AttestationRow {
             verdict: None,
             reasons: String::from("[]"),
             measurements: String::from("[]"),
+            certified_key: None,
             boots: None,
             clock_ms: None,
             attested_at: None,
@@ -109,14 +113,14 @@ impl TenantTx {
         const SQL: &str = concat!(
             "INSERT INTO attestation (tenant_id, ",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
              ON CONFLICT (tenant_id, device) DO UPDATE SET challenge = excluded.challenge, \
              challenge_until = excluded.challenge_until, pending = excluded.pending, identity = excluded.identity, \
              root = excluded.root, anchor = excluded.anchor, attestation_key = excluded.attestation_key, \
              key_certificate = excluded.key_certificate, format = excluded.format, verdict = excluded.verdict, \
-             reasons = excluded.reasons, measurements = excluded.measurements, boots = excluded.boots, \
-             clock_ms = excluded.clock_ms, attested_at = excluded.attested_at, lapsed = excluded.lapsed, \
-             updated_at = excluded.updated_at"
+             reasons = excluded.reasons, measurements = excluded.measurements, \
+             certified_key = excluded.certified_key, boots = excluded.boots, clock_ms = excluded.clock_ms, \
+             attested_at = excluded.attested_at, lapsed = excluded.lapsed, updated_at = excluded.updated_at"
         );
         let params = params![
             self.scope.key(),
@@ -133,6 +137,7 @@ impl TenantTx {
             &row.verdict,
             &row.reasons,
             &row.measurements,
+            &row.certified_key,
             row.boots,
             row.clock_ms,
             row.attested_at,

@@ -218,19 +218,34 @@ impl TenantTx {
         self.conn.execute(SQL, params).await.map(hit)
     }
 
-    /// Removes the record with its presence and its shadows. Certificates, deployments and the journal stay.
+    /// Removes the record with its state. Certificates, deployments and the journal stay.
     pub async fn delete_device(&mut self, id: &DeviceId) -> Result<bool, StoreError> {
         const DEVICE: &str = "DELETE FROM device WHERE tenant_id = $1 AND id = $2";
         self.forget_device_state(id).await?;
         self.conn.execute(DEVICE, params![self.scope.key(), id]).await.map(hit)
     }
 
-    /// Removes presence, shadows and attestation of a device; its record stays.
+    /// Removes all that was kept for a device and is no history: presence, shadows, attestation, MQTT session and retained
+    /// messages, identifiers, keys and requests with which it could come back. Its record, certificates, deployments and
+    /// journal stay.
     pub async fn forget_device_state(&mut self, id: &DeviceId) -> Result<(), StoreError> {
-        const PRESENCE: &str = "DELETE FROM device_presence WHERE tenant_id = $1 AND device = $2";
-        const SHADOWS: &str = "DELETE FROM shadow WHERE tenant_id = $1 AND device = $2";
-        self.conn.execute(PRESENCE, params![self.scope.key(), id]).await?;
-        self.conn.execute(SHADOWS, params![self.scope.key(), id]).await?;
-        self.forget_attestation(id).await.map(drop)
+        const STATE: [&str; 11] = [
+            "DELETE FROM device_presence WHERE tenant_id = $1 AND device = $2",
+            "DELETE FROM shadow WHERE tenant_id = $1 AND device = $2",
+            "DELETE FROM attestation WHERE tenant_id = $1 AND device = $2",
+            "DELETE FROM device_did WHERE tenant_id = $1 AND device = $2",
+            "DELETE FROM anchor_held WHERE tenant_id = $1 AND device = $2",
+            "DELETE FROM renewal_request WHERE tenant_id = $1 AND device = $2",
+            "DELETE FROM dps_registration WHERE tenant_id = $1 AND id = $2",
+            "DELETE FROM enrollment WHERE tenant_id = $1 AND kind = 'individual' AND name = $2",
+            "DELETE FROM enrollment_request WHERE tenant_id = $1 AND device = $2",
+            "DELETE FROM scep_transaction WHERE tenant_id = $1 AND device = $2",
+            "DELETE FROM factory_certificate WHERE tenant_id = $1 AND device = $2",
+        ];
+        for sql in STATE {
+            self.conn.execute(sql, params![self.scope.key(), id]).await?;
+        }
+        self.delete_session(id.as_str()).await?;
+        self.forget_retained_of(id).await.map(drop)
     }
 }

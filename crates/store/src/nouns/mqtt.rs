@@ -3,10 +3,10 @@
 //! Messages are packed by the broker: one row of the queue holds those that one batch brought for one session. What the
 //! bytes mean is the broker's affair.
 
-use fleetward_base::{TenantId, Timestamp};
+use fleetward_base::{DeviceId, TenantId, Timestamp};
 
 use super::{Of, hit};
-use crate::sql::{Bulk, Column, from_row, params};
+use crate::sql::{Bulk, Column, Sql, from_row, params};
 use crate::{StoreError, SystemTx, TenantTx};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,6 +245,20 @@ impl TenantTx {
         // No topic holds the last code point of all: MQTT 5.0 §1.5.4 lets a receiver refuse non-characters.
         let end = format!("{prefix}\u{10ffff}");
         self.conn.query(SQL, params![self.scope.key(), after.unwrap_or(""), prefix, end, limit]).await
+    }
+
+    /// Removes what is retained on a device's own topics: those with its name in the second level; how many there were.
+    /// What all devices share, and what operators say to all, is nobody's own.
+    pub async fn forget_retained_of(&mut self, device: &DeviceId) -> Result<u64, StoreError> {
+        const SQL: Sql = Sql {
+            sqlite: "DELETE FROM mqtt_retained WHERE tenant_id = $1 AND instr(topic, '/') > 1 \
+                 AND substr(substr(topic, instr(topic, '/')) || '/', 1, length($2)) = $2 \
+                 AND substr(topic, 1, 7) <> 'shared/' AND substr(topic, 1, 6) <> 'fleet/'",
+            postgres: "DELETE FROM mqtt_retained WHERE tenant_id = $1 AND strpos(topic, '/') > 1 \
+                 AND substr(substr(topic, strpos(topic, '/')) || '/', 1, length($2)) = $2 \
+                 AND substr(topic, 1, 7) <> 'shared/' AND substr(topic, 1, 6) <> 'fleet/'",
+        };
+        self.conn.execute(SQL, params![self.scope.key(), format!("/{device}/")]).await
     }
 
     pub async fn count_retained(&mut self) -> Result<u64, StoreError> {

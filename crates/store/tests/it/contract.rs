@@ -63,7 +63,7 @@ contract! {
     standing: deployments_stand_beside_presence, updates_are_taken_back_once;
     tenants: tenants_are_written_and_listed, tallies;
     token_issuers: token_issuers_are_replaced_and_paged, a_token_is_exchanged_once;
-    transfers: offers_end_once, the_state_of_a_device_is_forgotten;
+    transfers: offers_end_once, a_transfer_waits_for_its_device, the_state_of_a_device_is_forgotten;
     units: tenants_do_not_see_each_other, a_failed_unit_leaves_nothing, a_panic_fails_its_unit_alone,
         a_passed_over_failure_is_not_committed, units_share_a_batch_and_fail_alone, two_writers_of_one_row,
         an_entered_tenant_bounds_the_statements, a_reader_cannot_write, readers_see_a_snapshot;

@@ -33,6 +33,25 @@ fn messages_are_read_or_refused() {
 }
 
 #[test]
+fn what_devices_are_told_of_their_identity_is_read_or_refused() {
+    use fleetward_wire::anchors::AnchorsRequest;
+    use fleetward_wire::renew::RenewRequest;
+    use fleetward_wire::transfer::{Notice, Order};
+    let mut read = [0; 4];
+    for bytes in corpus("wire_messages") {
+        if let Some(order) = Order::parse(&bytes) {
+            let again = serde_json::to_vec(&order).expect("JSON");
+            assert_eq!(Order::parse(&again), Some(order));
+            read[0] += 1;
+        }
+        read[1] += usize::from(Notice::parse(&bytes).is_some());
+        read[2] += usize::from(RenewRequest::parse(&bytes).is_some());
+        read[3] += usize::from(AnchorsRequest::parse(&bytes).is_some_and(|asked| asked.spread_s > 0));
+    }
+    assert_eq!(read, [1, 2, 1, 2], "an order, which is a notice too, a notice, a renewal and roots");
+}
+
+#[test]
 fn azure_messages_are_read_or_refused() {
     use fleetward_wire::azure::message::RegisterRequest;
     use fleetward_wire::azure::topic::response;

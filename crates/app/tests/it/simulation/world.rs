@@ -65,6 +65,8 @@ impl DeviceLinks for Fuse {
 
     fn recheck_all(&self, _: &TenantId) {}
 
+    async fn forget(&self, _: &TenantId, _: &DeviceId) {}
+
     async fn publish(&self, _: &TenantId, _: String, _: Bytes) {}
 
     async fn deployments_changed(&self, _: &TenantId, _: &DeviceId) {

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use fleetward_app::enroll_tokens::enroll_tokens;
+use fleetward_base::DeviceId;
 use serde::Deserialize;
 
 use crate::caller::InTenant;
@@ -15,7 +16,9 @@ use crate::view::EnrollTokenView;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Filter {}
+pub(super) struct Filter {
+    device: Option<DeviceId>,
+}
 
 /// List enrolment tokens, oldest first
 #[utoipa::path(
@@ -23,7 +26,7 @@ pub(super) struct Filter {}
     path = "/v1/tenants/{tenant}/enroll-tokens",
     operation_id = "list_enroll_tokens",
     tag = "enrolment",
-    params(("tenant" = String, Path)),
+    params(("tenant" = String, Path), ("device" = Option<String>, Query)),
     responses((status = 200, body = Page<EnrollTokenView>)),
     extensions(("x-permission" = json!("enroll-token:read"))),
 )]
@@ -33,7 +36,8 @@ pub(super) async fn handler(
     listing: Listing<Filter>,
 ) -> Result<Response, Problem> {
     let after = listing.after_as(&door, Some(&caller.tenant))?;
-    let found = enroll_tokens(door.app(), &caller.ctx, &caller.tenant, after, listing.rows_and_one()).await?;
+    let device = listing.filter.device.clone();
+    let found = enroll_tokens(door.app(), &caller.ctx, &caller.tenant, device, after, listing.rows_and_one()).await?;
     let now = door.app().now();
     Ok(listing.answer(&door, Some(&caller.tenant), found, |row| row.id.to_string(), |row| view(row, now)))
 }

@@ -27,7 +27,8 @@ pub(super) struct Body {
 
 /// Take over a device that another tenant offers
 ///
-/// The device enrols anew, with the token that is shown this once; nothing but its class and hardware goes along.
+/// The device enrols anew, with the token that is shown this once; nothing but its class and hardware goes along. Where the
+/// giver's policy has it wipe itself first, it comes by itself after that.
 #[utoipa::path(
     post,
     path = "/v1/tenants/{tenant}/transfers/accept",

@@ -10,9 +10,9 @@ use crate::door::Door;
 use crate::path::At;
 use crate::problem::Problem;
 
-/// Take an offer back
+/// Take an offer back, or call a transfer off whose device is still waited for
 ///
-/// An offer never changes otherwise, so it has no ETag and asks for no `If-Match`. One that was accepted is a conflict.
+/// It never changes otherwise, so it has no ETag and asks for no `If-Match`. One whose device has gone is a conflict.
 #[utoipa::path(
     delete,
     path = "/v1/tenants/{tenant}/transfers/{transfer}",

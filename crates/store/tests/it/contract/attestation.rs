@@ -14,6 +14,7 @@ fn row(name: &str) -> AttestationRow {
         key_certificate: Some(vec![3]),
         format: Some("tpm2".into()),
         verdict: Some("affirming".into()),
+        certified_key: Some(vec![4; 32]),
         boots: Some(4),
         clock_ms: Some(5),
         attested_at: Some(at(10)),

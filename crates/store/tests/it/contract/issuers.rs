@@ -210,4 +210,19 @@ pub(crate) async fn anchors_are_counted(on: Fixture) {
     assert_eq!((lag, rest), (vec![device("a"), device("d")], vec![device("d")]));
     let all = on.system(|tx| Box::pin(async move { tx.anchor_count_of_all("ff").await })).await;
     assert_eq!(all, AnchorCount { active: 3, holding: 1 });
+    let (before, dropped, again, after) = on
+        .write(|tx| {
+            Box::pin(async move {
+                let before = (tx.holds_anchor(&device("b"), "ff").await?, tx.holds_anchor(&device("d"), "ff").await?);
+                let dropped = tx.drop_anchor(&device("b"), "ff").await?;
+                Ok((
+                    before,
+                    dropped,
+                    tx.drop_anchor(&device("b"), "ff").await?,
+                    tx.holds_anchor(&device("b"), "ff").await?,
+                ))
+            })
+        })
+        .await;
+    assert_eq!((before, dropped, again, after), ((true, false), true, false, false));
 }
