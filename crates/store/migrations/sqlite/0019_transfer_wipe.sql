@@ -13,10 +13,3 @@ UPDATE transfer SET completed_at = accepted_at, wiped = 'skipped' WHERE accepted
 
 CREATE INDEX transfer_wiping ON transfer (tenant_id, wipe_by)
     WHERE accepted_at IS NOT NULL AND completed_at IS NULL AND canceled_at IS NULL;
-
--- What ends sessions on other servers: the list that is asked for must be the index's own.
-DROP INDEX journal_ends;
-
-CREATE INDEX journal_ends ON journal (id) WHERE action IN ('attestation.overdue', 'attestation.verdict',
-    'certificate.forgotten', 'certificate.retired', 'certificate.revoked', 'claim.revoked', 'deny_list.changed',
-    'device.decommissioned', 'device.revoked', 'device.status_changed', 'device.transferred', 'factory_authority.revoked');
