@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-
 use crate::broker::Inner;
 use crate::deliver::Outbound;
 use crate::hooks::{Connect, Principal, Protocol};

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::jit;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_line};
 use crate::identity_policy::identity_policy;
 use crate::journal::record;
 use crate::{App, Ctx, idempotency};
@@ -94,9 +94,7 @@ pub async fn create_claim_code(
         return Err(Error::invalid("ttl_s", format!("1 to {} seconds", LIFE_MAX.as_secs())));
     }
     let (kind, text) = subject.parts();
-    if text.is_empty() || text.len() > SUBJECT_BYTES || text.chars().any(char::is_control) {
-        return Err(Error::invalid(kind, format!("1 to {SUBJECT_BYTES} bytes without control characters")));
-    }
+    check_line(kind, text, SUBJECT_BYTES)?;
     let now = app.now();
     let code = new_code(app.rng().as_ref());
     let row = ClaimCodeRow {

@@ -160,8 +160,7 @@ async fn first_seen(
                 if let Some(name) = by {
                     let by = By { name: &name, person: mode == Mode::Register };
                     let home = Home { app: &app_in, policy: &policy };
-                    let (row, returning) =
-                        activate_in(tx, &home, &arrived, &factory, by, request_id, now).await?;
+                    let (row, returning) = activate_in(tx, &home, &arrived, &factory, by, request_id, now).await?;
                     return Ok(Seen::Device(Box::new(row), returning));
                 }
                 if new {
