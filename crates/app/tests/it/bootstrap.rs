@@ -196,7 +196,11 @@ async fn a_person_lets_a_device_in_that_has_nothing() {
     let other = Device::new("gw-1").request();
     let credentials = Credentials { device: String::new(), token: second.clone() };
     let stolen = enroll_device(app, &here, None, &credentials, &other).await;
-    assert_eq!(refused(stolen), "the enrolment token was given for another key", "the key that was approved and no other");
+    assert_eq!(
+        refused(stolen),
+        "the enrolment token was given for another key",
+        "the key that was approved and no other"
+    );
     let enrolled = by_token(&second).await.expect("enrolled");
     assert_eq!(enrolled.device, device("gw-1"));
     assert!(matches!(poll_device(app, &here, asked.device_code.expose()).await, Err(Error::Conflict { .. })));
