@@ -11,7 +11,8 @@ fuzz_target!(|bytes: &[u8]| {
     let (key, now) = (Key::new(Vec::new()), Timestamp::EPOCH);
     cwt::verify(bytes, cwt::Profile::Psa, std::slice::from_ref(&key), &[], now).ok();
     if let Ok(evidence) = serde_json::from_slice::<Evidence>(bytes) {
-        let known = Known { activated: None, keys: &[key], dice_roots: &[], device_key: &[] };
+        let pcrs = std::collections::BTreeSet::new();
+        let known = Known { activated: None, pcrs: &pcrs, keys: &[key], dice_roots: &[], device_key: &[] };
         verify(&evidence, known, &[], now).ok();
     }
 });

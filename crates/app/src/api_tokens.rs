@@ -9,7 +9,7 @@ use fleetward_store::{ApiTokenRow, Of, TenantTx};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_line};
 use crate::journal::record;
 use crate::token::{TokenKind, generate, hash};
 use crate::{App, Ctx, Principal, idempotency};
@@ -114,9 +114,7 @@ pub async fn create_api_token(
             "admin is a role of the installation; owner, operator and viewer of a tenant",
         ));
     }
-    if name.is_empty() || name.len() > NAME_BYTES || name.chars().any(char::is_control) {
-        return Err(Error::invalid("name", format!("1 to {NAME_BYTES} bytes without control characters")));
-    }
+    check_line("name", &name, NAME_BYTES)?;
     let life = life.unwrap_or(LIFE);
     if life.is_zero() || life > LIFE_MAX {
         return Err(Error::invalid("ttl_s", format!("1 to {} seconds", LIFE_MAX.as_secs())));

@@ -15,7 +15,7 @@ use fleetward_store::{DenyRow, SystemTx};
 use parking_lot::RwLock;
 use serde_json::json;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_line};
 use crate::journal::record;
 use crate::{App, Ctx};
 
@@ -165,10 +165,7 @@ pub async fn deny(
 ) -> Result<DenyView> {
     ctx.allow(tenant, Permission::DeviceRevoke)?;
     let value = kind.normal(value)?;
-    if reason.is_empty() || reason.len() > limits::REVOCATION_REASON_BYTES || reason.chars().any(char::is_control) {
-        let why = format!("1 to {} bytes without control characters", limits::REVOCATION_REASON_BYTES);
-        return Err(Error::invalid("reason", why));
-    }
+    check_line("reason", reason, limits::REVOCATION_REASON_BYTES)?;
     let (now, ctx_in) = (app.now(), ctx.clone());
     let row = DenyRow {
         kind: kind.as_str().to_owned(),

@@ -3,7 +3,7 @@
 //! A device that has nothing to show asks, shows a short code to whoever stands before it, and polls; a person with the right
 //! to decide compares and approves ([`crate::enrollment_requests`]); the device gets an enrolment token, which EST takes.
 //! With its request for a certificate it says which key is to be approved, and the token is then good for that request
-//! alone wherever policy asks for approval of tokens.
+//! alone.
 
 use std::collections::HashMap;
 use std::time::Duration;

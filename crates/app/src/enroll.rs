@@ -19,6 +19,7 @@ pub mod dps;
 mod factory;
 mod first;
 mod gate;
+mod intake;
 mod issue;
 pub(crate) mod ladder;
 pub(crate) mod newcomer;

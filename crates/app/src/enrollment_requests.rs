@@ -10,7 +10,7 @@ use fleetward_core::journal::{Action, Severity};
 use fleetward_store::{EnrollmentRequestRow, TenantTx};
 use serde_json::{Map, Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_note};
 use crate::journal::record;
 use crate::{App, Ctx};
 
@@ -88,9 +88,7 @@ pub async fn decide_enrollment(
     note: Option<String>,
 ) -> Result<EnrollmentRequest> {
     ctx.allow(tenant, Permission::EnrollmentDecide)?;
-    if note.as_ref().is_some_and(|note| note.len() > NOTE_BYTES || note.chars().any(char::is_control)) {
-        return Err(Error::invalid("note", format!("{NOTE_BYTES} bytes at most, without control characters")));
-    }
+    check_note("note", note.as_deref().unwrap_or_default(), NOTE_BYTES)?;
     let (now, ctx_in, handle) = (app.now(), ctx.clone(), handle.to_owned());
     let row = app
         .write(tenant, "decide enrollment", move |tx| {

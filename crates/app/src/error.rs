@@ -136,6 +136,22 @@ impl From<TokenError> for Error {
     }
 }
 
+/// Holds a name or a reason that somebody wrote to its limit.
+///
+/// # Errors
+/// `Invalid` with the field.
+pub(crate) fn check_line(field: &str, text: &str, most: usize) -> Result<()> {
+    fleetward_core::text::check_line(text, most).map_err(|bad| Error::invalid(field, bad.to_string()))
+}
+
+/// As [`check_line`], for a note that may be empty.
+///
+/// # Errors
+/// `Invalid` with the field.
+pub(crate) fn check_note(field: &str, text: &str, most: usize) -> Result<()> {
+    fleetward_core::text::check_note(text, most).map_err(|bad| Error::invalid(field, bad.to_string()))
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error.kind {

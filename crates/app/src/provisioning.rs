@@ -61,8 +61,8 @@ impl Default for Paces {
         let every = Duration::from_secs(1) / limits::CLAIM_REQUESTS_PER_SECOND;
         let guess = Duration::from_secs(60) / limits::CLAIM_CODES_TRIED_PER_MINUTE;
         Self {
-            requests: Mutex::new(Allowances::new(every, limits::CLAIM_REQUESTS_BURST, usize::MAX)),
-            customers: Mutex::new(Allowances::new(guess, limits::CLAIM_CODES_TRIED_PER_MINUTE, usize::MAX)),
+            requests: Mutex::new(Allowances::new(every, limits::CLAIM_REQUESTS_BURST, limits::PACES)),
+            customers: Mutex::new(Allowances::new(guess, limits::CLAIM_CODES_TRIED_PER_MINUTE, limits::PACES)),
         }
     }
 }

@@ -16,7 +16,7 @@ use fleetward_core::revocation::{Kind, Status, Target};
 use fleetward_store::{RevocationRow, SystemTx, TenantTx};
 use serde_json::json;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_line};
 use crate::journal::record;
 use crate::{App, Ctx, authority, idempotency, publication};
 
@@ -65,7 +65,7 @@ pub async fn begin(app: &App, ctx: &Ctx, tenant: &TenantId, new: NewRevocation) 
     allow(ctx, tenant, &new.target)?;
     new.target.check().map_err(|bad| Error::invalid(bad.field, bad.why))?;
     let now = app.now();
-    check_words(&new.reason)?;
+    check_line("reason", &new.reason, limits::REVOCATION_REASON_BYTES)?;
     if new.replace_by.is_some_and(|by| by <= now) {
         return Err(Error::invalid("replace_by", "must lie ahead"));
     }
@@ -172,15 +172,6 @@ async fn write_down(
 pub(crate) fn allow(ctx: &Ctx, tenant: &TenantId, target: &Target) -> Result<()> {
     ctx.allow(tenant, Permission::DeviceRevoke)?;
     if target.is_everything() { ctx.allow(tenant, Permission::TenantUpdate) } else { Ok(()) }
-}
-
-fn check_words(reason: &str) -> Result<()> {
-    let good =
-        !reason.is_empty() && reason.len() <= limits::REVOCATION_REASON_BYTES && !reason.chars().any(char::is_control);
-    if good {
-        return Ok(());
-    }
-    Err(Error::invalid("reason", format!("1 to {} bytes without control characters", limits::REVOCATION_REASON_BYTES)))
 }
 
 fn row_of(id: RevocationId, new: &NewRevocation, total: u64, ctx: &Ctx, now: Timestamp) -> Result<RevocationRow> {

@@ -6,7 +6,7 @@ use fleetward_core::journal::{Action, Severity};
 use fleetward_store::TenantRow;
 use serde_json::json;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_line};
 use crate::journal::record;
 use crate::{App, Ctx, authority, idempotency};
 
@@ -141,11 +141,8 @@ pub async fn exists(app: &App, id: &TenantId) -> Result<bool> {
 }
 
 fn checked_name(name: String) -> Result<String> {
-    let good = !name.trim().is_empty() && name.len() <= NAME_BYTES && !name.chars().any(char::is_control);
-    if good {
-        return Ok(name);
-    }
-    Err(Error::invalid("display_name", format!("1 to {NAME_BYTES} bytes without control characters")))
+    check_line("display_name", &name, NAME_BYTES)?;
+    Ok(name)
 }
 
 fn tenant_of(row: TenantRow) -> Tenant {

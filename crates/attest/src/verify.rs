@@ -1,5 +1,7 @@
 //! One door to all verifiers: evidence and what is configured in, [`Facts`] or the reason in one word out.
 
+use std::collections::BTreeSet;
+
 use fleetward_base::{Timestamp, limits};
 
 use crate::claims::BadToken;
@@ -26,6 +28,8 @@ pub struct Activated {
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
     pub activated: Option<&'a Activated>,
+    /// The PCRs that a quote is to be about.
+    pub pcrs: &'a BTreeSet<u8>,
     /// Keys of tokens.
     pub keys: &'a [Key],
     /// Roots of DICE chains, DER.
@@ -71,7 +75,7 @@ impl Unproven {
             | Self::Certified(NotCertified::Signature)
             | Self::Token(BadToken::Signature | BadToken::Algorithm)
             | Self::Chain(BadChain::Signature) => "signature",
-            Self::Quote(BadQuote::NotAQuote | BadQuote::Pcrs) => "pcrs",
+            Self::Quote(BadQuote::NotAQuote | BadQuote::Pcrs | BadQuote::Missing(_)) => "pcrs",
             Self::Quote(BadQuote::Log(_) | BadQuote::Replay(_)) => "event-log",
             Self::Certified(NotCertified::OtherKey | NotCertified::Attributes) => "certified-key",
             Self::Token(BadToken::Time) | Self::Chain(BadChain::Time(_)) => "time",
@@ -99,7 +103,7 @@ pub fn verify(evidence: &Evidence, known: Known<'_>, nonce: &[u8], now: Timestam
 fn tpm2(evidence: &Tpm2, known: Known<'_>, nonce: &[u8]) -> Result<Facts, Unproven> {
     let activated = known.activated.ok_or(Unproven::NotActivated)?;
     let sent = evidence.quote().ok_or(Malformed("list of PCRs in hex"))?;
-    let quoted = quote::verify(&activated.key, nonce, &sent)?;
+    let quoted = quote::verify(&activated.key, nonce, known.pcrs, &sent)?;
     let certified_key = match evidence.certified() {
         None => false,
         Some(key) => certified::verify(&activated.key, nonce, known.device_key, &key).map(|()| true)?,

@@ -104,6 +104,8 @@ pub const REGISTRATION_CODE_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Devices of one factory that wait to be claimed, and how long they wait.
 pub const FACTORY_PENDING: u64 = 100_000;
 pub const FACTORY_PENDING_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Claims, and tenants, whose pace is counted apart; those beyond share one allowance of each kind.
+pub const PACES: usize = 10_000;
 /// Claim codes of a tenant that were no good, in a minute.
 pub const CLAIM_CODES_TRIED_PER_MINUTE: u32 = 20;
 /// How long a claim code is kept after its end.
@@ -223,6 +225,8 @@ pub const DPS_CONNECTION_LIFE: Duration = Duration::from_secs(600);
 /// Devices of one tenant that wait for a person, and requests of one device.
 pub const ENROLLMENT_REQUESTS: u64 = 10_000;
 pub const ENROLLMENT_REQUESTS_PER_DEVICE: u64 = 5;
+/// Those of one tenant beside them that have nothing to show (the device flow).
+pub const ENROLLMENT_REQUESTS_OF_ANYBODY: u64 = 500;
 /// How long such a request is kept after its end.
 pub const ENROLLMENT_REQUEST_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What a person is given to decide on a request of the device flow.

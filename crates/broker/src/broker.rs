@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fleetward_base::{Clock, DeviceId, TenantId, limits};
-use fleetward_core::access::DeviceRights;
 use parking_lot::RwLock;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -142,7 +141,7 @@ impl Inner {
 
     /// The space that a principal's session is in.
     pub(crate) fn space_of(&self, principal: &Principal) -> Arc<Space> {
-        if principal.rights != DeviceRights::Claim {
+        if !principal.rights.is_guest() {
             return self.space(&principal.tenant);
         }
         let tenant = &principal.tenant;

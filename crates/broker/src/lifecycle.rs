@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fleetward_core::access::DeviceRights;
-
 use crate::broker::Inner;
 use crate::deliver::Outbound;
 use crate::hooks::{Connect, Principal, Protocol};
@@ -44,8 +42,8 @@ impl Inner {
         // A batch that is under way counts too: it may hold what QoS 2 has to remember.
         let since = self.committer.under_way();
         let now = self.clock.now();
-        // Nothing is kept for a claim: who comes again comes anew.
-        let longest = if principal.rights == DeviceRights::Claim { 0 } else { self.config.session_expiry_max_secs };
+        // Nothing is kept for a guest: who comes again comes anew.
+        let longest = if principal.rights.is_guest() { 0 } else { self.config.session_expiry_max_secs };
         let expiry_secs = connect.session_expiry_secs.min(longest);
         let mut sessions = space.sessions.lock();
         let session = sessions

@@ -110,8 +110,20 @@ text_enum! {
         Full => "full",
         /// Prove itself, update, and say how it is: for a device that is not, or no longer, trusted with the rest.
         Restricted => "restricted",
-        /// Ask for an identity, and nothing else.
+        /// Ask for an identity by fleet provisioning, and nothing else.
         Claim => "claim",
+        /// Register by Azure's messages, and nothing else.
+        Registrant => "registrant",
+    }
+}
+
+impl DeviceRights {
+    /// Whether whoever has them is no device yet: its connection is kept apart from those of devices and leaves nothing behind.
+    pub const fn is_guest(self) -> bool {
+        match self {
+            Self::Full | Self::Restricted => false,
+            Self::Claim | Self::Registrant => true,
+        }
     }
 }
 

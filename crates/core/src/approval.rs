@@ -57,7 +57,7 @@ pub enum Turn {
     Wait,
     /// It was let in.
     Enter,
-    /// It was let in before, and asks for the same again.
+    /// It was let in before and got its certificate. That one it may have again, but no other: then it is to [`Ask`](Self::Ask).
     Again,
     Denied,
 }

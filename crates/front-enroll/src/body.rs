@@ -35,15 +35,16 @@ pub(crate) async fn read_within(headers: &HeaderMap, body: Body, limit: usize) -
 
 /// The DER in it. Content-Transfer-Encoding is not looked at: whatever it says, it is base64 (RFC 8951 §3.2).
 pub(crate) fn request_der(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let kind = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
-    let pkcs10 = |kind: &str| {
-        let essence = kind.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("application/pkcs10")
-    };
-    if kind.is_some_and(|kind| !pkcs10(kind)) {
+    if headers.contains_key(CONTENT_TYPE) && !is_of(headers, "application/pkcs10") {
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send an application/pkcs10"));
     }
     est::decode(body).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+/// Whether the body is said to be of this media type, whatever its parameters.
+pub(crate) fn is_of(headers: &HeaderMap, kind: &str) -> bool {
+    let said = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    said.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(kind)
 }
 
 fn too_large(limit: usize) -> Refusal {

@@ -8,28 +8,29 @@
 //! A device shows a shared access signature in `Authorization`, or its certificate in the hand-shake. `api-version` must be
 //! there and may be any: what differs between them is which fields clients look at.
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::{get, put};
 use fleetward_app::enroll::Attempt;
 use fleetward_app::enroll::dps::{Answer, Proof, Registrant, operation, register, sign_in};
-use fleetward_app::{App, Error, Peer};
+use fleetward_app::{App, Error};
 use fleetward_wire::azure::SasToken;
 use fleetward_wire::azure::message::RegisterRequest;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 
-use crate::body;
+use crate::served::Served;
+use crate::{body, peer_of};
 
 /// The routes; their first segment is an id scope, which no other path begins with.
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/{scope}/registrations/{id}/register", put(put_register))
-        .route("/{scope}/registrations/{id}/operations/{operation}", get(get_operation))
-        .route("/{scope}/registrations/{id}", get(get_registration).post(get_registration))
+pub(crate) fn served() -> [Served; 3] {
+    [
+        Served::new(&["PUT"], "/{scope}/registrations/{id}/register", put(put_register)),
+        Served::new(&["GET"], "/{scope}/registrations/{id}/operations/{operation}", get(get_operation)),
+        Served::new(&["GET", "POST"], "/{scope}/registrations/{id}", get(get_registration).post(get_registration)),
+    ]
 }
 
 type Names = Path<(String, String)>;
@@ -81,10 +82,7 @@ async fn who(app: &App, head: &Parts, scope: &str, id: &str) -> Result<(Attempt,
         return Err(Answer::plain(app, 400, 1, "The query parameter api-version is missing", None));
     }
     let nobody = || Answer::error(app, &Error::Unauthenticated { reason: "no credential" });
-    let Some(peer) = head.extensions.get::<Peer>() else {
-        tracing::error!("a request came without its peer");
-        return Err(Answer::plain(app, 500, 1, "internal fault", None));
-    };
+    let peer = peer_of(head).ok_or_else(|| Answer::plain(app, 500, 1, "internal fault", None))?;
     let attempt = Attempt { address: peer.address.ip(), request_id: app.new_request_id() };
     let token = match head.headers.get(AUTHORIZATION) {
         Some(value) => Some(value.to_str().ok().and_then(|text| SasToken::parse(text).ok()).ok_or_else(nobody)?),

@@ -24,6 +24,7 @@ mod oauth;
 pub mod pki;
 mod refusal;
 pub mod scep;
+mod served;
 mod serverkeygen;
 mod simpleenroll;
 mod simplereenroll;
@@ -35,9 +36,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use fleetward_app::enroll::{Attempt, Channel};
 use fleetward_app::{App, Peer};
-use http::{HeaderMap, Method};
+use http::HeaderMap;
+use http::request::Parts;
 
 use crate::refusal::Refusal;
+use crate::served::Served;
 use crate::target::{Operation, Target};
 
 /// How many path segments may stand before `/.well-known`. strongSwan puts the path of its URL there.
@@ -66,7 +69,32 @@ pub fn router(app: App) -> Router {
             .route(&format!("{prefix}/.well-known/est/{{op}}"), any(serve))
             .route(&format!("{prefix}/.well-known/est/{{label}}/{{op}}"), any(serve));
     }
-    router.merge(dps::routes()).merge(oauth::routes()).with_state(app.clone()).merge(scep::router(app))
+    router.merge(served::router(beside())).with_state(app)
+}
+
+/// What is served beside EST under the same listener.
+fn beside() -> impl Iterator<Item = Served> {
+    dps::served().into_iter().chain(oauth::served()).chain(scep::served())
+}
+
+/// Every operation of this crate's routers, by method and path; those of EST without what may stand before them.
+pub fn operations() -> Vec<(String, String)> {
+    let labels = ["", "/{label}"];
+    let est = labels.into_iter().flat_map(|label| {
+        let path = move |operation: Operation| format!("/.well-known/est{label}/{}", operation.name());
+        Operation::ALL.into_iter().map(move |operation| (operation.method().to_string(), path(operation)))
+    });
+    let titles = served::titles(beside().chain(pki::served()));
+    est.chain(titles.into_iter().map(|(method, path)| (method.to_owned(), path))).collect()
+}
+
+/// Whose connection it is. The listener says; one that does not is broken.
+fn peer_of(head: &Parts) -> Option<&Peer> {
+    let peer = head.extensions.get::<Peer>();
+    if peer.is_none() {
+        tracing::error!("a request came without its peer");
+    }
+    peer
 }
 
 async fn serve(State(app): State<App>, request: Request) -> Response {
@@ -82,14 +110,11 @@ async fn dispatch(app: &App, request: Request) -> Result<Response, Refusal> {
     // (curl 7.88 on HTTP/2), and on HTTP/1.1 the end of its connection.
     let body = body::read(&head.headers, body).await?;
     let target = Target::of(head.uri.path()).ok_or_else(Refusal::not_found)?;
-    let allowed = match target.operation {
-        Operation::CaCerts | Operation::CsrAttrs => Method::GET,
-        _ => Method::POST,
-    };
+    let allowed = target.operation.method();
     if head.method != allowed {
         return Err(Refusal::method(allowed));
     }
-    let peer = head.extensions.get::<Peer>().ok_or_else(Refusal::without_peer)?;
+    let peer = peer_of(&head).ok_or_else(Refusal::without_peer)?;
     let channel = head.extensions.get::<Channel>().copied().unwrap_or_default();
     let asked = Asked { target: &target, peer, headers: &head.headers, body: &body, channel };
     match target.operation {

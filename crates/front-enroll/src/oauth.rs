@@ -9,26 +9,29 @@
 
 use std::collections::HashMap;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::post;
 use fleetward_app::device_flow::{Polled, authorize_device, poll_device};
 use fleetward_app::enroll::Attempt;
-use fleetward_app::{App, Error, Peer};
+use fleetward_app::{App, Error};
 use fleetward_pki::est;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use crate::body;
+use crate::served::Served;
+use crate::{body, peer_of};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// The routes.
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/oauth/device_authorization", post(authorize)).route("/oauth/token", post(token))
+pub(crate) fn served() -> [Served; 2] {
+    [
+        Served::new(&["POST"], "/oauth/device_authorization", post(authorize)),
+        Served::new(&["POST"], "/oauth/token", post(token)),
+    ]
 }
 
 /// A refusal: its status, its code, and a sentence.
@@ -88,7 +91,7 @@ async fn form(app: &App, request: Request) -> Result<(Attempt, HashMap<String, S
     let bytes = body::read(&head.headers, stream)
         .await
         .map_err(|_| refuse("invalid_request", "the body is too large, or did not arrive whole"))?;
-    if !is_form(&head.headers) {
+    if !body::is_of(&head.headers, "application/x-www-form-urlencoded") {
         return Err(refuse("invalid_request", "send application/x-www-form-urlencoded"));
     }
     let mut fields = HashMap::new();
@@ -97,17 +100,10 @@ async fn form(app: &App, request: Request) -> Result<(Attempt, HashMap<String, S
             return Err(refuse("invalid_request", "a field comes twice"));
         }
     }
-    let Some(peer) = head.extensions.get::<Peer>() else {
-        tracing::error!("a request came without its peer");
-        return Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, "server_error", String::new()));
-    };
+    let nobody = || Refused(StatusCode::INTERNAL_SERVER_ERROR, "server_error", String::new());
+    let peer = peer_of(&head).ok_or_else(nobody)?;
     let attempt = Attempt { address: peer.address.ip(), request_id: app.new_request_id() };
     Ok((attempt, fields))
-}
-
-fn is_form(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 /// Meanings in the codes of OAuth.

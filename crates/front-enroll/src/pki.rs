@@ -19,10 +19,13 @@ use base64::engine::general_purpose::STANDARD;
 use fleetward_app::publication::{self, SignedList, ocsp};
 use fleetward_app::{App, Error};
 use fleetward_base::{Timestamp, limits};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LAST_MODIFIED, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, IF_NONE_MATCH, LAST_MODIFIED};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use http_body_util::{BodyExt, Limited};
 use percent_encoding::percent_decode_str;
+
+use crate::body;
+use crate::refusal::Refusal;
+use crate::served::{self, Served};
 
 /// How long a cache keeps a list at most: a revocation shows no later than this.
 const LIST_CACHED_SECS: i64 = 300;
@@ -32,13 +35,17 @@ const OCSP_RESPONSE: &str = "application/ocsp-response";
 
 /// The routes.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/pki/{ca}/ca.der", get(certificate))
-        .route("/pki/{ca}/crl.der", get(whole_list))
-        .route("/pki/{ca}/crl/{shard}", get(shard))
-        .route("/pki/{ca}/ocsp", post(ocsp_post))
-        .route("/pki/{ca}/ocsp/{*request}", get(ocsp_get))
-        .with_state(app)
+    served::router(served()).with_state(app)
+}
+
+pub(crate) fn served() -> [Served; 5] {
+    [
+        Served::new(&["GET"], "/pki/{ca}/ca.der", get(certificate)),
+        Served::new(&["GET"], "/pki/{ca}/crl.der", get(whole_list)),
+        Served::new(&["GET"], "/pki/{ca}/crl/{shard}", get(shard)),
+        Served::new(&["POST"], "/pki/{ca}/ocsp", post(ocsp_post)),
+        Served::new(&["GET"], "/pki/{ca}/ocsp/{*request}", get(ocsp_get)),
+    ]
 }
 
 async fn certificate(State(app): State<App>, Path(ca): Path<String>) -> Response {
@@ -49,7 +56,7 @@ async fn certificate(State(app): State<App>, Path(ca): Path<String>) -> Response
             put(&mut response, CACHE_CONTROL, AUTHORITY_CACHED);
             response
         }
-        Err(error) => refused(&error),
+        Err(error) => Refusal::from(error).into_response(),
     }
 }
 
@@ -68,7 +75,7 @@ async fn shard(State(app): State<App>, Path((ca, file)): Path<(String, String)>,
 fn answer_list(app: &App, headers: &HeaderMap, found: Result<SignedList, Error>) -> Response {
     let list = match found {
         Ok(list) => list,
-        Err(error) => return refused(&error),
+        Err(error) => return Refusal::from(error).into_response(),
     };
     let tag = format!("\"{}\"", list.number);
     let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
@@ -87,16 +94,16 @@ fn answer_list(app: &App, headers: &HeaderMap, found: Result<SignedList, Error>)
 }
 
 async fn ocsp_post(State(app): State<App>, Path(ca): Path<String>, request: Request) -> Response {
-    let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/ocsp-request") {
-        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "send an application/ocsp-request\n").into_response();
+    let (head, stream) = request.into_parts();
+    let body = match body::read_within(&head.headers, stream, limits::OCSP_REQUEST_BYTES).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal.into_response(),
+    };
+    if !body::is_of(&head.headers, "application/ocsp-request") {
+        let refusal = Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send an application/ocsp-request");
+        return refusal.into_response();
     }
-    let body = Limited::new(request.into_body(), limits::OCSP_REQUEST_BYTES).collect();
-    match tokio::time::timeout(limits::REST_BODY_DEADLINE, body).await {
-        Ok(Ok(body)) => answer_ocsp(&ocsp::answer(&app, &ca, &body.to_bytes()).await, false, app.now()),
-        Ok(Err(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "too large for an OCSP request\n").into_response(),
-        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time\n").into_response(),
-    }
+    answer_ocsp(&ocsp::answer(&app, &ca, &body).await, false, app.now())
 }
 
 /// RFC 6960 appendix A.1: url-encoded base64 of the request. The path is taken as it came: what a router makes of its slashes
@@ -129,21 +136,6 @@ fn answer_ocsp(answer: &ocsp::Answer, may_cache: bool, now: Timestamp) -> Respon
 fn put(response: &mut Response, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
-    }
-}
-
-fn refused(error: &Error) -> Response {
-    match error {
-        Error::NotFound { what } => (StatusCode::NOT_FOUND, format!("there is no such {what}\n")).into_response(),
-        Error::Unavailable { .. } | Error::StorageFull => {
-            let mut response = StatusCode::SERVICE_UNAVAILABLE.into_response();
-            put(&mut response, RETRY_AFTER, "10");
-            response
-        }
-        error => {
-            tracing::error!(%error, "a list could not be handed out");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
     }
 }
 

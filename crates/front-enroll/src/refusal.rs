@@ -51,7 +51,6 @@ impl Refusal {
 
     /// The listener did not say who is at the other end.
     pub(crate) fn without_peer() -> Self {
-        tracing::error!("a request came without its peer");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal fault")
     }
 

@@ -17,15 +17,16 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use fleetward_app::enroll::Attempt;
-use fleetward_app::{App, Peer, scep};
+use fleetward_app::{App, scep};
 use fleetward_base::TenantId;
 use fleetward_base::limits::{SCEP_MESSAGE_BYTES, SCEP_QUERY_BYTES};
 use fleetward_pki::cms;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::body;
 use crate::refusal::Refusal;
+use crate::served::{self, Served};
+use crate::{body, peer_of};
 
 const MESSAGE: &str = "application/x-pki-message";
 const AUTHORITIES: &str = "application/x-x509-ca-ra-cert";
@@ -38,12 +39,17 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The routes. Requests carry the [`Peer`] of their connection as an extension.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/scep/{tenant}", any(serve))
-        .route("/scep/{tenant}/{*rest}", any(serve))
-        .route("/cgi-bin/pkiclient.exe", any(serve))
-        .route("/cgi-bin/pkiclient.exe/{*rest}", any(serve))
-        .with_state(app)
+    served::router(served()).with_state(app)
+}
+
+pub(crate) fn served() -> [Served; 4] {
+    let at = |path| Served::new(&["GET", "POST"], path, any(serve));
+    [
+        at("/scep/{tenant}"),
+        at("/scep/{tenant}/{*rest}"),
+        at("/cgi-bin/pkiclient.exe"),
+        at("/cgi-bin/pkiclient.exe/{*rest}"),
+    ]
 }
 
 async fn serve(State(app): State<App>, request: Request) -> Response {
@@ -74,7 +80,7 @@ async fn dispatch(app: &App, request: Request) -> Result<Response, Refusal> {
         Operation::NextCaCert => Ok(answer(NEXT_AUTHORITY, scep::next_authorities(app, &tenant).await?)),
         Operation::Message => {
             let message = if posted { body } else { query.decoded()? };
-            let peer = head.extensions.get::<Peer>().ok_or_else(Refusal::without_peer)?;
+            let peer = peer_of(&head).ok_or_else(Refusal::without_peer)?;
             let attempt = Attempt { address: peer.address.ip(), request_id: app.new_request_id() };
             Ok(answer(MESSAGE, scep::answer(app, &attempt, &tenant, &message).await?))
         }

@@ -1,6 +1,7 @@
 //! What a path asks for.
 
 use fleetward_base::TenantId;
+use http::Method;
 
 const ROOT: &str = "/.well-known/est/";
 
@@ -16,16 +17,29 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    fn of(name: &str) -> Option<Self> {
-        match name {
-            "cacerts" => Some(Self::CaCerts),
-            "simpleenroll" => Some(Self::SimpleEnroll),
-            "simplereenroll" => Some(Self::SimpleReenroll),
-            "csrattrs" => Some(Self::CsrAttrs),
-            "serverkeygen" => Some(Self::ServerKeyGen),
-            "fullcmc" => Some(Self::FullCmc),
-            _ => None,
+    pub(crate) const ALL: [Self; 6] =
+        [Self::CaCerts, Self::CsrAttrs, Self::SimpleEnroll, Self::SimpleReenroll, Self::ServerKeyGen, Self::FullCmc];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::CaCerts => "cacerts",
+            Self::SimpleEnroll => "simpleenroll",
+            Self::SimpleReenroll => "simplereenroll",
+            Self::CsrAttrs => "csrattrs",
+            Self::ServerKeyGen => "serverkeygen",
+            Self::FullCmc => "fullcmc",
         }
+    }
+
+    pub(crate) const fn method(self) -> Method {
+        match self {
+            Self::CaCerts | Self::CsrAttrs => Method::GET,
+            Self::SimpleEnroll | Self::SimpleReenroll | Self::ServerKeyGen | Self::FullCmc => Method::POST,
+        }
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|operation| operation.name() == name)
     }
 }
 

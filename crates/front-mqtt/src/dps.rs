@@ -3,12 +3,10 @@
 //!
 //! The user name `{idScope}/registrations/{registrationId}/api-version=..` says that this is wanted; the password is a
 //! shared access signature, or empty where the device showed a factory's certificate in the hand-shake. Nothing else
-//! signs in by name and password here. The connection has the rights of a claim: it is kept apart from the tenant's
+//! signs in by name and password here. The connection is that of a guest: it is kept apart from the tenant's
 //! devices, leaves no session behind, reaches `$dps/registrations/` alone, and ends soon.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fleetward_app::Error;
 use fleetward_app::enroll::Attempt;
@@ -19,63 +17,14 @@ use fleetward_core::access::DeviceRights;
 use fleetward_wire::azure::message::RegisterRequest;
 use fleetward_wire::azure::topic::{PREFIX, response};
 use fleetward_wire::azure::{Login, Request, SasToken};
-use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
 
 use crate::MqttHooks;
 use crate::answer::{ANSWER_EXPIRY, undelivered};
 
-/// From its admission to its session a connection takes no longer.
-const COMING: Duration = limits::MQTT_CONNECT_DEADLINE.saturating_mul(3);
-
 /// Whether a topic is of this family.
 pub(crate) fn owns(topic: &str) -> bool {
     topic.starts_with(PREFIX)
-}
-
-/// Connections that are in to register, by the name of the connection.
-#[derive(Default)]
-pub(crate) struct Registrants {
-    live: Mutex<HashMap<DeviceId, Entry>>,
-}
-
-struct Entry {
-    registrant: Registrant,
-    attempt: Attempt,
-    /// When it was let in; `None` once it is connected.
-    coming_since: Option<Duration>,
-}
-
-impl Registrants {
-    fn admit(&self, name: &DeviceId, registrant: Registrant, attempt: Attempt, now: Duration) -> bool {
-        let mut live = self.live.lock();
-        live.retain(|_, entry| entry.coming_since.is_none_or(|since| now.saturating_sub(since) < COMING));
-        if live.values().filter(|entry| entry.registrant.tenant == registrant.tenant).count() >= limits::DPS_CONNECTIONS
-        {
-            return false;
-        }
-        live.insert(name.clone(), Entry { registrant, attempt, coming_since: Some(now) });
-        true
-    }
-
-    /// Whether the connection is one of these.
-    pub(crate) fn connected(&self, name: &DeviceId) -> bool {
-        match self.live.lock().get_mut(name) {
-            Some(entry) => {
-                entry.coming_since = None;
-                true
-            }
-            None => false,
-        }
-    }
-
-    pub(crate) fn gone(&self, name: &DeviceId) -> bool {
-        self.live.lock().remove(name).is_some()
-    }
-
-    fn get(&self, name: &DeviceId) -> Option<(Registrant, Attempt)> {
-        self.live.lock().get(name).map(|entry| (entry.registrant.clone(), entry.attempt))
-    }
 }
 
 impl MqttHooks {
@@ -111,11 +60,13 @@ impl MqttHooks {
         })?;
         let name: DeviceId = format!("dps:{}", attempt.request_id).parse().map_err(|_| Refusal::Unavailable)?;
         let (tenant, now) = (registrant.tenant.clone(), self.app.clock().monotonic());
-        if !self.registrants.admit(&name, registrant, *attempt, now) {
+        let alike = |(one, _): &(Registrant, _), (other, _): &(Registrant, _)| one.tenant == other.tenant;
+        if !self.registrants.admit(&name, (registrant, *attempt), limits::DPS_CONNECTIONS, alike, now) {
             return Err(Refusal::Quota);
         }
         let valid_until = Some(self.app.now().plus(limits::DPS_CONNECTION_LIFE));
-        Ok(Arc::new(Principal { tenant, device: name, serial: "dps".into(), rights: DeviceRights::Claim, valid_until }))
+        let (serial, rights) = ("dps".into(), DeviceRights::Registrant);
+        Ok(Arc::new(Principal { tenant, device: name, serial, rights, valid_until }))
     }
 
     /// Works on a request below `$dps/registrations/`.

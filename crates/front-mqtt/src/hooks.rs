@@ -5,11 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fleetward_app::enroll::{Admitted, Attempt, admit_bearer, admit_chain};
 use fleetward_app::presence::Arrival;
+use fleetward_app::provisioning::Claimant;
 use fleetward_app::provisioning::claims::{AdmittedClaim, admit_claim, is_claim};
 use fleetward_app::rotation;
 use fleetward_app::shadow::{self, ShadowKey};
 use fleetward_app::{Error, ca_rotations, transfers};
-use fleetward_base::{DeviceId, Secret, TenantId};
+use fleetward_base::{DeviceId, Secret, TenantId, limits};
 use fleetward_broker::{
     Connect, Connected, Disconnected, Hooks, Nack, Overload, Peer, Principal, Protocol, Refusal, ServiceRequest,
 };
@@ -104,14 +105,16 @@ impl Hooks for MqttHooks {
     }
 
     fn connected(&self, principal: &Arc<Principal>, connected: &Connected) {
-        if principal.rights == DeviceRights::Claim {
-            if self.registrants.connected(&principal.device) {
-                return;
+        match principal.rights {
+            DeviceRights::Full | DeviceRights::Restricted => {}
+            // What it showed is looked at again with each thing that it asks for.
+            DeviceRights::Registrant => return self.registrants.connected(&principal.device),
+            DeviceRights::Claim => {
+                self.claimants.connected(&principal.device);
+                return if self.ended_lately() {
+                    self.recheck(principal)
+                };
             }
-            self.claimants.connected(&principal.device);
-            return if self.ended_lately() {
-                self.recheck(principal)
-            };
         }
         let protocol = match connected.protocol {
             Protocol::V311 => "mqtt-3.1.1",
@@ -126,18 +129,17 @@ impl Hooks for MqttHooks {
     }
 
     fn disconnected(&self, principal: &Arc<Principal>, disconnected: &Disconnected) {
-        if principal.rights == DeviceRights::Claim {
-            if self.registrants.gone(&principal.device) {
-                return;
-            }
-            return self.claimants.gone(&principal.device);
+        match principal.rights {
+            DeviceRights::Full | DeviceRights::Restricted => {}
+            DeviceRights::Registrant => return self.registrants.gone(&principal.device),
+            DeviceRights::Claim => return self.claimants.gone(&principal.device),
         }
         let (now, epoch, reason) = (self.app.now(), disconnected.epoch, disconnected.reason.as_str());
         self.app.presence().disconnected(&principal.tenant, &principal.device, now, epoch, reason);
     }
 
     fn seen(&self, principal: &Arc<Principal>) {
-        if principal.rights == DeviceRights::Claim {
+        if principal.rights.is_guest() {
             return;
         }
         self.app.presence().seen(&principal.tenant, &principal.device, self.app.now());
@@ -147,7 +149,7 @@ impl Hooks for MqttHooks {
     /// (requirement S4); one that asks for requests to renew gets the one that stands, and one that asks after roots is
     /// told where it lacks one.
     fn subscribed(&self, principal: &Arc<Principal>, filters: &[Arc<str>]) {
-        if principal.rights == DeviceRights::Claim {
+        if principal.rights.is_guest() {
             return;
         }
         self.tell_again(principal, filters);
@@ -215,7 +217,9 @@ impl MqttHooks {
         let AdmittedClaim { claimant, not_after } = admitted.map_err(|error| refusal(&error))?;
         let name: DeviceId = claimant.connection.parse().map_err(|_| Refusal::NotAuthorized)?;
         let (tenant, serial) = (claimant.tenant.clone(), claimant.serial.as_str().into());
-        if !self.claimants.admit(&name, claimant, self.app.clock().monotonic()) {
+        let alike = |one: &Claimant, other: &Claimant| one.tenant == other.tenant && one.claim == other.claim;
+        let now = self.app.clock().monotonic();
+        if !self.claimants.admit(&name, claimant, limits::CLAIM_CONNECTIONS, alike, now) {
             return Err(Refusal::Quota);
         }
         let rights = DeviceRights::Claim;

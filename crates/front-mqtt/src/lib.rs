@@ -9,8 +9,8 @@
 //! has the list. To add a family of topics: its parser in `wire`, a module here, its lines in [`policy`] and in that page.
 
 mod answer;
-mod claimants;
 mod dps;
+mod guests;
 mod hooks;
 mod jobs;
 mod links;
@@ -23,6 +23,9 @@ pub mod websocket;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
+use fleetward_app::enroll::Attempt;
+use fleetward_app::enroll::dps::Registrant;
+use fleetward_app::provisioning::Claimant;
 use fleetward_app::{App, Ctx, Principal};
 use fleetward_broker::Broker;
 use tokio_util::task::TaskTracker;
@@ -34,9 +37,9 @@ pub struct MqttHooks {
     /// When sessions were last ended from above (monotonic, in milliseconds, from 1; 0 for never).
     ended_ms: AtomicU64,
     /// Who is in with a claim.
-    claimants: claimants::Claimants,
+    claimants: guests::Guests<Claimant>,
     /// Who is in to register by Azure's messages.
-    registrants: dps::Registrants,
+    registrants: guests::Guests<(Registrant, Attempt)>,
     /// Work that a synchronous hook begins and does not wait for.
     tasks: TaskTracker,
 }
@@ -47,8 +50,8 @@ impl MqttHooks {
             app,
             broker: OnceLock::new(),
             ended_ms: AtomicU64::new(0),
-            claimants: claimants::Claimants::default(),
-            registrants: dps::Registrants::default(),
+            claimants: guests::Guests::default(),
+            registrants: guests::Guests::default(),
             tasks: TaskTracker::new(),
         }
     }

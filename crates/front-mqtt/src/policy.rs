@@ -9,8 +9,8 @@
 //!
 //! That is for a device with all its rights. One with [`DeviceRights::Restricted`] keeps its jobs, and of its own topics those
 //! with `attest`, `diagnostics`, `identity` or `status` in the third level: enough to prove itself, to be updated, and to be
-//! looked at. One with [`DeviceRights::Claim`] is no device yet: it publishes the requests
-//! of fleet provisioning and hears their answers.
+//! looked at. Guests are no devices yet: one with [`DeviceRights::Claim`] publishes the requests of fleet provisioning and
+//! hears their answers, one with [`DeviceRights::Registrant`] those of Azure's registration.
 //!
 //! The second level says whose a topic is, so that `telemetry/gw-1/cpu` and `devices/gw-1/log` are both a device's own and
 //! nobody else's. A filter is allowed where everything that it can match is: below the part that decides it may hold
@@ -31,9 +31,8 @@ const RESTRICTED: [&str; 4] = ["attest", "diagnostics", "identity", "status"];
 
 /// Whether `device` may publish to `topic`.
 pub fn may_publish(rights: DeviceRights, device: &str, topic: &str, retain: bool) -> bool {
-    if rights == DeviceRights::Claim {
-        let request = provisioning::parse(topic).is_some_and(|topic| topic.is_request());
-        return !retain && (request || azure::Request::parse(topic).is_some());
+    if rights.is_guest() {
+        return !retain && may_ask(rights, topic);
     }
     if topic.starts_with('$') {
         let request = topic::parse(topic).filter(|topic| topic.thing == device && topic.is_request());
@@ -42,7 +41,7 @@ pub fn may_publish(rights: DeviceRights, device: &str, topic: &str, retain: bool
     match rights {
         DeviceRights::Full => below(topic, SHARED) || (own(device, topic) && !topic.starts_with(FLEET)),
         DeviceRights::Restricted => left(device, topic) && !topic.starts_with(FLEET),
-        DeviceRights::Claim => false,
+        DeviceRights::Claim | DeviceRights::Registrant => false,
     }
 }
 
@@ -53,8 +52,10 @@ pub fn may_subscribe(rights: DeviceRights, device: &str, filter: &str) -> bool {
 
 /// Whether a message on `topic` may reach `device`.
 pub fn may_receive(rights: DeviceRights, device: &str, topic: &str) -> bool {
-    if rights == DeviceRights::Claim {
-        return answers_to_claims(topic) || answers_to_registrants(topic);
+    match rights {
+        DeviceRights::Claim => return answers_to_claims(topic),
+        DeviceRights::Registrant => return answers_to_registrants(topic),
+        DeviceRights::Full | DeviceRights::Restricted => {}
     }
     if topic.starts_with('$') {
         let rest = topic.strip_prefix(topic::PREFIX).and_then(|rest| rest.strip_prefix(device));
@@ -62,13 +63,22 @@ pub fn may_receive(rights: DeviceRights, device: &str, topic: &str) -> bool {
         return match rights {
             DeviceRights::Full => rest.is_some(),
             DeviceRights::Restricted => rest.is_some_and(|rest| rest.starts_with("jobs/")),
-            DeviceRights::Claim => false,
+            DeviceRights::Claim | DeviceRights::Registrant => false,
         };
     }
     match rights {
         DeviceRights::Full => below(topic, SHARED) || below(topic, FLEET) || own(device, topic),
         DeviceRights::Restricted => left(device, topic),
-        DeviceRights::Claim => false,
+        DeviceRights::Claim | DeviceRights::Registrant => false,
+    }
+}
+
+/// Whether a guest may ask for it.
+fn may_ask(rights: DeviceRights, topic: &str) -> bool {
+    match rights {
+        DeviceRights::Claim => provisioning::parse(topic).is_some_and(|topic| topic.is_request()),
+        DeviceRights::Registrant => azure::Request::parse(topic).is_some(),
+        DeviceRights::Full | DeviceRights::Restricted => false,
     }
 }
 
@@ -93,7 +103,7 @@ const fn may_request(rights: DeviceRights, what: &What<'_>) -> bool {
     match rights {
         DeviceRights::Full => true,
         DeviceRights::Restricted => matches!(what, What::Jobs(_)),
-        DeviceRights::Claim => false,
+        DeviceRights::Claim | DeviceRights::Registrant => false,
     }
 }
 
@@ -271,10 +281,26 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_has_no_topics_of_a_device() {
+    fn guests_have_no_topics_of_a_device_nor_of_each_other() {
+        let (claim, registrant) = (DeviceRights::Claim, DeviceRights::Registrant);
         for topic in ["devices/gw-1/status", "shared/x", "fleet/news", "$aws/things/gw-1/jobs/get"] {
-            assert!(!may_publish(DeviceRights::Claim, "gw-1", topic, false), "{topic}");
-            assert!(!may_receive(DeviceRights::Claim, "gw-1", topic), "{topic}");
+            for rights in [claim, registrant] {
+                assert!(!may_publish(rights, "gw-1", topic, false), "{topic}");
+                assert!(!may_receive(rights, "gw-1", topic), "{topic}");
+            }
+        }
+        for (rights, own, answer) in [
+            (claim, "$aws/certificates/create/json", "$aws/certificates/create/json/accepted"),
+            (
+                registrant,
+                "$dps/registrations/PUT/iotdps-register/?$rid=1",
+                "$dps/registrations/res/202/?$rid=1&retry-after=3",
+            ),
+        ] {
+            let other = if rights == claim { registrant } else { claim };
+            assert!(may_publish(rights, "x", own, false) && may_receive(rights, "x", answer), "{own}");
+            assert!(!may_publish(rights, "x", own, true), "never retained");
+            assert!(!may_publish(other, "x", own, false) && !may_receive(other, "x", answer), "{own}");
         }
     }
 

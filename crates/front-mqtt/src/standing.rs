@@ -5,19 +5,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use fleetward_app::provisioning::claims;
 use fleetward_app::{detection, enroll};
-use fleetward_base::limits::MQTT_CONNECT_DEADLINE;
 use fleetward_broker::{Connected, Principal, Reason};
 use fleetward_core::access::DeviceRights;
 use fleetward_core::detection::sessions::Arrival;
 
 use crate::MqttHooks;
-
-/// From its admission to its session a connection takes no longer: a CONNECT has a deadline, and the admission follows it.
-const LATELY: Duration = MQTT_CONNECT_DEADLINE.saturating_mul(3);
+use crate::guests::COMING;
 
 impl MqttHooks {
     /// Before sessions are ended: those that begin from now on are asked after.
@@ -27,7 +23,7 @@ impl MqttHooks {
 
     pub(crate) fn ended_lately(&self) -> bool {
         let ended = self.ended_ms.load(Ordering::SeqCst);
-        let lately = u64::try_from(LATELY.as_millis()).unwrap_or(u64::MAX);
+        let lately = u64::try_from(COMING.as_millis()).unwrap_or(u64::MAX);
         ended > 0 && self.elapsed_ms() <= ended.saturating_add(lately)
     }
 
@@ -38,7 +34,7 @@ impl MqttHooks {
             let (tenant, device) = (&principal.tenant, &principal.device);
             let serial = &principal.serial;
             // Who is in to register has no claim that could end; its connection ends soon by itself.
-            if principal.rights == DeviceRights::Claim && &**serial == "dps" {
+            if principal.rights == DeviceRights::Registrant {
                 return;
             }
             if principal.rights == DeviceRights::Claim {
@@ -63,7 +59,7 @@ impl MqttHooks {
 
     /// Has a connection held against those before it.
     pub(crate) fn look_for_clones(&self, principal: &Arc<Principal>, connected: &Connected) {
-        if principal.rights == DeviceRights::Claim {
+        if principal.rights.is_guest() {
             return;
         }
         let arrival = Arrival {

@@ -38,7 +38,8 @@ pub(crate) fn routes() -> Router<Door> {
 struct Ticket {
     token: String,
     tenant: TenantId,
-    request: String,
+    /// What was looked at, by its code: a request that came anew meanwhile has another one, and was not looked at.
+    user_code: String,
     until: Timestamp,
 }
 
@@ -57,7 +58,7 @@ async fn look(State(door): State<Door>, request: Request) -> Response {
         let tenant = tenant(&ctx, field(&fields, "tenant"))?;
         let found = enrollment_request(door.app(), &ctx, &tenant, field(&fields, "user_code")).await?;
         let until = door.app().now().plus(TICKET_LIFE);
-        let ticket = Ticket { token: token.to_owned(), tenant, request: found.id.clone(), until };
+        let ticket = Ticket { token: token.to_owned(), tenant, user_code: found.user_code.clone(), until };
         Ok((seal(&door, &ticket)?, found))
     };
     match outcome.await {
@@ -74,7 +75,7 @@ async fn decide(State(door): State<Door>, request: Request) -> Response {
         let ticket = open(&door, field(&fields, "ticket"))?;
         // The token may have been taken back while somebody was thinking.
         let ctx = sign_in(&door, &caller, &ticket.token).await?;
-        decide_enrollment(door.app(), &ctx, &ticket.tenant, &ticket.request, decision, None).await
+        decide_enrollment(door.app(), &ctx, &ticket.tenant, &ticket.user_code, decision, None).await
     };
     match outcome.await {
         Ok(decided) => {

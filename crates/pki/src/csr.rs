@@ -86,6 +86,8 @@ pub struct Csr {
     der: Vec<u8>,
     subject: Vec<u8>,
     spki: Vec<u8>,
+    /// The key that signed the request, where another one is to be certified.
+    asker: Option<Vec<u8>>,
     names: Names,
     wishes: Wishes,
     key: KeyKind,
@@ -115,7 +117,7 @@ pub fn parse(der: &[u8]) -> Result<Csr, CsrError> {
     // Only of what is whole: where the request came encrypted, what is said of an altered one would tell what is in it.
     let wishes = wishes(&parts.attributes)?;
     let (subject, spki) = (parts.subject.to_vec(), parts.spki.to_vec());
-    Ok(Csr { der: der.to_vec(), subject, spki, names, wishes, key })
+    Ok(Csr { der: der.to_vec(), subject, spki, asker: None, names, wishes, key })
 }
 
 impl Csr {
@@ -165,7 +167,13 @@ impl Csr {
     #[must_use]
     pub fn with_key(self, key: &dyn Signer) -> Self {
         let kind = key::judge(key.public_spki()).unwrap_or(self.key);
-        Self { spki: key.public_spki().to_vec(), key: kind, ..self }
+        let asker = Some(self.asker.unwrap_or(self.spki));
+        Self { spki: key.public_spki().to_vec(), asker, key: kind, ..self }
+    }
+
+    /// Whether somebody else made the key that is to be certified: it is another one each time.
+    pub fn has_given_key(&self) -> bool {
+        self.asker.is_some()
     }
 
     /// Holds the request to the device that it is certified for. An empty subject is in order: the server fills it in.
@@ -217,13 +225,27 @@ impl Csr {
     /// What makes two requests the same one: SHA-256 over tenant, public key and subject, each with its length. The
     /// signature is no part of it, since a client that tries again may sign again.
     pub fn request_hash(&self, tenant: &TenantId) -> [u8; 32] {
-        let mut context = Context::new(&SHA256);
-        for part in [tenant.as_str().as_bytes(), &self.spki, &self.subject] {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
-        context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+        hash_of(&[tenant.as_str().as_bytes(), &self.spki, &self.subject])
     }
+
+    /// As [`request_hash`](Self::request_hash), also where the key is given by somebody else and so another one each time
+    /// that the request comes: it is then over the key that signed the request, and never that of the same request for that
+    /// key itself.
+    pub fn asking_hash(&self, tenant: &TenantId) -> [u8; 32] {
+        match &self.asker {
+            None => self.request_hash(tenant),
+            Some(asker) => hash_of(&[tenant.as_str().as_bytes(), asker, &self.subject, b"given key"]),
+        }
+    }
+}
+
+fn hash_of(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 /// A request for `subject` (a Name in DER) with the signer's key; `extensions` are finished Extensions to ask for.

@@ -280,6 +280,7 @@ CREATE TABLE claim_code (
     used_at bigint,
     used_by text,
     revoked_at bigint,
+    certificate text,
     CONSTRAINT claim_code_pkey PRIMARY KEY (tenant_id, id)
 );
 

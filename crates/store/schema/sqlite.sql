@@ -197,7 +197,7 @@ CREATE TABLE claim_code (
     expires_at INTEGER NOT NULL,
     used_at INTEGER,
     used_by TEXT,
-    revoked_at INTEGER,
+    revoked_at INTEGER, certificate TEXT,
     PRIMARY KEY (tenant_id, id)
 ) STRICT, WITHOUT ROWID;
 

@@ -47,13 +47,13 @@ fn a_tpm_proves_its_maker_its_keys_and_its_state() {
     let quoted = keys.quote(&mut tpm, &nonce, &pcrs).expect("quotes");
     let sent =
         Quote { statement: quoted.signed.statement, signature: quoted.signed.signature, pcrs: quoted.pcrs, log: None };
-    let facts = quote::verify(&keys.attestation_public, &nonce, &sent).expect("holds");
+    let facts = quote::verify(&keys.attestation_public, &nonce, &pcrs, &sent).expect("holds");
     assert_eq!(facts.pcrs.len(), pcrs.len());
-    assert_eq!(quote::verify(&keys.attestation_public, &[8; 32], &sent), Err(BadQuote::Nonce));
+    assert_eq!(quote::verify(&keys.attestation_public, &[8; 32], &pcrs, &sent), Err(BadQuote::Nonce));
     let mut lying = sent.clone();
     lying.pcrs.insert(7, vec![1; 32]);
-    assert_eq!(quote::verify(&keys.attestation_public, &nonce, &lying), Err(BadQuote::Pcrs));
-    assert_eq!(quote::verify(&keys.endorsement_public, &nonce, &sent), Err(BadQuote::Signature));
+    assert_eq!(quote::verify(&keys.attestation_public, &nonce, &pcrs, &lying), Err(BadQuote::Pcrs));
+    assert_eq!(quote::verify(&keys.endorsement_public, &nonce, &pcrs, &sent), Err(BadQuote::Signature));
 
     tpm.pcr_extend(7, &[5; 32]).expect("extends");
     let after = keys.quote(&mut tpm, &nonce, &pcrs).expect("quotes");

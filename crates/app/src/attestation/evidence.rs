@@ -54,6 +54,7 @@ pub async fn submit_evidence(app: &App, ctx: &Ctx, evidence: Evidence) -> Result
     let before = take_challenge(app, ctx, &tenant, &device).await?;
     let known = Known {
         activated: before.activated.as_ref(),
+        pcrs: &policy.attestation.pcrs,
         keys: &before.keys,
         dice_roots: &before.dice_roots,
         device_key: &before.device_key,
@@ -235,6 +236,11 @@ fn write_verdict(
     row.reasons = reasons;
     row.measurements = serde_json::to_string(&proven.measurements).map_err(Error::internal)?;
     row.format = Some(format.to_owned());
+    // An attestation key stands for the TPM that it was activated in. Behind another identity, or by another's word, it would
+    // have the next quote count for what it says nothing of.
+    if row.identity.as_ref() != Some(&identity) || row.anchor.as_ref() != Some(&anchor) {
+        (row.attestation_key, row.key_certificate) = (None, None);
+    }
     row.root = Some(proven.root.to_string());
     row.anchor = Some(anchor);
     row.identity = Some(identity);

@@ -15,7 +15,7 @@ use fleetward_store::{AttestationReferenceRow, TenantTx};
 use serde_json::json;
 
 use super::hex;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_line};
 use crate::journal::record;
 use crate::rollouts::observe::manifest_of;
 use crate::{App, Ctx};
@@ -155,12 +155,8 @@ pub async fn add_reference(app: &App, ctx: &Ctx, tenant: &TenantId, new: NewRefe
 }
 
 fn check(new: &NewReference) -> Result<()> {
-    let text = |field: &'static str, text: &str| {
-        let good = (1..=limits::DEVICE_FIELD_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
-        if good { Ok(()) } else { Err(Error::invalid(field, "a text without control characters")) }
-    };
-    text("hardware", &new.hardware)?;
-    text("firmware", &new.firmware)?;
+    check_line("hardware", &new.hardware, limits::DEVICE_FIELD_BYTES)?;
+    check_line("firmware", &new.firmware, limits::DEVICE_FIELD_BYTES)?;
     check_references(&new.measurements).map_err(|why| Error::invalid("measurements", why))?;
     match new.learn {
         Some(0) => Err(Error::invalid("learn", "at least one device teaches")),

@@ -1,12 +1,12 @@
 //! A device that is to be known by a certificate that is there already: one that waited for its device, or a factory's.
 //!
-//! The other path to a first certificate is [`super::newcomer`], which signs one. Both end in [`issue::keep`]; what is added
+//! The other path to a first certificate is [`super::newcomer`], which signs one. Both end in [`take_in`]; what is added
 //! here is that nobody takes the name of a device that is in use, and that the device may have to wait for a person.
 
 use std::sync::Arc;
 
-use fleetward_base::{RequestId, TenantId, Timestamp};
-use fleetward_core::enrolment::{Way, permits};
+use fleetward_base::{RequestId, Timestamp};
+use fleetward_core::enrolment::Way;
 use fleetward_core::identity_policy::IdentityPolicy;
 use fleetward_core::journal::{Action, Actor, Entry};
 use fleetward_core::lifecycle::{Transition, decide};
@@ -14,8 +14,9 @@ use fleetward_core::registry::{Device, DeviceFields};
 use fleetward_store::{CertificateRow, TenantTx};
 use serde_json::{Value, json};
 
+use super::intake::{Intake, take_in};
 use super::refusal::{Fault, Refusal};
-use super::{issue, provenance, usable};
+use super::usable;
 use crate::App;
 use crate::error::{Error, Result};
 use crate::journal::record;
@@ -24,7 +25,6 @@ use crate::registry::{device_of, row_of};
 /// What is to be kept together.
 pub(crate) struct Adoption {
     pub(crate) app: App,
-    pub(crate) tenant: TenantId,
     /// What the device showed of its hardware: the names in a factory's certificate.
     pub(crate) hardware: Vec<String>,
     /// The certificate, with the device that it is to be known for.
@@ -39,17 +39,18 @@ pub(crate) struct Adoption {
     pub(crate) request_id: RequestId,
 }
 
-/// Makes the device known by its certificate, its record by `fields`, which gets what is known already.
+/// Makes the device known by its certificate, its record by `fields`, which gets what is known already; whether it had one
+/// before.
 ///
 /// # Errors
-/// A refusal (`device-in-use`, `device-status`, `device-facts`).
+/// A refusal (`device-in-use`, or as of [`take_in`]).
 pub(crate) async fn adopt(
     tx: &mut TenantTx,
     adoption: Adoption,
     fields: impl FnOnce(Option<&Device>) -> Result<DeviceFields> + Send,
     now: Timestamp,
-) -> Result<Device, Fault> {
-    let Adoption { app, tenant, hardware, certificate: row, active, looked_at, policy, detail, request_id } = adoption;
+) -> Result<bool, Fault> {
+    let Adoption { app, hardware, certificate: row, active, looked_at, policy, detail, request_id } = adoption;
     let way: Way = row.way.parse().map_err(Error::internal)?;
     let known = tx.device_for_update(&row.device).await?.map(device_of).transpose()?;
     if let Some(device) = &known
@@ -61,34 +62,14 @@ pub(crate) async fn adopt(
     }
     let facts = |error| Fault::Refused(Refusal { cause: "device-facts", error });
     let fields = fields(known.as_ref()).map_err(facts)?;
-    let made = provenance::admit(tx, &policy.enrolment, &row.device, &fields).await?;
-    provenance::check_hardware(&app, &tenant, tx, &row.device, &fields, &hardware).await?;
-    let before = match known {
-        Some(device) => device,
-        None => issue::device_for_enrolment(tx, &row.device, request_id, now).await?,
-    };
-    if !permits(before.status, way) {
-        let reason = "the device was suspended; give it a new enrolment token to let it back in";
-        let error = Error::conflict("life-cycle", reason);
-        return Err(Fault::Refused(Refusal { cause: "device-status", error }));
-    }
-    let fields = provenance::facts(&before, made.as_ref(), fields);
-    let mut device = before
-        .amend(fields, now)
-        .map_err(|invalid| facts(Error::invalid(invalid.field, format!("{}: {}", invalid.field, invalid.why))))?;
-    if device.revision != before.revision && !tx.update_device(&row_of(&device)?, before.revision).await? {
-        return Err(Error::conflict("device-changed", "the device's record changed meanwhile").into());
-    }
-    let entry = Entry::done(now, Actor::device(&row.device), Action::CertificateIssued)
-        .subject(&row.serial)
-        .detail(detail)
-        .request(Some(request_id));
-    issue::keep(tx, &device, &row, entry, &policy.renewal.terms(), request_id).await?;
+    let (hardware, policy_in) = (hardware.as_slice(), &policy);
+    let intake = Intake { certificate: &row, way, fields, hardware, policy: policy_in, detail, request_id };
+    let returning = take_in(&app, tx, intake, now).await?;
     // Where policy wants a person to look at those who come this way, it is let in with reduced rights until then.
     if !active || (!looked_at && policy.enrolment.approval.contains(&way)) {
-        device = quarantine(tx, &row, request_id, now).await?;
+        quarantine(tx, &row, request_id, now).await?;
     }
-    Ok(device)
+    Ok(returning)
 }
 
 /// Whether the device's certificate still counts.
@@ -102,7 +83,7 @@ async fn quarantine(
     row: &CertificateRow,
     request_id: RequestId,
     now: Timestamp,
-) -> Result<Device, Fault> {
+) -> Result<(), Fault> {
     let device = tx.device_for_update(&row.device).await?.map(device_of).transpose()?;
     let before = device.ok_or_else(|| Error::internal("a device that was just made"))?;
     let status = decide(before.status, Transition::Quarantine).map_err(|refused| {
@@ -116,5 +97,5 @@ async fn quarantine(
     let detail = json!({ "from": before.status.as_str(), "to": status.as_str(), "by": "template" });
     let entry = Entry::done(now, Actor::system("provisioning"), Action::DeviceStatusChanged).device(&before.id);
     record(tx, &entry.detail(detail).request(Some(request_id))).await?;
-    Ok(after)
+    Ok(())
 }

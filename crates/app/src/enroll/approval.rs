@@ -4,7 +4,7 @@
 //! bounded, in a tenant and for a device, and ends by itself. What a person decides is in
 //! [`crate::enrollment_requests`].
 
-use fleetward_base::{DeviceId, Timestamp, limits};
+use fleetward_base::{DeviceId, TenantId, Timestamp, limits};
 use fleetward_core::approval::{Standing, Turn, turn, user_code};
 use fleetward_core::enrolment::Way;
 use fleetward_core::identity_policy::EnrolmentPolicy;
@@ -21,15 +21,16 @@ use crate::journal::record;
 use crate::{App, enrollment_requests};
 
 /// Whether somebody let the newcomer in, or nobody needs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Leave {
     /// Policy asks for nobody.
     Free,
-    /// By the request of this id.
-    Given(String),
+    /// By this request.
+    Given(Box<Asking>),
 }
 
 /// What a device is known by when it asks.
+#[derive(Clone, Debug)]
 pub(crate) struct Asking {
     /// As [`EnrollmentRequestRow::id`].
     pub(crate) id: String,
@@ -54,37 +55,56 @@ pub(super) async fn leave(
     if !policy.approval.contains(&newcomer.way) {
         return Ok(Leave::Free);
     }
-    let (now, id) = (app.now(), hex(&newcomer.csr.request_hash(&newcomer.tenant)));
-    let asked = id.clone();
+    let asking = asking(newcomer, policy, app.now());
+    let asked = asking.id.clone();
     let earlier = app
         .store()
         .read(&newcomer.tenant, "enrollment request", move |tx: &mut TenantTx| {
             Box::pin(async move { Ok::<_, Fault>(tx.enrollment_request(&asked).await?) })
         })
         .await?;
-    let wait = Fault::Failed(Error::Pending { retry_after: policy.approval_retry() });
-    match turn(earlier.as_ref().map(standing).transpose()?, now) {
-        Turn::Enter | Turn::Again => return Ok(Leave::Given(id)),
-        Turn::Wait => return Err(wait),
-        Turn::Denied => return Err(denied()),
-        Turn::Ask => {}
+    match turn(earlier.as_ref().map(standing).transpose()?, app.now()) {
+        Turn::Enter | Turn::Again => Ok(Leave::Given(Box::new(asking))),
+        Turn::Wait => Err(wait(policy)),
+        Turn::Denied => Err(denied()),
+        Turn::Ask => Err(ask_for(app, attempt, &newcomer.tenant, policy, asking).await),
     }
-    let asking = Asking {
-        id,
+}
+
+/// Has a person asked, and gives what the newcomer is told.
+pub(super) async fn ask_for(
+    app: &App,
+    attempt: &Attempt,
+    tenant: &TenantId,
+    policy: &EnrolmentPolicy,
+    asking: Asking,
+) -> Fault {
+    let (app_in, attempt) = (app.clone(), *attempt);
+    let asked = app
+        .store()
+        .write(tenant, "ask for approval", move |tx: &mut TenantTx| {
+            Box::pin(async move { ask(&app_in, tx, &attempt, asking).await.map(drop) })
+        })
+        .await;
+    asked.err().unwrap_or_else(|| wait(policy))
+}
+
+fn wait(policy: &EnrolmentPolicy) -> Fault {
+    Fault::Failed(Error::Pending { retry_after: policy.approval_retry() })
+}
+
+fn asking(newcomer: &Newcomer, policy: &EnrolmentPolicy, now: Timestamp) -> Asking {
+    let csr = &newcomer.csr;
+    Asking {
+        id: hex(&csr.asking_hash(&newcomer.tenant)),
         device: newcomer.device.clone(),
         way: newcomer.way,
-        key_fingerprint: Some(hex(&sha256(newcomer.csr.spki()))),
+        // One that the server makes is made when somebody has said yes.
+        key_fingerprint: (!csr.has_given_key()).then(|| hex(&sha256(csr.spki()))),
         facts: facts_of(&newcomer.facts, newcomer.source.as_deref()),
         device_code: None,
         expires_at: now.plus(policy.approval_life()),
-    };
-    let (app_in, attempt) = (app.clone(), *attempt);
-    app.store()
-        .write(&newcomer.tenant, "ask for approval", move |tx: &mut TenantTx| {
-            Box::pin(async move { ask(&app_in, tx, &attempt, asking).await.map(drop) })
-        })
-        .await?;
-    Err(wait)
+    }
 }
 
 /// Puts a request into the inbox, or the same one there once more after its end. Gives the code that people type.
@@ -95,14 +115,20 @@ pub(crate) async fn ask(app: &App, tx: &mut TenantTx, attempt: &Attempt, asking:
         match turn(Some(standing(row)?), now) {
             Turn::Ask => {}
             // Somebody was quicker with the same request; the device flow takes it over with its own code.
-            Turn::Wait if asking.device_code.is_none() => return Ok(row.user_code.clone()),
+            Turn::Wait | Turn::Enter if asking.device_code.is_none() => return Ok(row.user_code.clone()),
             Turn::Wait | Turn::Enter | Turn::Again => {}
             Turn::Denied => return Err(denied()),
         }
     }
     if earlier.is_none() {
-        let [all, own] = tx.count_enrollment_requests(&asking.device, now).await?;
-        if all >= limits::ENROLLMENT_REQUESTS || own >= limits::ENROLLMENT_REQUESTS_PER_DEVICE {
+        // Anybody can ask by the device flow: that must not keep those waiting who have shown something.
+        let (most, [all, own]) = if asking.device_code.is_some() {
+            let counted = tx.count_polled_enrollment_requests(&asking.device, now).await?;
+            (limits::ENROLLMENT_REQUESTS_OF_ANYBODY, counted)
+        } else {
+            (limits::ENROLLMENT_REQUESTS, tx.count_enrollment_requests(&asking.device, now).await?)
+        };
+        if all >= most || own >= limits::ENROLLMENT_REQUESTS_PER_DEVICE {
             let error = Error::TooMany { what: "devices that wait for approval", retry_after: RETRY_WHEN_FULL };
             return Err(Fault::Failed(error));
         }
@@ -140,19 +166,19 @@ pub(crate) async fn ask(app: &App, tx: &mut TenantTx, attempt: &Attempt, asking:
     Ok(row.user_code)
 }
 
-/// Uses the leave up, in the transaction that keeps the certificate: it may have been taken back meanwhile.
-pub(super) async fn take(tx: &mut TenantTx, leave: &Leave, now: Timestamp) -> Result<(), Fault> {
-    let Leave::Given(id) = leave else { return Ok(()) };
-    let row = tx.enrollment_request_for_update(id).await?;
-    let row = row.ok_or_else(denied)?;
+/// Uses the leave up for a certificate that is new, in the transaction that keeps it: it may have been taken back meanwhile.
+/// `false` where a person has to be asked once more, as for one that another certificate was issued by.
+pub(super) async fn take(tx: &mut TenantTx, leave: &Leave, now: Timestamp) -> Result<bool, Fault> {
+    let Leave::Given(asked) = leave else { return Ok(true) };
+    let Some(row) = tx.enrollment_request_for_update(&asked.id).await? else { return Ok(false) };
     match turn(Some(standing(&row)?), now) {
         Turn::Enter => {
             let used = EnrollmentRequestRow { state: fleetward_core::approval::State::Used.to_string(), ..row };
             tx.update_enrollment_request(&used).await?;
-            Ok(())
+            Ok(true)
         }
-        Turn::Again => Ok(()),
-        Turn::Ask | Turn::Wait | Turn::Denied => Err(denied()),
+        Turn::Again | Turn::Ask | Turn::Wait => Ok(false),
+        Turn::Denied => Err(denied()),
     }
 }
 

@@ -14,7 +14,7 @@ use fleetward_store::{CertificateRow, EnrollTokenRow, ScepTransactionRow, Tenant
 
 use super::first::{OneTimeToken, check_standing, check_use, find};
 use super::newcomer::{self, Consume, Newcomer, Use};
-use super::refusal::{Fault, Refusal, Whose, settle};
+use super::refusal::{Fault, Refusal, Whose, settled};
 use super::{Attempt, usable};
 use crate::App;
 use crate::error::{Error, Result};
@@ -71,10 +71,7 @@ pub(crate) async fn challenged(
         }
         Err(fault) => Err(fault),
     };
-    match outcome {
-        Ok(row) => Ok(row),
-        Err(fault) => Err(settle(app, attempt, Action::EnrollmentRefused, whose, fault).await),
-    }
+    settled(app, attempt, Action::EnrollmentRefused, whose, outcome).await
 }
 
 async fn enroll(

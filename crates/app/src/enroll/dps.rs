@@ -17,7 +17,7 @@ use fleetward_wire::azure::message::RegisterRequest;
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
 
-use super::refusal::{Fault, Refusal, Whose, settle};
+use super::refusal::{Fault, Refusal, Whose, settled};
 use super::symmetric::{self, Shown, Vouched};
 use super::{Attempt, admission, issue, provenance};
 use crate::error::{Error, Result};
@@ -66,10 +66,8 @@ pub async fn sign_in(
 ) -> Result<Registrant> {
     app.gate().check(attempt.address, app.clock().monotonic())?;
     let mut whose = Whose::default();
-    match recognise(app, attempt, id_scope, registration_id, &proof, &mut whose).await {
-        Ok(registrant) => Ok(registrant),
-        Err(fault) => Err(settle(app, attempt, Action::EnrollmentRefused, whose, fault).await),
-    }
+    let outcome = recognise(app, attempt, id_scope, registration_id, &proof, &mut whose).await;
+    settled(app, attempt, Action::EnrollmentRefused, whose, outcome).await
 }
 
 async fn recognise(
@@ -161,10 +159,8 @@ pub async fn register(
 ) -> Result<Registration> {
     let whose =
         Whose { tenant: Some(registrant.tenant.clone()), device: Some(registrant.device.clone()), ..Whose::default() };
-    match try_register(app, attempt, registrant, request).await {
-        Ok(registration) => Ok(registration),
-        Err(fault) => Err(settle(app, attempt, Action::EnrollmentRefused, whose, fault).await),
-    }
+    let outcome = try_register(app, attempt, registrant, request).await;
+    settled(app, attempt, Action::EnrollmentRefused, whose, outcome).await
 }
 
 async fn try_register(
@@ -314,9 +310,8 @@ pub async fn operation(
             }
             Ok::<_, Fault>(())
         };
-        if let Err(fault) = again.await {
-            return Err(settle(app, attempt, Action::EnrollmentRefused, whose, fault).await);
-        }
+        let outcome = again.await;
+        settled(app, attempt, Action::EnrollmentRefused, whose, outcome).await?;
     }
     present(app, registrant, row).await.map_err(|fault| match fault {
         Fault::Failed(error) => error,

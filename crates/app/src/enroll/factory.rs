@@ -14,7 +14,7 @@ use fleetward_store::TenantTx;
 
 use super::channel::Request;
 use super::newcomer::{self, Consume, Newcomer, Use};
-use super::refusal::{Fault, Refusal, Whose, settle};
+use super::refusal::{Fault, Refusal, Whose, settled};
 use super::renewal::check_pace;
 use super::{Attempt, Enrolled, usable};
 use crate::App;
@@ -35,10 +35,8 @@ pub(super) async fn enroll_from_factory(
     request: Request<'_>,
 ) -> Result<Enrolled> {
     let whose = Whose { tenant: Some(factory.tenant.clone()), ..Whose::default() };
-    match enroll(app, attempt, label, factory, request).await {
-        Ok(enrolled) => Ok(enrolled),
-        Err(fault) => Err(settle(app, attempt, Action::EnrollmentRefused, whose, fault).await),
-    }
+    let outcome = enroll(app, attempt, label, factory, request).await;
+    settled(app, attempt, Action::EnrollmentRefused, whose, outcome).await
 }
 
 async fn enroll(

@@ -12,7 +12,7 @@ use fleetward_store::{EnrollTokenRow, SystemTx, TenantTx};
 
 use super::channel::Request;
 use super::newcomer::{self, Consume, Newcomer, Use};
-use super::refusal::{Fault, Refusal, Whose, settle};
+use super::refusal::{Fault, Refusal, Whose, settle, settled};
 use super::{Attempt, Credentials, Enrolled, bearer, symmetric};
 use crate::App;
 use crate::error::Result;
@@ -92,10 +92,7 @@ async fn redeem(
     } else {
         enroll(app, attempt, tenant, token, credentials, request, &policy).await
     };
-    match outcome {
-        Ok(enrolled) => Ok(enrolled),
-        Err(fault) => Err(settle(app, attempt, Action::EnrollmentRefused, whose, fault).await),
-    }
+    settled(app, attempt, Action::EnrollmentRefused, whose, outcome).await
 }
 
 /// With a symmetric key instead of a token: it is of the tenant that the request is addressed to, or of the default one.
@@ -116,10 +113,7 @@ async fn enroll_by_key(
             Err(Refusal::credential("no-tenant", "say which tenant by the EST label, and which device by the user"))
         }
     };
-    match outcome {
-        Ok(enrolled) => Ok(enrolled),
-        Err(fault) => Err(settle(app, attempt, Action::EnrollmentRefused, whose, fault).await),
-    }
+    settled(app, attempt, Action::EnrollmentRefused, whose, outcome).await
 }
 
 /// Whose token it is. A token of one kind is none of another, also by its hash.

@@ -31,7 +31,7 @@ impl Default for Gate {
                 limits::ENROLL_PER_ADDRESS_BURST,
                 limits::ENROLL_ADDRESSES,
             )),
-            journal: Mutex::new(Allowances::new(a_minute, limits::REFUSALS_JOURNALED_BURST, usize::MAX)),
+            journal: Mutex::new(Allowances::new(a_minute, limits::REFUSALS_JOURNALED_BURST, limits::PACES)),
             unsaid: Mutex::default(),
         }
     }

@@ -10,23 +10,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fleetward_base::{DeviceId, TenantId, Timestamp};
-use fleetward_core::enrolment::{Way, permits};
+use fleetward_core::enrolment::Way;
 use fleetward_core::identity_policy::IdentityPolicy;
-use fleetward_core::journal::{Action, Actor, Entry};
 use fleetward_core::lifecycle;
 use fleetward_core::registry::DeviceFields;
 use fleetward_pki::Csr;
-use fleetward_store::{CertificateRow, TenantTx};
+use fleetward_store::{CertificateRow, StoreError, TenantTx};
 use serde_json::{Value, json};
 
+use super::approval::Leave;
+use super::intake::{Intake, take_in};
 use super::issue::{self, Origin};
 use super::refusal::{Fault, Refusal};
 use super::{Attempt, approval, provenance, usable};
-use crate::detection;
 use crate::error::Error;
 use crate::identity_policy::identity_policy;
-use crate::registry::row_of;
-use crate::{App, deny_list};
+use crate::{App, deny_list, detection};
 
 /// Somebody who is to get its first certificate, known by what it showed.
 #[derive(Clone, Debug)]
@@ -68,7 +67,7 @@ pub(crate) async fn enter(
     credential: impl Consume,
 ) -> Result<CertificateRow, Fault> {
     newcomer.csr.check_identity(&newcomer.tenant, &newcomer.device)?;
-    // The key of a device that was stolen asks again, by whatever way.
+    // Asked before anything is signed and anybody looks at it.
     if deny_list::is_denied_key(app, &newcomer.tenant, newcomer.csr.spki()) {
         return Err(Refusal::credential("denied", "the key is on the deny list"));
     }
@@ -77,14 +76,11 @@ pub(crate) async fn enter(
     check_provenance(app, &newcomer, &policy).await?;
     let leave = approval::leave(app, attempt, &newcomer, &policy.enrolment).await?;
     let Newcomer { tenant, device, way, source, facts, csr } = newcomer;
-    let request_id = attempt.request_id;
-    let origin = Origin { way, source };
-    let (home, shown, app_in) = (tenant.clone(), origin.source.clone(), app.clone());
-    let hardware_of = tenant.clone();
-    let terms = identity_policy(app, &tenant).await?.renewal.terms();
     // Signed before the transaction; one that the transaction then does not keep was never seen by anybody.
-    let signed = issue::sign(app, &tenant, &device, &csr, origin).await?;
-    let (row, returning) = app
+    let signed = issue::sign(app, &tenant, &device, &csr, Origin { way, source: source.clone() }).await?;
+    let (app_in, request_id) = (app.clone(), attempt.request_id);
+    let (leave_in, policy_in) = (leave.clone(), Arc::clone(&policy));
+    let kept = app
         .store()
         .write(&tenant, "enrol newcomer", move |tx: &mut TenantTx| {
             Box::pin(async move {
@@ -92,36 +88,46 @@ pub(crate) async fn enter(
                 if credential.consume(tx, &signed.request, now).await? == Use::Again {
                     return Ok((issued_before(tx, &device, &signed.request, now).await?, false));
                 }
-                approval::take(tx, &leave, now).await?;
-                let made = provenance::admit(tx, &policy.enrolment, &device, &facts).await?;
-                provenance::check_hardware(&app_in, &hardware_of, tx, &device, &facts, &[]).await?;
-                let before = issue::device_for_enrolment(tx, &device, request_id, now).await?;
-                if !permits(before.status, way) {
-                    let reason = "the device was suspended; give it a new enrolment token to let it back in";
-                    let error = Error::conflict("life-cycle", reason);
-                    return Err(Fault::Refused(Refusal { cause: "device-status", error }));
+                if !approval::take(tx, &leave_in, now).await? {
+                    return Err(Stop::Ask);
                 }
-                let facts = provenance::facts(&before, made.as_ref(), facts);
-                let known = before.amend(facts, now).map_err(|invalid| {
-                    let error = Error::invalid(invalid.field, invalid.why);
-                    Fault::Refused(Refusal { cause: "device-facts", error })
-                })?;
-                if known.revision != before.revision {
-                    tx.update_device(&row_of(&known)?, before.revision).await?;
-                }
-                let entry = Entry::done(now, Actor::device(&device), Action::CertificateIssued)
-                    .subject(&signed.serial)
-                    .detail(origin_of(&signed))
-                    .request(Some(request_id));
-                issue::keep(tx, &known, &signed, entry, &terms, request_id).await?;
-                // Whoever comes anew, or comes back, proves itself anew.
-                tx.forget_attestation(&device).await?;
-                Ok::<_, Fault>((signed, before.certificate.is_some()))
+                let (detail, policy) = (origin_of(&signed), &policy_in);
+                let certificate = &signed;
+                let intake = Intake { certificate, way, fields: facts, hardware: &[], policy, detail, request_id };
+                let returning = take_in(&app_in, tx, intake, now).await?;
+                Ok((signed, returning))
             })
         })
-        .await?;
-    detection::enrolled(app, &home, way, shown.as_deref(), returning).await;
+        .await;
+    let (row, returning) = match (kept, leave) {
+        (Ok(kept), _) => kept,
+        (Err(Stop::Fault(fault)), _) => return Err(fault),
+        (Err(Stop::Ask), Leave::Given(asking)) => {
+            return Err(approval::ask_for(app, attempt, &tenant, &policy.enrolment, *asking).await);
+        }
+        (Err(Stop::Ask), Leave::Free) => return Err(Error::internal("nobody is to be asked").into()),
+    };
+    detection::enrolled(app, &tenant, way, source.as_deref(), returning).await;
     Ok(row)
+}
+
+/// Why nothing was kept.
+enum Stop {
+    Fault(Fault),
+    /// The leave that was given is used up: a person is asked once more.
+    Ask,
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Fault(error.into())
+    }
 }
 
 async fn check_provenance(app: &App, newcomer: &Newcomer, policy: &Arc<IdentityPolicy>) -> Result<(), Fault> {

@@ -90,6 +90,20 @@ pub(crate) async fn settle(app: &App, attempt: &Attempt, action: Action, whose: 
     refusal.error
 }
 
+/// An outcome as the caller is told it; what was refused is remembered.
+pub(crate) async fn settled<T>(
+    app: &App,
+    attempt: &Attempt,
+    action: Action,
+    whose: Whose,
+    outcome: Result<T, Fault>,
+) -> Result<T, Error> {
+    match outcome {
+        Ok(done) => Ok(done),
+        Err(fault) => Err(settle(app, attempt, action, whose, fault).await),
+    }
+}
+
 /// Whose credential it was, in one word.
 fn issuer(whose: &Whose, cause: &str) -> &'static str {
     match (&whose.serial, whose.token) {

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::channel::Request;
 use super::recognise::{bound, whose};
-use super::refusal::{Fault, Refusal, UNKNOWN_CERTIFICATE, Whose, settle};
+use super::refusal::{Fault, Refusal, UNKNOWN_CERTIFICATE, Whose, settle, settled};
 use super::{Attempt, Enrolled, issue, ladder, unlogged};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
@@ -68,10 +68,7 @@ pub async fn reenroll_device<'a>(
     // Whoever is told to come back has not failed.
     let counted = whose.tenant.as_ref().filter(|_| cause != Some("pace"));
     app.traffic().renewal_ended(counted, app.clock().monotonic(), cause);
-    match renewed {
-        Ok(enrolled) => Ok(enrolled),
-        Err(fault) => Err(settle(app, attempt, Action::EnrollmentRefused, whose, fault).await),
-    }
+    settled(app, attempt, Action::EnrollmentRefused, whose, renewed).await
 }
 
 /// Whose certificate it is. One that has ended is known too; what comes of that is decided by the tenant's policy.

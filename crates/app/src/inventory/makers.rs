@@ -11,7 +11,7 @@ use fleetward_store::MakerRow;
 use serde_json::json;
 
 use crate::enroll::approval::hex;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_line};
 use crate::journal::record;
 use crate::{App, Ctx};
 
@@ -22,9 +22,7 @@ use crate::{App, Ctx};
 /// `Invalid` with the field; `Conflict` (`makers-full`).
 pub async fn register_maker(app: &App, ctx: &Ctx, tenant: &TenantId, name: &str, pem: &str) -> Result<MakerRow> {
     ctx.allow(tenant, Permission::MakerManage)?;
-    if name.is_empty() || name.len() > limits::DEVICE_FIELD_BYTES || name.chars().any(char::is_control) {
-        return Err(Error::invalid("name", format!("1 to {} bytes of text", limits::DEVICE_FIELD_BYTES)));
-    }
+    check_line("name", name, limits::DEVICE_FIELD_BYTES)?;
     let public_key = spki_of(pem).ok_or_else(|| Error::invalid("public_key", "a public key in PEM"))?;
     VerifyingKey::from_spki(&public_key).map_err(|error| Error::invalid("public_key", error.to_string()))?;
     let row = MakerRow {

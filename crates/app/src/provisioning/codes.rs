@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::jit;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_line};
 use crate::identity_policy::identity_policy;
 use crate::journal::record;
 use crate::{App, Ctx, idempotency};
@@ -94,9 +94,7 @@ pub async fn create_claim_code(
         return Err(Error::invalid("ttl_s", format!("1 to {} seconds", LIFE_MAX.as_secs())));
     }
     let (kind, text) = subject.parts();
-    if text.is_empty() || text.len() > SUBJECT_BYTES || text.chars().any(char::is_control) {
-        return Err(Error::invalid(kind, format!("1 to {SUBJECT_BYTES} bytes without control characters")));
-    }
+    check_line(kind, text, SUBJECT_BYTES)?;
     let now = app.now();
     let code = new_code(app.rng().as_ref());
     let row = ClaimCodeRow {
@@ -110,6 +108,7 @@ pub async fn create_claim_code(
         used_at: None,
         used_by: None,
         revoked_at: None,
+        certificate: None,
     };
     let uri = format!("fleetward:claim?tenant={tenant}&code={}", code.expose());
     let made = NewClaimCode { id: row.id, code: code.expose().clone(), uri, expires_at: row.expires_at };
@@ -193,10 +192,10 @@ pub async fn claim_device(app: &App, ctx: &Ctx, tenant: &TenantId, code: &str) -
         return Err(Error::conflict("code-used", "the code was used before by somebody else"));
     }
     let policy = identity_policy(app, tenant).await?;
-    let (ctx_in, app_in, owner) = (ctx.clone(), app.clone(), tenant.clone());
+    let (ctx_in, app_in) = (ctx.clone(), app.clone());
     app.write(tenant, "claim device", move |tx| {
         Box::pin(async move {
-            let home = jit::Home { app: &app_in, tenant: &owner, policy: &policy };
+            let home = jit::Home { app: &app_in, policy: &policy };
             claim_in(tx, &ctx_in, row, &by, &home, now).await
         })
     })
@@ -218,10 +217,18 @@ async fn claim_in(
         let detail = json!({ "kind": row.subject_kind, "for": row.subject });
         record(tx, &ctx.done(now, Action::ClaimCodeUsed).subject(row.id).detail(detail)).await?;
     }
+    // What it let in already is all that it ever lets in.
+    if let Some(certificate) = &row.certificate {
+        let device = tx.factory_certificate(certificate).await?.and_then(|row| row.device);
+        return Ok(Claimed { kind: row.subject_kind, subject: row.subject, device });
+    }
     let waiting = tx.factory_certificates_of(&row.subject_kind, &row.subject, 2).await?;
     let device = match waiting.as_slice() {
         [] => None,
         [one] => {
+            if !tx.bind_claim_code(row.id, &one.id).await? {
+                return Err(Error::conflict("code-used", "the code was used a moment ago"));
+            }
             jit::activate_row(tx, home, one, by, ctx.request_id, now).await?;
             tx.factory_certificate(&one.id).await?.and_then(|row| row.device)
         }

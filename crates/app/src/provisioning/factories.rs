@@ -9,7 +9,7 @@ use fleetward_store::{AuthorityRow, FactoryAuthorityRow, SystemTx, TenantTx};
 use serde_json::json;
 
 use super::pending::{pem, unpem};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_line};
 use crate::journal::record;
 use crate::{App, Ctx, authority};
 
@@ -332,11 +332,8 @@ async fn end_sessions(app: &App, tenant: &TenantId, authority: &str) -> Result<(
 }
 
 fn checked_name(name: String) -> Result<String> {
-    let good = !name.trim().is_empty() && name.len() <= NAME_BYTES && !name.chars().any(char::is_control);
-    if good {
-        return Ok(name);
-    }
-    Err(Error::invalid("name", format!("1 to {NAME_BYTES} bytes without control characters")))
+    check_line("name", &name, NAME_BYTES)?;
+    Ok(name)
 }
 
 fn factory_of(row: FactoryAuthorityRow) -> Result<Factory> {

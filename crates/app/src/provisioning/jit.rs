@@ -28,7 +28,7 @@ use crate::enroll::{Attempt, Fault, Refusal};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 use crate::journal::record;
-use crate::{App, Ctx};
+use crate::{App, Ctx, deny_list, detection};
 
 const PENDING: &str = "pending_activation";
 const ACTIVE: &str = "active";
@@ -54,6 +54,7 @@ pub struct Arrived {
 
 /// The device that a factory's certificate is, registered where it may be.
 pub(crate) async fn recognise(app: &App, attempt: &Attempt, presented: &VerifiedFactory) -> Result<Verified, Fault> {
+    check_allowed(app, presented)?;
     let disabled = || Refusal::credential("factory-disabled", "the factory lets nobody in");
     let row = match known(app, presented).await? {
         (Some(row), _) => row,
@@ -71,6 +72,7 @@ pub(crate) async fn registered(
     attempt: &Attempt,
     presented: &VerifiedFactory,
 ) -> Result<Option<DeviceId>, Fault> {
+    check_allowed(app, presented)?;
     match known(app, presented).await? {
         (None, None) => Ok(None),
         // The factory's own certificate makes room for the one that it was shown for; that is no revocation.
@@ -79,6 +81,16 @@ pub(crate) async fn registered(
         }
         _ => Ok(Some(recognise(app, attempt, presented).await?.device)),
     }
+}
+
+/// What stands on the deny list makes no device, not even one that is refused right after: by its key, or by the serial
+/// number that its factory gave it.
+fn check_allowed(app: &App, presented: &VerifiedFactory) -> Result<(), Fault> {
+    let VerifiedFactory { tenant, certificate, .. } = presented;
+    if deny_list::is_denied_certificate(app, tenant, &certificate.serial.to_string(), &certificate.der) {
+        return Err(Refusal::credential("denied", "the certificate or its key is on the deny list"));
+    }
+    Ok(())
 }
 
 /// The registry's row of a factory's certificate, and what is registered of its authority.
@@ -109,7 +121,8 @@ fn verified(tenant: &TenantId, certificate: &Certificate, row: CertificateRow) -
 
 /// What came of a certificate that nobody had seen.
 enum Seen {
-    Device(Box<CertificateRow>),
+    /// `true` where the device had a certificate before.
+    Device(Box<CertificateRow>, bool),
     /// It waits; `true` where it was not known before.
     Waits(bool),
 }
@@ -126,7 +139,7 @@ async fn first_seen(
     let (now, request_id) = (app.now(), attempt.request_id);
     let arrived = arrived_row(certificate, &factory.id, attempt, now)?;
     let (id, authority) = (arrived.id.clone(), factory.id.clone());
-    let (app_in, owner) = (app.clone(), tenant.clone());
+    let app_in = app.clone();
     let seen = app
         .store()
         .write(tenant, "first connection", move |tx: &mut TenantTx| {
@@ -146,9 +159,9 @@ async fn first_seen(
                 };
                 if let Some(name) = by {
                     let by = By { name: &name, person: mode == Mode::Register };
-                    let home = Home { app: &app_in, tenant: &owner, policy: &policy };
-                    let row = activate_in(tx, &home, &arrived, &factory, by, request_id, now).await?;
-                    return Ok(Seen::Device(Box::new(row)));
+                    let home = Home { app: &app_in, policy: &policy };
+                    let (row, returning) = activate_in(tx, &home, &arrived, &factory, by, request_id, now).await?;
+                    return Ok(Seen::Device(Box::new(row), returning));
                 }
                 if new {
                     let entry = Entry::done(
@@ -165,7 +178,10 @@ async fn first_seen(
         })
         .await?;
     match seen {
-        Seen::Device(row) => Ok(*row),
+        Seen::Device(row, returning) => {
+            detection::enrolled(app, tenant, Way::Factory, Some(&authority), returning).await;
+            Ok(*row)
+        }
         Seen::Waits(new) => {
             if new {
                 announce(app, tenant, &id, &authority).await;
@@ -175,14 +191,18 @@ async fn first_seen(
     }
 }
 
-/// Who used a claim code for this device before it came.
+/// Who used a claim code for this device before it came. A code lets one certificate in: another with the same name, as of
+/// somebody who has got at the factory, waits for a person again.
 async fn claimed_before(tx: &mut TenantTx, arrived: &FactoryCertificateRow) -> Result<Option<String>, Fault> {
-    let by_name = tx.used_claim_code("device", &arrived.name).await?;
-    let by_serial = match &arrived.serial_number {
-        Some(serial) => tx.used_claim_code("serial", serial).await?,
-        None => None,
-    };
-    Ok(by_name.or(by_serial).and_then(|code| code.used_by))
+    for (kind, subject) in [("device", Some(&arrived.name)), ("serial", arrived.serial_number.as_ref())] {
+        let Some(subject) = subject else { continue };
+        if let Some(code) = tx.used_claim_code(kind, subject).await?
+            && tx.bind_claim_code(code.id, &arrived.id).await?
+        {
+            return Ok(code.used_by);
+        }
+    }
+    Ok(None)
 }
 
 fn arrived_row(
@@ -219,14 +239,13 @@ struct By<'a> {
     person: bool,
 }
 
-/// Where a device is let in, and by which rules.
+/// By which rules a device is let in.
 pub(super) struct Home<'a> {
     pub(super) app: &'a App,
-    pub(super) tenant: &'a TenantId,
     pub(super) policy: &'a Arc<IdentityPolicy>,
 }
 
-/// Makes a device of a certificate that was seen.
+/// Makes a device of a certificate that was seen; whether it had another one before.
 async fn activate_in(
     tx: &mut TenantTx,
     home: &Home<'_>,
@@ -235,7 +254,7 @@ async fn activate_in(
     by: By<'_>,
     request_id: RequestId,
     now: Timestamp,
-) -> Result<CertificateRow, Fault> {
+) -> Result<(CertificateRow, bool), Fault> {
     let certificate = Certificate::parse(&arrived.der).map_err(Error::internal)?;
     let plan = plan_for(tx, arrived, &certificate, factory).await?;
     let row = CertificateRow {
@@ -258,7 +277,6 @@ async fn activate_in(
     let detail = json!({ "way": row.way, "source": row.source, "by": by.name, "policies": plan.policies });
     let adoption = Adoption {
         app: home.app.clone(),
-        tenant: home.tenant.clone(),
         hardware: std::iter::once(arrived.name.clone()).chain(arrived.serial_number.clone()).collect(),
         certificate: row.clone(),
         active: plan.active,
@@ -268,12 +286,12 @@ async fn activate_in(
         request_id,
     };
     let fields = |known: Option<&_>| plan.fields(known).map_err(|error| Error::invalid("", error.to_string()));
-    adopt(tx, adoption, fields, now).await?;
+    let returning = adopt(tx, adoption, fields, now).await?;
     tx.activate_factory_certificate(&arrived.id, &plan.device, by.name, now).await?;
     let entry = Entry::done(now, Actor::system("provisioning"), Action::FactoryCertificateActivated);
     let entry = entry.device(&plan.device).subject(&arrived.id).severity(Severity::Notice);
     record(tx, &entry.detail(json!({ "by": by.name, "factory": factory.id })).request(Some(request_id))).await?;
-    Ok(row)
+    Ok((row, returning))
 }
 
 async fn plan_for(
@@ -334,12 +352,12 @@ pub async fn activate(app: &App, ctx: &Ctx, tenant: &TenantId, id: &str) -> Resu
     ctx.allow(tenant, Permission::DeviceActivate)?;
     let policy = identity_policy(app, tenant).await?;
     let (now, id, by, request_id) = (app.now(), id.to_owned(), ctx.principal.actor().name, ctx.request_id);
-    let (app_in, owner) = (app.clone(), tenant.clone());
+    let app_in = app.clone();
     app.write(tenant, "activate device", move |tx| {
         Box::pin(async move {
             let row = tx.factory_certificate(&id).await?.ok_or(Error::NotFound { what: "factory certificate" })?;
             if row.status != ACTIVE {
-                let home = Home { app: &app_in, tenant: &owner, policy: &policy };
+                let home = Home { app: &app_in, policy: &policy };
                 activate_row(tx, &home, &row, &by, request_id, now).await?;
             }
             let row = tx.factory_certificate(&id).await?;

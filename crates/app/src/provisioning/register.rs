@@ -11,12 +11,12 @@ use fleetward_store::{CertificateRow, ClaimRow, PendingCertificateRow, StoreErro
 use serde_json::json;
 
 use super::{Claimant, hook, subject};
-use crate::App;
 use crate::enroll::adopt::{Adoption, adopt};
 use crate::enroll::{Attempt, Fault, Refusal, Whose, settle};
 use crate::error::Error;
 use crate::identity_policy::identity_policy;
 use crate::token::{TokenKind, hash};
+use crate::{App, detection};
 
 /// Why a device did not get what it asked for. What is in it may be told to the device.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +88,8 @@ impl From<StoreError> for Stop {
 /// What a device is told of a meaning that a rule below gave.
 fn told(error: Error) -> Refused {
     match error {
-        Error::Invalid { reason, .. } => Refused::Parameters(reason),
+        Error::Invalid { field, reason } if field.is_empty() => Refused::Parameters(reason),
+        Error::Invalid { field, reason } => Refused::Parameters(format!("{field}: {reason}")),
         Error::Conflict { reason, .. } => Refused::Conflict(reason),
         Error::TooMany { .. } => Refused::TooMany,
         Error::Unauthenticated { reason } => Refused::Denied(reason),
@@ -258,8 +259,9 @@ async fn checked(
 async fn keep(app: &App, claimant: &Claimant, pending: PendingCertificateRow, plan: Plan) -> Result<(), Stop> {
     let policy = identity_policy(app, &claimant.tenant).await?;
     let (now, request_id, claimant) = (app.now(), app.new_request_id(), claimant.clone());
-    let (tenant, app_in) = (claimant.tenant.clone(), app.clone());
-    app.store()
+    let (tenant, claim, app_in) = (claimant.tenant.clone(), claimant.claim.clone(), app.clone());
+    let returning = app
+        .store()
         .write(&tenant, "register thing", move |tx: &mut TenantTx| {
             Box::pin(async move {
                 standing_claim(tx.claim_for_update(&claimant.claim).await?, &claimant, now)?;
@@ -276,7 +278,6 @@ async fn keep(app: &App, claimant: &Claimant, pending: PendingCertificateRow, pl
                 });
                 let adoption = Adoption {
                     app: app_in,
-                    tenant: claimant.tenant.clone(),
                     hardware: Vec::new(),
                     certificate: row_of(&pending, &plan, &claimant),
                     active: plan.active,
@@ -287,11 +288,12 @@ async fn keep(app: &App, claimant: &Claimant, pending: PendingCertificateRow, pl
                 };
                 let fields =
                     |known: Option<&_>| plan.fields(known).map_err(|error| Error::invalid("", error.to_string()));
-                adopt(tx, adoption, fields, now).await?;
-                Ok(())
+                Ok::<_, Stop>(adopt(tx, adoption, fields, now).await?)
             })
         })
-        .await
+        .await?;
+    detection::enrolled(app, &tenant, Way::Claim, Some(&claim), returning).await;
+    Ok(())
 }
 
 fn row_of(pending: &PendingCertificateRow, plan: &Plan, claimant: &Claimant) -> CertificateRow {

@@ -1,6 +1,6 @@
 //! Revoking a device: every certificate, its right to connect, and its live sessions.
 
-use fleetward_base::{DeviceId, TenantId};
+use fleetward_base::{DeviceId, TenantId, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::journal::{Action, Severity};
 use fleetward_core::lifecycle::{self, Transition};
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::change::{load, store_status};
 use super::read::{DeviceView, device};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_line};
 use crate::journal::record;
 use crate::{App, Ctx, EndReason};
 
@@ -16,9 +16,10 @@ use crate::{App, Ctx, EndReason};
 /// right after the commit. Asking twice is harmless.
 ///
 /// # Errors
-/// `NotFound`; `Conflict` (`life-cycle`) for a device at its end, which has nothing left to revoke.
+/// `Invalid` (`reason`); `NotFound`; `Conflict` (`life-cycle`) for a device at its end, which has nothing left to revoke.
 pub async fn revoke_device(app: &App, ctx: &Ctx, tenant: &TenantId, id: &DeviceId, reason: &str) -> Result<DeviceView> {
     ctx.allow(tenant, Permission::DeviceRevoke)?;
+    check_line("reason", reason, limits::REVOCATION_REASON_BYTES)?;
     let now = app.now();
     let (ctx_in, id_in, reason) = (ctx.clone(), id.clone(), reason.to_owned());
     app.write(tenant, "revoke device", move |tx| {

@@ -7,7 +7,7 @@ use fleetward_store::{RenewalRequestRow, TenantTx};
 use fleetward_wire::renew::{RenewRequest, topic};
 use serde_json::json;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_note};
 use crate::journal::record;
 use crate::{App, Ctx};
 
@@ -30,9 +30,7 @@ pub struct Ask {
 /// `Invalid` for a reason that is too long; `Denied`, `NotFound`.
 pub async fn ask_to_renew(app: &App, ctx: &Ctx, tenant: &TenantId, devices: &[DeviceId], ask: Ask) -> Result<usize> {
     ctx.allow(tenant, Permission::RotationCreate)?;
-    if ask.reason.len() > limits::ROLLOUT_NOTE_BYTES || ask.reason.chars().any(char::is_control) {
-        return Err(Error::invalid("reason", format!("at most {} bytes of text", limits::ROLLOUT_NOTE_BYTES)));
-    }
+    check_note("reason", &ask.reason, limits::ROLLOUT_NOTE_BYTES)?;
     let spread_s = spread(devices.len());
     let mut asked = 0;
     for some in devices.chunks(AT_ONCE) {

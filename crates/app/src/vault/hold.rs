@@ -7,7 +7,7 @@ use fleetward_store::{SystemTx, VaultHoldRow};
 use serde_json::json;
 
 use super::refresh;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_line};
 use crate::journal::record;
 use crate::{App, Ctx};
 
@@ -20,10 +20,7 @@ const REASON_BYTES: usize = 500;
 /// `NotFound`, `Denied`, `Invalid` (`reason`).
 pub async fn disable(app: &App, ctx: &Ctx, tenant: Option<&TenantId>, reason: &str) -> Result<()> {
     allow(ctx, tenant, Permission::VaultDisable)?;
-    let good = !reason.trim().is_empty() && reason.len() <= REASON_BYTES && !reason.chars().any(char::is_control);
-    if !good {
-        return Err(Error::invalid("reason", format!("1 to {REASON_BYTES} bytes without control characters")));
-    }
+    check_line("reason", reason, REASON_BYTES)?;
     let row = VaultHoldRow { reason: reason.to_owned(), held_by: ctx.principal.actor().name, held_at: app.now() };
     switch(app, ctx, tenant, Some(row)).await
 }

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use fleetward_app::Error;
+use fleetward_app::device_flow::authorize_device;
+use fleetward_app::enroll::Attempt;
+use fleetward_app::enrollment_keys::id_scope;
 use fleetward_app::enrollment_requests::{decide_enrollment, enrollment_request, enrollment_requests};
 use fleetward_app::identity_policy::{amend_policy, show_policy};
 use fleetward_base::limits;
@@ -112,4 +115,29 @@ async fn what_waits_is_bounded() {
     assert!(matches!(one_more, Err(Error::TooMany { .. })), "{one_more:?}");
     let other = token(&fixture, "acme", "gw-2").await;
     waits(enroll(&fixture, &Device::new("gw-2"), &other).await);
+}
+
+#[tokio::test]
+async fn anybody_can_ask_and_nobody_is_kept_out_by_it() {
+    let fixture = Fixture::new().await;
+    policy(&fixture, "acme", json!({ "approval": ["token"] })).await;
+    let (app, acme) = (&fixture.app, tenant("acme"));
+    let scope = id_scope(app, &fixture.admin, &acme).await.expect("a scope");
+    let ask = async |number: u64, device: &str| {
+        let [.., high, low] = number.to_be_bytes();
+        let address = [198, 18, high, low].into();
+        let attempt = Attempt { address, request_id: app.new_request_id() };
+        authorize_device(app, &attempt, &scope, Some(device), None).await
+    };
+    for number in 0..limits::ENROLLMENT_REQUESTS_PER_DEVICE {
+        ask(number, "gw-1").await.expect("asked");
+    }
+    for number in limits::ENROLLMENT_REQUESTS_PER_DEVICE..limits::ENROLLMENT_REQUESTS_OF_ANYBODY {
+        ask(number, &format!("any-{number}")).await.expect("asked");
+    }
+    let one_more = ask(9999, "gw-2").await;
+    assert!(matches!(one_more, Err(Error::TooMany { .. })), "{one_more:?}");
+    // Neither the tenant's share nor the device's own is used up for whoever has a token.
+    let secret = token(&fixture, "acme", "gw-1").await;
+    waits(enroll(&fixture, &Device::new("gw-1"), &secret).await);
 }

@@ -20,7 +20,7 @@ use fleetward_attest::Evidence;
 use fleetward_core::access::DeviceRights;
 use fleetward_core::attestation::Verdict;
 use fleetward_core::lifecycle::Transition;
-use fleetward_store::TenantRow;
+use fleetward_store::{AttestationRow, TenantRow};
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
@@ -297,6 +297,29 @@ async fn what_proves_nothing_changes_nothing() {
     assert_eq!(events(&fixture, "attestation.refused").await.len(), 2);
     let counted = app.attestation_results().all();
     assert!(counted.contains(&("refused", "nonce", 1)) && counted.contains(&("affirming", "none", 1)), "{counted:?}");
+}
+
+#[tokio::test]
+async fn a_token_does_not_take_the_place_of_the_tpm_that_a_key_was_activated_in() {
+    let fixture = Fixture::new().await;
+    let maker = Maker::known(&fixture).await;
+    let gateway = enrolled(&fixture, "acme", &Device::new("gw-1")).await;
+    let (app, acme) = (&fixture.app, tenant("acme"));
+    let activated = AttestationRow {
+        identity: Some("aa".repeat(32)),
+        anchor: Some("bb".repeat(32)),
+        attestation_key: Some(include_bytes!("../../../attest/tests/it/golden/ak.pub").to_vec()),
+        key_certificate: Some(vec![2]),
+        ..AttestationRow::new(device("gw-1"), app.now())
+    };
+    app.write(&acme, "activated", move |tx| Box::pin(async move { Ok(tx.put_attestation(&activated).await?) }))
+        .await
+        .expect("kept");
+    attest(&fixture, &maker, &gateway, "hw-1", "v1").await;
+    let found = app.read(&acme, "row", |tx| Box::pin(async move { Ok(tx.attestation(&device("gw-1")).await?) })).await;
+    let row = found.expect("read").expect("a row");
+    assert_ne!(row.identity, Some("aa".repeat(32)));
+    assert_eq!((row.attestation_key, row.key_certificate), (None, None));
 }
 
 #[tokio::test]

@@ -10,12 +10,12 @@ use fleetward_app::enroll::dps::{Answer, Proof, operation, register, sign_in};
 use fleetward_app::enroll::{Credentials, Enrolled, enroll_device};
 use fleetward_app::enrollment_keys::{Kind, NewEnrollment, ShownKeys, create_enrollment, derived, id_scope};
 use fleetward_app::enrollment_keys::{revoke_enrollment, rotate_enrollment};
-use fleetward_app::enrollment_requests::decide_enrollment;
+use fleetward_app::enrollment_requests::{decide_enrollment, enrollment_requests};
 use fleetward_app::inventory::makers::register_maker;
 use fleetward_app::inventory::{Imported, import_inventory, inventory_row, provenance};
 use fleetward_app::{Error, registry};
 use fleetward_base::Secret;
-use fleetward_core::approval::Decision;
+use fleetward_core::approval::{Decision, State};
 use fleetward_core::inventory::import::Format;
 use fleetward_core::lifecycle::Transition;
 use fleetward_core::registry::{Class, Scalar};
@@ -193,6 +193,14 @@ async fn a_person_lets_a_device_in_that_has_nothing() {
         enroll_device(app, &here, None, &credentials, &field.request()).await
     };
     assert_eq!(refused(by_token(&first).await), "the enrolment token was revoked", "the answer was lost");
+    let other = Device::new("gw-1").request();
+    let credentials = Credentials { device: String::new(), token: second.clone() };
+    let stolen = enroll_device(app, &here, None, &credentials, &other).await;
+    assert_eq!(
+        refused(stolen),
+        "the enrolment token was given for another key",
+        "the key that was approved and no other"
+    );
     let enrolled = by_token(&second).await.expect("enrolled");
     assert_eq!(enrolled.device, device("gw-1"));
     assert!(matches!(poll_device(app, &here, asked.device_code.expose()).await, Err(Error::Conflict { .. })));
@@ -202,6 +210,50 @@ async fn a_person_lets_a_device_in_that_has_nothing() {
     assert!(matches!(nobody, Err(Error::Unauthenticated { .. })));
     let other = authorize_device(app, &here, &scope, Some("gw-2"), Some(&field.request())).await;
     assert!(matches!(other, Err(Error::Invalid { .. })), "a request that names another device");
+}
+
+#[tokio::test]
+async fn a_token_for_one_request_has_its_end_like_others() {
+    let fixture = Fixture::new().await;
+    let (app, admin, acme, here) = (&fixture.app, &fixture.admin, tenant("acme"), attempt(&fixture));
+    let scope = id_scope(app, admin, &acme).await.expect("a scope");
+    let field = Device::new("gw-1");
+    let asked = authorize_device(app, &here, &scope, Some("gw-1"), Some(&field.request())).await.expect("asked");
+    decide_enrollment(app, admin, &acme, &asked.user_code, Decision::Approve, None).await.expect("decided");
+    let polled = poll_device(app, &here, asked.device_code.expose()).await.expect("an answer");
+    let Polled::Granted(Granted { token, expires_in, .. }) = polled else { panic!("{polled:?}") };
+    fixture.clock.advance(expires_in);
+    let credentials = Credentials { device: String::new(), token };
+    let late = enroll_device(app, &here, None, &credentials, &field.request()).await;
+    assert_eq!(refused(late), "the enrolment token has expired");
+}
+
+#[tokio::test]
+async fn who_was_let_in_once_is_looked_at_again_for_another_certificate() {
+    let fixture = Fixture::new().await;
+    policy(&fixture, "acme", json!({ "approval": ["symmetric_key"] })).await;
+    let (app, admin, acme) = (&fixture.app, &fixture.admin, tenant("acme"));
+    let keys = group(&fixture, Kind::Group, "line-4").await;
+    let (field, key) = (Device::new("gw-1"), key_for(&keys.primary_key, "gw-1"));
+    let waits = |outcome| matches!(outcome, Err(Error::Pending { .. }));
+    let code = async || {
+        let page = enrollment_requests(app, admin, &acme, Some(State::Pending), None, 9).await.expect("a page");
+        page.into_iter().map(|request| request.user_code).next()
+    };
+    assert!(waits(by_key(&fixture, "acme", &field, "gw-1", &key).await));
+    let first = code().await.expect("it waits");
+    decide_enrollment(app, admin, &acme, &first, Decision::Approve, None).await.expect("decided");
+    let one = by_key(&fixture, "acme", &field, "gw-1", &key).await.expect("let in");
+    let same = by_key(&fixture, "acme", &field, "gw-1", &key).await.expect("its answer was lost");
+    assert_eq!(one.serial, same.serial);
+    let left = u64::try_from(one.not_after.secs() - app.now().secs()).expect("it is in the future");
+    fixture.clock.advance(Duration::from_secs(left + 1));
+    assert!(waits(by_key(&fixture, "acme", &field, "gw-1", &key).await), "nobody has looked at it since");
+    let second = code().await.expect("somebody is asked");
+    assert_ne!(first, second);
+    decide_enrollment(app, admin, &acme, &second, Decision::Approve, None).await.expect("decided");
+    let other = by_key(&fixture, "acme", &field, "gw-1", &key).await.expect("let in again");
+    assert_ne!(one.serial, other.serial);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use fleetward_app::publication::{self, ocsp};
 use fleetward_app::reconcile::{crls, revocations, transparency as log};
 use fleetward_app::revocation::{self, NewRevocation, RevocationView};
 use fleetward_app::{Error, reconcile, registry, scep, transparency};
-use fleetward_base::Timestamp;
+use fleetward_base::{Timestamp, limits};
 use fleetward_core::journal::{Action, Severity};
 use fleetward_core::lifecycle::Status;
 use fleetward_core::registry::{DeviceFields, Patch};
@@ -511,4 +511,17 @@ async fn what_waits_or_serves_is_no_alarm() {
     refused(admit_device(app, &attempt(&fixture), &registration).await);
     refused(admit_device(app, &attempt(&fixture), &claim).await);
     assert_eq!(alarms(&fixture).await, []);
+}
+
+#[tokio::test]
+async fn a_reason_is_one_line_wherever_it_is_given() {
+    let fixture = Fixture::new().await;
+    let (app, admin, acme) = (&fixture.app, &fixture.admin, tenant("acme"));
+    enrolled(&fixture, "acme", &Device::new("gw-1")).await;
+    let revoke = async |reason: &str| registry::revoke_device(app, admin, &acme, &device("gw-1"), reason).await;
+    for bad in ["", " ", "two\nlines", &"x".repeat(limits::REVOCATION_REASON_BYTES + 1)] {
+        let Err(Error::Invalid { field, .. }) = revoke(bad).await else { panic!("{bad:?}") };
+        assert_eq!(field, "reason");
+    }
+    revoke(&"x".repeat(limits::REVOCATION_REASON_BYTES)).await.expect("revoked");
 }

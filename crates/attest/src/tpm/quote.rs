@@ -49,17 +49,20 @@ pub enum BadQuote {
     NotAQuote,
     #[error("the PCRs that were sent are not those that were quoted")]
     Pcrs,
+    #[error("the quote is not about PCR {0}, which was asked for")]
+    Missing(u8),
     #[error(transparent)]
     Log(#[from] BadLog),
     #[error("the event log does not lead to the value of PCR {0}")]
     Replay(u8),
 }
 
-/// Checks a quote by the key `attestation` for the challenge `nonce`.
+/// Checks a quote by the key `attestation` for the challenge `nonce`. It may be about more PCRs than were `wanted`, and not
+/// about fewer: what a device leaves out, it hides.
 ///
 /// # Errors
 /// [`BadQuote`].
-pub fn verify(attestation: &Public, nonce: &[u8], quote: &Quote) -> Result<Quoted, BadQuote> {
+pub fn verify(attestation: &Public, nonce: &[u8], wanted: &BTreeSet<u8>, quote: &Quote) -> Result<Quoted, BadQuote> {
     let signature = Signature::parse(&quote.signature)?;
     signature.verify(attestation, &quote.statement).map_err(|_| BadQuote::Signature)?;
     let statement = Statement::parse(&quote.statement)?;
@@ -76,6 +79,9 @@ pub fn verify(attestation: &Public, nonce: &[u8], quote: &Quote) -> Result<Quote
     let whole = values.iter().all(|value| value.len() == Hash::Sha256.size());
     if sent != *selected || !whole || signature.hash.digest(&values) != *digest {
         return Err(BadQuote::Pcrs);
+    }
+    if let Some(missing) = wanted.difference(selected).next() {
+        return Err(BadQuote::Missing(*missing));
     }
     let events = quote.log.as_deref().map(|log| replay(log, &quote.pcrs)).transpose()?;
     Ok(Quoted { clock: statement.clock, firmware: statement.firmware, pcrs: quote.pcrs.clone(), events })

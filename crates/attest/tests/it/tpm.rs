@@ -1,6 +1,6 @@
 //! What swtpm 0.7.1 and tpm2-tools 5.4 made, kept in `golden`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use fleetward_attest::Measurement;
@@ -28,6 +28,10 @@ fn public(name: &str) -> Public {
 
 fn now() -> Timestamp {
     Timestamp::from_secs(NOW)
+}
+
+fn wanted() -> BTreeSet<u8> {
+    [0, 2, 4, 7].into()
 }
 
 fn quoted(pcrs: &[u8]) -> Quote {
@@ -76,13 +80,15 @@ fn an_endorsement_key_comes_from_its_maker() {
 
 #[test]
 fn quotes_hold_by_ecdsa_and_by_rsa() {
-    let facts = quote::verify(&public("ak.pub"), NONCE, &quoted(&[0, 2, 4, 7])).expect("holds");
+    let facts = quote::verify(&public("ak.pub"), NONCE, &wanted(), &quoted(&[0, 2, 4, 7])).expect("holds");
     assert_eq!(facts.pcrs.len(), 4);
-    assert!(quote::verify(&public("akr.pub"), NONCE, &quoted(&[0, 4])).is_ok());
+    assert!(quote::verify(&public("akr.pub"), NONCE, &[0].into(), &quoted(&[0, 4])).is_ok(), "more than was wanted");
+    let fewer = quote::verify(&public("akr.pub"), NONCE, &wanted(), &quoted(&[0, 4]));
+    assert_eq!(fewer.map(drop), Err(BadQuote::Missing(2)), "a PCR that was asked for is left out");
     let judge = |change: &dyn Fn(&mut Quote)| {
         let mut quote = quoted(&[0, 2, 4, 7]);
         change(&mut quote);
-        quote::verify(&public("ak.pub"), NONCE, &quote).map(drop)
+        quote::verify(&public("ak.pub"), NONCE, &wanted(), &quote).map(drop)
     };
     assert_eq!(judge(&|_| {}), Ok(()));
     assert_eq!(judge(&|quote| quote.statement[50] ^= 1), Err(BadQuote::Signature));
@@ -94,17 +100,20 @@ fn quotes_hold_by_ecdsa_and_by_rsa() {
     assert_eq!(judge(&|quote| quote.statement = golden("cert.msg")), Err(BadQuote::Signature));
     let certification = Quote { statement: golden("cert.msg"), signature: golden("cert.sig"), ..quoted(&[0, 2, 4, 7]) };
     assert_eq!(
-        quote::verify(&public("ak.pub"), &[0, 0xff, 0x55, 0xaa], &certification).map(drop),
+        quote::verify(&public("ak.pub"), &[0, 0xff, 0x55, 0xaa], &wanted(), &certification).map(drop),
         Err(BadQuote::NotAQuote)
     );
-    assert_eq!(quote::verify(&public("ak.pub"), b"other", &quoted(&[0, 2, 4, 7])).map(drop), Err(BadQuote::Nonce));
+    assert_eq!(
+        quote::verify(&public("ak.pub"), b"other", &wanted(), &quoted(&[0, 2, 4, 7])).map(drop),
+        Err(BadQuote::Nonce)
+    );
 }
 
 #[test]
 fn a_log_leads_to_the_values_or_is_found_out() {
     let with = |log: Vec<u8>| {
         let quote = Quote { log: Some(log), ..quoted(&[0, 2, 4, 7]) };
-        quote::verify(&public("ak.pub"), NONCE, &quote)
+        quote::verify(&public("ak.pub"), NONCE, &wanted(), &quote)
     };
     let events = with(golden("events.log")).expect("holds").events.expect("a log");
     assert_eq!(events.iter().map(|event| event.pcr).collect::<Vec<_>>(), [4, 4]);
@@ -164,7 +173,8 @@ fn evidence_in_json_is_read_and_verified() {
         certified: None,
     };
     let activated = Activated { key: public("ak.pub"), identity: vec![1; 32], anchor: "ab".into() };
-    let known = Known { activated: Some(&activated), keys: &[], dice_roots: &[], device_key: &golden("dev.spki") };
+    let (pcrs, device_key) = (wanted(), golden("dev.spki"));
+    let known = Known { activated: Some(&activated), pcrs: &pcrs, keys: &[], dice_roots: &[], device_key: &device_key };
     let judge = |evidence: &Tpm2, known: Known<'_>| {
         let text = serde_json::to_string(&Evidence::Tpm2(evidence.clone())).expect("JSON");
         let read: Evidence = serde_json::from_str(&text).expect("its own text");

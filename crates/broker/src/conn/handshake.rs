@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fleetward_base::limits;
-use fleetward_core::access::DeviceRights;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::acks::Delivery;
@@ -118,9 +117,8 @@ async fn refuse<S: AsyncWrite + Unpin>(inner: &Inner, stream: &mut S, v5: bool, 
 async fn admit(inner: &Arc<Inner>, peer: &Peer, mut parsed: ParsedConnect, rest: Vec<u8>) -> Result<Core, Code> {
     let principal = inner.hooks.authenticate(peer, &parsed.connect).await.map_err(Refusal::code)?;
     let client_id = &parsed.connect.client_id;
-    // Many devices share a claim and call themselves what they like; each connection has a session of its own.
-    let shared = principal.rights == DeviceRights::Claim;
-    if !shared && !client_id.is_empty() && client_id != principal.device.as_str() {
+    // Guests call themselves what they like; each connection has a session of its own.
+    if !principal.rights.is_guest() && !client_id.is_empty() && client_id != principal.device.as_str() {
         return Err(Refusal::ClientId.code());
     }
     let space = inner.space_of(&principal);

@@ -4,6 +4,8 @@ use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fleetward_app::enroll::Channel;
+use fleetward_app::enrollment_requests::{decide_enrollment, enrollment_requests};
+use fleetward_core::approval::{Decision, State};
 use fleetward_pki::{Certificate, Signer, SoftKey, cms, est};
 use http::{Method, Request, StatusCode};
 use serde_json::json;
@@ -102,6 +104,31 @@ async fn keys_are_made_only_where_the_tenant_wants_that() {
     let (next, renewed) = key_and_certificate(&renewed);
     assert_eq!(renewed.spki, next.public_spki());
     assert_ne!(next.public_spki(), key.public_spki());
+}
+
+#[tokio::test]
+async fn a_key_is_made_when_somebody_has_let_the_device_in() {
+    let house = House::new().await;
+    let path = "/.well-known/est/acme/serverkeygen";
+    house.policy("acme", json!({ "est": { "server_keys": true }, "enrolment": { "approval": ["token"] } })).await;
+    let (basic, field, acme) =
+        (house.basic("acme", "gw-1").await, Device::new("gw-1"), "acme".parse().expect("a name"));
+    for _ in 0..2 {
+        assert_eq!(house.enroll(path, &basic, &field.body()).await.status, StatusCode::ACCEPTED);
+    }
+    let inbox = async || {
+        let (app, system) = (&house.app, &house.system);
+        enrollment_requests(app, system, &acme, Some(State::Pending), None, 9).await.expect("a page")
+    };
+    let waiting = inbox().await;
+    let [request] = waiting.as_slice() else { panic!("one request: {waiting:?}") };
+    assert_eq!(request.key_fingerprint, None, "there is no key yet");
+    decide_enrollment(&house.app, &house.system, &acme, &request.id, Decision::Approve, None).await.expect("decided");
+    // What was approved is a key from here, and not that of the request.
+    assert_eq!(house.enroll(ENROLL, &basic, &field.body()).await.status, StatusCode::ACCEPTED);
+    let (key, certificate) = key_and_certificate(&house.enroll(path, &basic, &field.body()).await);
+    assert_eq!(certificate.spki, key.public_spki());
+    refused(&house.enroll(path, &basic, &field.body()).await, StatusCode::UNAUTHORIZED);
 }
 
 /// The two parts of the answer, as a client takes it apart.

@@ -234,6 +234,12 @@ impl House {
         self.answer(peer, request.body(body.into()).expect("a request")).await
     }
 
+    /// How a request ends, whatever is in its answer.
+    pub(crate) async fn status(&self, peer: Peer, mut request: Request<Body>) -> StatusCode {
+        request.extensions_mut().insert(peer);
+        self.router.clone().oneshot(request).await.expect("the router answers").status()
+    }
+
     pub(crate) async fn answer(&self, peer: Peer, mut request: Request<Body>) -> Answer {
         request.extensions_mut().insert(peer);
         let response = self.router.clone().oneshot(request).await.expect("the router answers");

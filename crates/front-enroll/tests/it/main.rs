@@ -7,6 +7,7 @@ mod expired;
 mod extras;
 mod factory;
 mod fixture;
+mod probes;
 mod publication;
 mod scep;
 
@@ -226,33 +227,4 @@ async fn too_many_refusals_say_when_to_come_back() {
     let answer = house.enroll("/.well-known/est/simpleenroll", &wrong, &body).await;
     refused(&answer, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(answer.field("retry-after"), Some("1"));
-}
-
-/// What every operation of a tenant answers to nobody, to another tenant's device, and to the bearer of another tenant's
-/// token. A new operation is a line here.
-#[tokio::test]
-async fn every_operation_is_probed_from_outside() {
-    let house = House::new().await;
-    let stranger = house.enrolled("zenith", "gw-1").await;
-    let mut table = String::new();
-    for (operation, method) in [
-        ("cacerts", Method::GET),
-        ("csrattrs", Method::GET),
-        ("simpleenroll", Method::POST),
-        ("simplereenroll", Method::POST),
-        ("serverkeygen", Method::POST),
-        ("fullcmc", Method::POST),
-    ] {
-        let path = format!("/.well-known/est/acme/{operation}");
-        let body = || Device::new("gw-1").body();
-        let nobody = house.send(house.anyone(), method.clone(), &path, &[], body()).await.status;
-        let device = house.send(house.as_device(&stranger), method.clone(), &path, &[], body()).await.status;
-        let basic = house.basic("zenith", "gw-1").await;
-        let fields = [("authorization", basic.as_str())];
-        let token = house.send(house.anyone(), method, &path, &fields, body()).await.status;
-        table += &format!("{operation} {} {} {}\n", nobody.as_str(), device.as_str(), token.as_str());
-    }
-    let expected = "cacerts 200 200 200\ncsrattrs 200 200 200\nsimpleenroll 401 401 401\nsimplereenroll 401 401 403\n\
-                    serverkeygen 401 401 401\nfullcmc 501 501 501\n";
-    assert_eq!(table, expected);
 }

@@ -11,15 +11,25 @@ use fleetward_core::provisioning::Mode;
 use fleetward_sim::mqtt::{Client, Options, Version};
 use serde_json::json;
 
-use crate::house::{Device, House, tenant, within};
+use crate::house::{Device, House, Link, tenant, within};
 use crate::provisioning::Maker;
 
 const RESPONSES: &str = "$dps/registrations/res/#";
 const REGISTER: &str = "$dps/registrations/PUT/iotdps-register/?$rid=a1";
 
 async fn keys(house: &House, name: &str) -> ShownKeys {
-    let (acme, new) = (tenant("acme"), NewEnrollment::default());
-    create_enrollment(&house.app, &house.admin, &acme, Kind::Individual, name.to_owned(), new).await.expect("made")
+    keys_in(house, "acme", name).await
+}
+
+async fn keys_in(house: &House, home: &str, name: &str) -> ShownKeys {
+    let (home, new) = (tenant(home), NewEnrollment::default());
+    create_enrollment(&house.app, &house.admin, &home, Kind::Individual, name.to_owned(), new).await.expect("made")
+}
+
+/// A connection of a tenant's `gw-1` that is in to register.
+pub(crate) async fn registrant(house: &House, home: &str) -> Link {
+    let keys = keys_in(house, home, "gw-1").await;
+    house.connect_as(None, "gw-1", &options(house, &keys, &keys.id_scope, "gw-1", Version::V5)).await
 }
 
 fn options(house: &House, keys: &ShownKeys, scope: &str, id: &str, version: Version) -> Options {
@@ -76,6 +86,7 @@ async fn it_reaches_its_own_topics_alone() {
         "$aws/things/gw-1/jobs/notify",
         "$aws/things/gw-1/shadow/get/accepted",
         "$dps/registrations/#",
+        "$aws/certificates/create-from-csr/json/+",
         "$dps/#",
         "#",
     ] {

@@ -6,47 +6,54 @@
 use fleetward_broker::Message;
 use fleetward_sim::mqtt::Version;
 
+use crate::azure::registrant;
 use crate::house::{House, tenant};
+
+/// Who may have to do with a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// Each device's alone: to a neighbour of the same tenant it is denied.
+    OneDevice,
+    /// All devices of a tenant.
+    Devices,
+    /// For connections with a claim, which are no devices.
+    Claims,
+    /// For connections that are in to register, which are none either.
+    Registrants,
+    /// The server speaks there to whoever asks by the API.
+    Nobody,
+}
 
 /// A family as the page has it, and a topic of it that the server itself may publish on.
 struct Probe {
     family: &'static str,
     topic: &'static str,
-    /// Its device's alone: to a neighbour of the same tenant it is denied.
-    private: bool,
-    /// For connections with a claim, which are no devices.
-    claims: bool,
+    whose: Whose,
 }
 
-const PROBES: [Probe; 7] = [
-    Probe { family: "{any}/{self}/...", topic: "devices/gw-1/probe", private: true, claims: false },
-    Probe { family: "shared/...", topic: "shared/probe", private: false, claims: false },
-    Probe { family: "fleet/...", topic: "fleet/probe", private: false, claims: false },
+const PROBES: [Probe; 9] = [
+    Probe { family: "{any}/{self}/...", topic: "devices/gw-1/probe", whose: Whose::OneDevice },
+    Probe { family: "shared/...", topic: "shared/probe", whose: Whose::Devices },
+    Probe { family: "fleet/...", topic: "fleet/probe", whose: Whose::Devices },
     Probe {
         family: "$aws/things/{self}/shadow/...",
         topic: "$aws/things/gw-1/shadow/update/documents",
-        private: true,
-        claims: false,
+        whose: Whose::OneDevice,
     },
-    Probe {
-        family: "$aws/things/{self}/jobs/...",
-        topic: "$aws/things/gw-1/jobs/notify",
-        private: true,
-        claims: false,
-    },
-    Probe {
-        family: "$aws/certificates/...",
-        topic: "$aws/certificates/create/json/accepted",
-        private: true,
-        claims: true,
-    },
+    Probe { family: "$aws/things/{self}/jobs/...", topic: "$aws/things/gw-1/jobs/notify", whose: Whose::OneDevice },
+    Probe { family: "$aws/certificates/...", topic: "$aws/certificates/create/json/accepted", whose: Whose::Claims },
     Probe {
         family: "$aws/provisioning-templates/...",
         topic: "$aws/provisioning-templates/line/provision/json/accepted",
-        private: true,
-        claims: true,
+        whose: Whose::Claims,
     },
+    Probe { family: "$dps/registrations/...", topic: "$dps/registrations/res/200/?$rid=1", whose: Whose::Registrants },
+    Probe { family: "$aws/events/...", topic: "$aws/events/certificates/registered/ab", whose: Whose::Nobody },
 ];
+
+fn of(whose: &[Whose]) -> impl Iterator<Item = &'static Probe> {
+    PROBES.iter().filter(move |probe| whose.contains(&probe.whose))
+}
 
 #[test]
 fn every_family_has_its_probe() {
@@ -66,7 +73,7 @@ fn every_family_has_its_probe() {
 async fn another_tenant_hears_and_reaches_nothing() {
     let house = House::new().await;
     let (here, abroad) = (house.enroll("acme", "gw-1", "rev-a").await, house.enroll("zenith", "gw-1", "rev-a").await);
-    let of_devices = || PROBES.iter().filter(|probe| !probe.claims);
+    let of_devices = || of(&[Whose::OneDevice, Whose::Devices]);
     let (mut here, mut abroad) = (house.connect(&here, Version::V5).await, house.connect(&abroad, Version::V5).await);
     let filters: Vec<&str> = of_devices().map(|probe| probe.topic).collect();
     here.subscribe(&filters).await;
@@ -94,7 +101,7 @@ async fn another_tenants_claim_hears_and_reaches_nothing() {
     let (here, abroad) =
         (house.claim("acme", "line", "line", None).await, house.claim("zenith", "line", "line", None).await);
     let (mut here, mut abroad) = (house.connect(&here, Version::V5).await, house.connect(&abroad, Version::V5).await);
-    for probe in PROBES.iter().filter(|probe| probe.claims) {
+    for probe in of(&[Whose::Claims]) {
         here.subscribe(&[probe.topic]).await;
         abroad.subscribe(&[probe.topic]).await;
         let request = probe.topic.trim_end_matches("/accepted");
@@ -105,7 +112,29 @@ async fn another_tenants_claim_hears_and_reaches_nothing() {
         here.expect_nothing().await;
         abroad.expect_nothing().await;
     }
-    for probe in PROBES.iter().filter(|probe| !probe.claims) {
+    for probe in PROBES.iter().filter(|probe| probe.whose != Whose::Claims) {
+        assert_eq!(here.try_subscribe(&[probe.topic]).await, [0x87], "{}", probe.family);
+        assert_eq!(here.publish(probe.topic, "{}").await, 0x87, "{}", probe.family);
+    }
+}
+
+#[tokio::test]
+async fn another_tenants_registrant_hears_and_reaches_nothing() {
+    let house = House::new().await;
+    let (mut here, mut abroad) = (registrant(&house, "acme").await, registrant(&house, "zenith").await);
+    let (answers, request) = ("$dps/registrations/res/#", "$dps/registrations/GET/iotdps-get-operationstatus/");
+    here.subscribe(&[answers]).await;
+    abroad.subscribe(&[answers]).await;
+    abroad.publish(&format!("{request}?$rid=1&operationId=4.x"), "").await;
+    assert!(abroad.next().await.0.starts_with("$dps/registrations/res/404/"), "it is answered");
+    for probe in of(&[Whose::Registrants]) {
+        let receipt = house.broker.publish(&tenant("acme"), Message::new(probe.topic, b"{}")).expect("published");
+        receipt.durable().await.expect("committed");
+        here.expect_nothing().await;
+        abroad.expect_nothing().await;
+        assert_eq!(abroad.publish(probe.topic, "{}").await, 0x87, "what the server says");
+    }
+    for probe in PROBES.iter().filter(|probe| probe.whose != Whose::Registrants) {
         assert_eq!(here.try_subscribe(&[probe.topic]).await, [0x87], "{}", probe.family);
         assert_eq!(here.publish(probe.topic, "{}").await, 0x87, "{}", probe.family);
     }
@@ -118,7 +147,7 @@ async fn a_neighbour_is_denied_what_is_not_its_own() {
     let neighbour = house.enroll("acme", "gw-2", "rev-a").await;
     let mut neighbour = house.connect(&neighbour, Version::V5).await;
     for probe in PROBES {
-        let (heard, said) = if probe.private { (0x87, 0x87) } else { (1, 0) };
+        let (heard, said) = if probe.whose == Whose::Devices { (1, 0) } else { (0x87, 0x87) };
         assert_eq!(neighbour.try_subscribe(&[probe.topic]).await, [heard], "{}", probe.family);
         let said = if probe.family == "fleet/..." { 0x87 } else { said };
         assert_eq!(neighbour.publish(probe.topic, "{}").await, said, "{}", probe.family);

@@ -3,7 +3,9 @@
 #![expect(clippy::indexing_slicing, reason = "a test that does not find what it looks for fails there")]
 
 use fleetward_app::Error;
+use fleetward_app::deny_list::{Denied, deny};
 use fleetward_app::identity_policy::amend_policy;
+use fleetward_app::journal::{self, JournalFilter};
 use fleetward_app::provisioning::claims::{create_user_claim, revoke_claim};
 use fleetward_app::provisioning::codes::{Subject, claim_device, create_claim_code};
 use fleetward_app::provisioning::factories::{
@@ -11,9 +13,11 @@ use fleetward_app::provisioning::factories::{
 };
 use fleetward_app::provisioning::jit::{activate, arrived};
 use fleetward_app::registry;
+use fleetward_core::journal::Action;
 use fleetward_core::provisioning::Mode;
-use fleetward_pki::{SoftKey, csr, name};
+use fleetward_pki::{Certificate, SoftKey, csr, name};
 use fleetward_sim::mqtt::Version;
+use fleetward_store::AttestationRow;
 use fleetward_wire::aws::provisioning::{CertificateAccepted, Format, ProvisionRequest, decode, encode};
 use serde_json::{Value, json};
 
@@ -163,6 +167,10 @@ async fn a_claim_reaches_its_topics_and_nothing_else() {
         assert_eq!(link.try_subscribe(&[filter]).await, [0x87], "{filter}");
     }
     assert_eq!(link.publish(&format!("{CSR}/accepted"), "{}").await, 0x87, "what the server says");
+    // Those who register by Azure's messages are others.
+    let register = "$dps/registrations/PUT/iotdps-register/?$rid=1";
+    assert_eq!(link.publish(register, "{}").await, 0x87);
+    assert_eq!(link.try_subscribe(&["$dps/registrations/res/#"]).await, [0x87]);
     // A device is no claim.
     for topic in [CSR, KEYS, PROVISION] {
         assert_eq!(device.publish(topic, &request().to_string()).await, 0x87, "{topic}");
@@ -405,6 +413,13 @@ async fn a_factorys_device_waits_for_its_customer() {
     let code = create_claim_code(app, admin, &acme, Subject::Device(id("sn-3")), None).await.expect("a code").code;
     assert_eq!(claim_device(app, admin, &acme, &code).await.expect("claimed").device, None);
     house.connect(&maker.device("sn-3"), Version::V5).await;
+    // Another certificate with its name is another device: the code has let one in.
+    assert_eq!(house.refused(Some(&maker.device("sn-3")), "sn-3", Version::V5).await, 0x87);
+    let waiting = arrived(app, admin, &acme, true, None, 10).await.expect("a page");
+    assert_eq!(waiting.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["sn-3"]);
+    let again = claim_device(app, admin, &acme, &code).await.expect("what it brought");
+    assert_eq!(again.device, Some(id("sn-3")));
+    assert_eq!(arrived(app, admin, &acme, true, None, 10).await.expect("a page"), waiting, "and brings nothing else");
     // Codes that are none, until it is enough.
     let mut refusals = Vec::new();
     for _ in 0..25 {
@@ -445,4 +460,73 @@ async fn what_the_tenant_decided_holds_for_claims_and_factories_too() {
         let found = registry::device(&house.app, &house.admin, &tenant("acme"), &id(name)).await.expect("a record");
         assert_eq!(found.device.status.as_str(), "quarantined", "{name}");
     }
+}
+
+/// How a key stands on a deny list.
+fn key_hash(certificate: &Certificate) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &certificate.spki);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test]
+async fn who_is_denied_leaves_no_trace_of_a_device() {
+    let house = House::new().await;
+    let (app, admin, acme) = (&house.app, &house.admin, tenant("acme"));
+    let maker = Maker::new();
+    maker.register(&house, "acme", Mode::Provision).await;
+    let parsed = |device: &Device| Certificate::parse(&device.certificate).expect("a certificate");
+    let (by_key, by_serial) = (maker.device("sn-1"), maker.device("sn-2"));
+    let key = key_hash(&parsed(&by_key));
+    for (kind, value) in [(Denied::Key, key), (Denied::Serial, parsed(&by_serial).serial.to_string())] {
+        deny(app, admin, &acme, kind, &value, "stolen").await.expect("denied");
+    }
+    for device in [&by_key, &by_serial] {
+        assert_eq!(house.refused(Some(device), &device.name, Version::V5).await, 0x87);
+        let found = registry::device(app, admin, &acme, &id(&device.name)).await;
+        assert!(matches!(found, Err(Error::NotFound { .. })), "{}", device.name);
+    }
+    assert!(arrived(app, admin, &acme, false, None, 10).await.expect("a page").is_empty());
+    house.connect(&maker.device("sn-3"), Version::V5).await;
+
+    // A certificate that waits, whose key is denied before it has become a device's.
+    house.template("acme", "line", &line()).await;
+    let claim = house.claim("acme", "line-4", "line", None).await;
+    let mut link = connected(&house, &claim).await;
+    let made = certificate(&mut link).await;
+    let waits = Device { name: "gw-1".to_owned(), certificate: unpem(text(&made, "certificatePem")) };
+    deny(app, admin, &acme, Denied::Key, &key_hash(&parsed(&waits)), "stolen").await.expect("denied");
+    link.publish(PROVISION, &provision(text(&made, "certificateOwnershipToken"), "1")).await;
+    assert_eq!(rejected(&mut link).await, (403, "AccessDenied".to_owned()));
+    assert!(matches!(registry::device(app, admin, &acme, &id("gw-1")).await, Err(Error::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_device_that_comes_anew_by_a_claim_attests_anew_and_a_burst_is_told() {
+    let house = House::new().await;
+    let (app, acme) = (&house.app, tenant("acme"));
+    let patch = json!({ "provisioning": { "reprovision": true }, "detection": { "claims": 2 } });
+    policy(&house, 1, patch).await;
+    house.template("acme", "line", &line()).await;
+    let claim = house.claim("acme", "line-4", "line", None).await;
+    let mut link = connected(&house, &claim).await;
+    let mut comes = async || {
+        let made = certificate(&mut link).await;
+        link.publish(PROVISION, &provision(text(&made, "certificateOwnershipToken"), "1")).await;
+        link.expect("/accepted").await;
+    };
+    comes().await;
+    let now = app.now();
+    let affirmed = AttestationRow { verdict: Some("affirming".into()), ..AttestationRow::new(id("gw-1"), now) };
+    let kept =
+        app.write(&acme, "attested", move |tx| Box::pin(async move { Ok(tx.put_attestation(&affirmed).await?) }));
+    kept.await.expect("kept");
+    comes().await;
+    let found =
+        app.read(&acme, "attestation", |tx| Box::pin(async move { Ok(tx.attestation(&id("gw-1")).await?) })).await;
+    assert_eq!(found.expect("an answer").and_then(|row| row.verdict), None);
+    comes().await;
+    let filter = JournalFilter { action: Some("security.".to_owned()), ..JournalFilter::default() };
+    let events = journal::events(app, &house.admin, &acme, filter, None, 10).await.expect("events");
+    let told: Vec<_> = events.iter().map(|event| event.entry.action).collect();
+    assert!(told.contains(&Action::SecurityClaimBurst), "{told:?}");
 }

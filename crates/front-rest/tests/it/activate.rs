@@ -7,6 +7,7 @@ use fleetward_app::enroll::Attempt;
 use fleetward_app::enrollment_keys::id_scope;
 use fleetward_app::enrollment_requests::enrollment_request;
 use fleetward_core::access::Role;
+use fleetward_pki::{SoftKey, csr, name};
 use http::StatusCode;
 
 use crate::house::{House, tenant};
@@ -24,10 +25,14 @@ async fn send(house: &House, path: &str, fields: &[(&str, &str)]) -> (StatusCode
 }
 
 async fn asked(house: &House) -> String {
+    asked_for(house, None).await
+}
+
+async fn asked_for(house: &House, csr: Option<&[u8]>) -> String {
     let (system, acme) = (house.app.system("test"), tenant("acme"));
     let scope = id_scope(&house.app, &system, &acme).await.expect("a scope");
     let attempt = Attempt { address: IpAddr::V4(Ipv4Addr::LOCALHOST), request_id: house.app.new_request_id() };
-    authorize_device(&house.app, &attempt, &scope, Some("gw-1"), None).await.expect("asked").user_code
+    authorize_device(&house.app, &attempt, &scope, Some("gw-1"), csr).await.expect("asked").user_code
 }
 
 fn ticket(html: &str) -> &str {
@@ -73,4 +78,18 @@ async fn only_who_may_decide_lets_a_device_in() {
     assert_eq!(state(&house, &code).await, "approved");
     house.clock.advance(std::time::Duration::from_secs(301));
     assert_eq!(decide(ticket(&seen), "approve").await, StatusCode::UNPROCESSABLE_ENTITY, "too old");
+}
+
+#[tokio::test]
+async fn what_is_decided_is_what_was_looked_at() {
+    let house = House::open().await;
+    let csr = csr::write(&name::write(None, "gw-1"), &[], &SoftKey::generate().0).expect("signs");
+    let operator = house.token("acme", Role::Operator).await;
+    let code = asked_for(&house, Some(&csr)).await;
+    let (_, seen) = send(&house, "/activate", &[("user_code", &code), ("token", &operator)]).await;
+    // Somebody asks with the same request meanwhile, and would be the one to poll.
+    let other = asked_for(&house, Some(&csr)).await;
+    let fields = [("ticket", ticket(&seen)), ("decision", "approve")];
+    assert_eq!(send(&house, "/activate/decide", &fields).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(state(&house, &other).await, "pending");
 }

@@ -137,6 +137,12 @@ fn the_same_request_is_known_by_tenant_key_and_subject() {
     assert_ne!(hash, request("gw-2", &key).request_hash(&tenant()));
     assert_ne!(hash, request("gw-1", &other_key).request_hash(&tenant()));
     assert_ne!(hash, request("gw-1", &key).request_hash(&"globex".parse().expect("a name")));
+    assert_eq!(hash, request("gw-1", &key).asking_hash(&tenant()));
+    let (one, two) =
+        (request("gw-1", &key).with_key(&other_key), request("gw-1", &key).with_key(&SoftKey::generate().0));
+    assert_ne!(one.request_hash(&tenant()), two.request_hash(&tenant()), "the keys are others");
+    assert_eq!(one.asking_hash(&tenant()), two.asking_hash(&tenant()), "and the request is the same");
+    assert_ne!(one.asking_hash(&tenant()), hash, "but not one for its own key");
 }
 
 proptest::proptest! {

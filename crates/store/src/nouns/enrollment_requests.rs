@@ -128,16 +128,32 @@ impl TenantTx {
         self.conn.query(SQL, params![self.scope.key(), state, at, id, limit]).await
     }
 
-    /// How many wait, and how many of them for this device.
+    /// How many wait that have shown something, and how many of them for this device.
     pub async fn count_enrollment_requests(
         &mut self,
         device: &DeviceId,
         now: Timestamp,
     ) -> Result<[u64; 2], StoreError> {
         const ALL: &str = "SELECT count(*) FROM enrollment_request \
-             WHERE tenant_id = $1 AND state = 'pending' AND expires_at > $2";
+             WHERE tenant_id = $1 AND state = 'pending' AND expires_at > $2 AND device_code IS NULL";
         const OWN: &str = "SELECT count(*) FROM enrollment_request \
-             WHERE tenant_id = $1 AND device = $3 AND state = 'pending' AND expires_at > $2";
+             WHERE tenant_id = $1 AND device = $3 AND state = 'pending' AND expires_at > $2 AND device_code IS NULL";
+        let all = self.conn.query_opt(ALL, params![self.scope.key(), now]).await?;
+        let own = self.conn.query_opt(OWN, params![self.scope.key(), now, device]).await?;
+        Ok([all.unwrap_or(0), own.unwrap_or(0)])
+    }
+
+    /// As [`count_enrollment_requests`](Self::count_enrollment_requests), of those that have nothing to show and poll with a
+    /// device code.
+    pub async fn count_polled_enrollment_requests(
+        &mut self,
+        device: &DeviceId,
+        now: Timestamp,
+    ) -> Result<[u64; 2], StoreError> {
+        const ALL: &str = "SELECT count(*) FROM enrollment_request \
+             WHERE tenant_id = $1 AND state = 'pending' AND expires_at > $2 AND device_code IS NOT NULL";
+        const OWN: &str = "SELECT count(*) FROM enrollment_request \
+             WHERE tenant_id = $1 AND device = $3 AND state = 'pending' AND expires_at > $2 AND device_code IS NOT NULL";
         let all = self.conn.query_opt(ALL, params![self.scope.key(), now]).await?;
         let own = self.conn.query_opt(OWN, params![self.scope.key(), now, device]).await?;
         Ok([all.unwrap_or(0), own.unwrap_or(0)])

@@ -84,6 +84,8 @@ pub struct ClaimCodeRow {
     pub used_at: Option<Timestamp>,
     pub used_by: Option<String>,
     pub revoked_at: Option<Timestamp>,
+    /// The factory's certificate that came in by it.
+    pub certificate: Option<String>,
 }
 
 from_row!(ClaimCodeRow {
@@ -97,6 +99,7 @@ from_row!(ClaimCodeRow {
     used_at: opt_time,
     used_by: opt_text,
     revoked_at: opt_time,
+    certificate: opt_text,
 });
 
 macro_rules! authority {
@@ -113,7 +116,7 @@ macro_rules! certificate {
 
 macro_rules! code {
     () => {
-        "id, hash, subject_kind, subject, created_by, created_at, expires_at, used_at, used_by, revoked_at"
+        "id, hash, subject_kind, subject, created_by, created_at, expires_at, used_at, used_by, revoked_at, certificate"
     };
 }
 
@@ -305,7 +308,7 @@ impl TenantTx {
         const SQL: &str = concat!(
             "INSERT INTO claim_code (tenant_id, ",
             code!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
         );
         let params = params![
             self.scope.key(),
@@ -318,7 +321,8 @@ impl TenantTx {
             row.expires_at,
             row.used_at,
             &row.used_by,
-            row.revoked_at
+            row.revoked_at,
+            &row.certificate
         ];
         self.conn.execute(SQL, params).await.map(drop)
     }
@@ -333,13 +337,13 @@ impl TenantTx {
         self.conn.query_opt(SQL, params![self.scope.key(), hash]).await
     }
 
-    /// A code for this device or serial number that somebody has used, before the device came.
+    /// A code for this device or serial number that somebody has used, and that let nothing in yet.
     pub async fn used_claim_code(&mut self, kind: &str, subject: &str) -> Result<Option<ClaimCodeRow>, StoreError> {
         const SQL: &str = concat!(
             "SELECT ",
             code!(),
             " FROM claim_code WHERE tenant_id = $1 AND subject_kind = $2 AND subject = $3 AND used_at IS NOT NULL \
-             ORDER BY used_at DESC LIMIT 1"
+             AND certificate IS NULL ORDER BY used_at DESC LIMIT 1"
         );
         self.conn.query_opt(SQL, params![self.scope.key(), kind, subject]).await
     }
@@ -356,6 +360,13 @@ impl TenantTx {
         const SQL: &str = "UPDATE claim_code SET used_at = $3, used_by = $4 \
              WHERE tenant_id = $1 AND id = $2 AND used_at IS NULL AND revoked_at IS NULL";
         self.conn.execute(SQL, params![self.scope.key(), id, at, by]).await.map(hit)
+    }
+
+    /// The factory's certificate comes in by it; `false` where another one did.
+    pub async fn bind_claim_code(&mut self, id: TokenId, certificate: &str) -> Result<bool, StoreError> {
+        const SQL: &str = "UPDATE claim_code SET certificate = $3 \
+             WHERE tenant_id = $1 AND id = $2 AND used_at IS NOT NULL AND certificate IS NULL";
+        self.conn.execute(SQL, params![self.scope.key(), id, certificate]).await.map(hit)
     }
 
     /// `false` where it was used or revoked before.

@@ -181,7 +181,8 @@ pub(crate) async fn requests_wait_for_a_decision(on: Fixture) {
                 let before = tx.count_enrollment_requests(&device("gw-1"), at(50)).await?;
                 let updated = tx.update_enrollment_request(&decided).await?;
                 let after = tx.count_enrollment_requests(&device("gw-2"), at(50)).await?;
-                let late = tx.count_enrollment_requests(&device("gw-1"), at(500)).await?;
+                let late = tx.count_polled_enrollment_requests(&device("gw-1"), at(500)).await?;
+                let polls = tx.count_polled_enrollment_requests(&device("gw-2"), at(50)).await?;
                 let pages = (
                     tx.enrollment_requests(Some("pending"), None, 5).await?.len(),
                     tx.enrollment_requests(None, Some((at(1), "a")), 5).await?.len(),
@@ -190,12 +191,12 @@ pub(crate) async fn requests_wait_for_a_decision(on: Fixture) {
                 let read = tx.enrollment_request_for_update("a").await?;
                 assert_eq!(tx.enrollment_request("a").await?, read);
                 let by_code = tx.enrollment_request_by_code("CODE-B").await?;
-                Ok((updated, read, by_code, pages, [before, after, late]))
+                Ok((updated, read, by_code, pages, [before, after, late, polls]))
             })
         })
         .await;
     assert_eq!((updated, read, by_code), (true, Some(expected), Some(polled.clone())));
-    assert_eq!((pages, counts), ((1, 1, 0), [[2, 2], [1, 0], [0, 0]]));
+    assert_eq!((pages, counts), ((1, 1, 0), [[1, 1], [0, 0], [0, 0], [1, 0]]));
     let (found, nobody) = on
         .system(|tx| {
             Box::pin(async move {

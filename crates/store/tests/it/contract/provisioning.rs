@@ -210,6 +210,7 @@ pub(crate) async fn codes_are_used_once(on: Fixture) {
         used_at: None,
         used_by: None,
         revoked_at: None,
+        certificate: None,
     };
     on.write(move |tx| {
         Box::pin(async move {
@@ -229,6 +230,11 @@ pub(crate) async fn codes_are_used_once(on: Fixture) {
             assert!(!tx.use_claim_code(token(1), "ops", at(4)).await?);
             assert_eq!(tx.used_claim_code("serial", "sn-1").await?.map(|row| row.id), Some(token(1)));
             assert_eq!(tx.used_claim_code("device", "sn-1").await?, None);
+            assert!(!tx.bind_claim_code(token(2), "ff").await?, "nobody used it");
+            assert!(tx.bind_claim_code(token(1), "ff").await?);
+            assert!(!tx.bind_claim_code(token(1), "ee").await?);
+            assert_eq!(tx.used_claim_code("serial", "sn-1").await?, None, "it let one in");
+            assert_eq!(tx.claim_code(token(1)).await?.and_then(|row| row.certificate).as_deref(), Some("ff"));
             assert!(!tx.revoke_claim_code(token(1), at(5)).await?);
             assert!(tx.revoke_claim_code(token(2), at(5)).await?);
             assert_eq!(tx.claim_codes(Some(token(1)), 9).await?.len(), 1);
