@@ -77,10 +77,7 @@ pub async fn begin(app: &App, ctx: &Ctx, tenant: &TenantId, new: NewRevocation) 
                 if let Some(before) = idempotency::replay::<RevocationId>(&app_in, tx, &ctx_in).await? {
                     return Ok(before);
                 }
-                let open = tx.revocations(None, limits::REVOCATIONS_OPEN).await?;
-                if open.len() >= usize::try_from(limits::REVOCATIONS_OPEN).unwrap_or(usize::MAX)
-                    && open.iter().all(|row| row.finished_at.is_none())
-                {
+                if tx.count_open_revocations().await? >= u64::from(limits::REVOCATIONS_OPEN) {
                     let retry_after = std::time::Duration::from_secs(60);
                     return Err(Error::TooMany { what: "open revocations", retry_after });
                 }
