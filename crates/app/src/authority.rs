@@ -17,6 +17,7 @@ mod issuer;
 mod issuing;
 mod keys;
 mod leaf;
+mod other;
 mod registration;
 pub(crate) mod standing;
 
@@ -46,6 +47,7 @@ pub(crate) use issuer::{
 };
 pub(crate) use issuing::{Issuing, TokenKey, create_issuing, issuing, issuing_ends, key_in_token};
 pub(crate) use leaf::{LeafFault, Wish, sign_leaf};
+pub(crate) use other::{OtherKind, other_row};
 
 /// Kinds of authorities that vouch for devices: ours, and those of external issuers, whose keys are not here.
 pub(crate) const ISSUING: &str = issuing::KIND;

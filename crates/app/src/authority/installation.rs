@@ -48,8 +48,7 @@ pub async fn open_installation(app: &App) -> Result<()> {
     let infra = keys::open_any(app, None, &infra).await?;
     drop(root);
     super::refresh_trust(app).await?;
-    show(app, issue_server(app, &infra)?);
-    Ok(())
+    show(app, &infra, issue_server(app, &infra)?).await
 }
 
 /// What TLS listeners show now. Ask at each hand-shake: under a new root it is another.
@@ -60,8 +59,10 @@ pub fn server_identity(app: &App) -> Result<Arc<ServerIdentity>> {
     app.authorities().server.load_full().ok_or(Error::Unavailable { what: "the server" })
 }
 
-fn show(app: &App, identity: ServerIdentity) {
+async fn show(app: &App, infra: &Opened, identity: ServerIdentity) -> Result<()> {
+    super::other::keep_server(app, &infra.certificate, &identity).await?;
     app.authorities().server.store(Some(Arc::new(identity)));
+    Ok(())
 }
 
 /// Issues this server's certificate anew where another authority signs for servers now, or another root vouches for it.
@@ -78,7 +79,7 @@ pub(crate) async fn renew_server(app: &App) -> Result<()> {
     let shown = server_identity(app).ok();
     let same = shown.is_some_and(|shown| shown.chain.iter().skip(1).eq(chain.iter()));
     if !same {
-        show(app, issue_server(app, &infra)?);
+        show(app, &infra, issue_server(app, &infra)?).await?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod fixture;
 mod fleet;
 mod identity_policy;
 mod issuers;
+mod other_certificates;
 mod presence;
 mod registry;
 mod releases;

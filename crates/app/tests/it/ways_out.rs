@@ -32,12 +32,12 @@ use crate::fixture::{Fixture, device, tenant};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-async fn begin(fixture: &Fixture, target: Target) -> RevocationView {
+pub(crate) async fn begin(fixture: &Fixture, target: Target) -> RevocationView {
     let new = NewRevocation { target, reason: "key_compromise".to_owned(), replace_by: None };
     revocation::begin(&fixture.app, &fixture.admin, &tenant("acme"), new).await.expect("it begins")
 }
 
-async fn ended(fixture: &Fixture, begun: &RevocationView) -> RevocationView {
+pub(crate) async fn ended(fixture: &Fixture, begun: &RevocationView) -> RevocationView {
     revocations::tick(&fixture.app).await.expect("a turn");
     revocation::revocation(&fixture.app, &fixture.admin, &tenant("acme"), begun.id).await.expect("it is there")
 }
@@ -58,11 +58,11 @@ pub(crate) async fn mark(fixture: &Fixture, held: &Enrolled) -> String {
     row.expect("a row")[..16].to_owned()
 }
 
-fn has(der: &[u8], part: &[u8]) -> bool {
+pub(crate) fn has(der: &[u8], part: &[u8]) -> bool {
     der.windows(part.len()).any(|window| window == part)
 }
 
-fn bytes(serial: &str) -> Vec<u8> {
+pub(crate) fn bytes(serial: &str) -> Vec<u8> {
     (0..serial.len()).step_by(2).map(|at| u8::from_str_radix(&serial[at..at + 2], 16).expect("hex")).collect()
 }
 
@@ -455,12 +455,14 @@ async fn one_that_names_no_device_of_the_tenant_is_an_alarm_too() {
     let (another, theirs) = thief.forge(&fixture, |issuer, csr, serial, validity| {
         leaf::issue(issuer, &zenith, &device("gw-1"), csr, serial, validity)
     });
-    let (nobody, nobodys) =
-        thief.forge(&fixture, |issuer, csr, serial, validity| leaf::unbound(issuer, &acme, csr, serial, validity));
-    let (foreign, foreigns) = thief
-        .forge(&fixture, |issuer, csr, serial, validity| leaf::claim(issuer, &claim("zenith"), csr, serial, validity));
-    let (unknown, claims) = thief
-        .forge(&fixture, |issuer, csr, serial, validity| leaf::claim(issuer, &claim("acme"), csr, serial, validity));
+    let (nobody, nobodys) = thief
+        .forge(&fixture, |issuer, csr, serial, validity| leaf::unbound(issuer, &acme, csr, serial, validity, None));
+    let (foreign, foreigns) = thief.forge(&fixture, |issuer, csr, serial, validity| {
+        leaf::claim(issuer, &claim("zenith"), csr, serial, validity, None)
+    });
+    let (unknown, claims) = thief.forge(&fixture, |issuer, csr, serial, validity| {
+        leaf::claim(issuer, &claim("acme"), csr, serial, validity, None)
+    });
     for _ in 0..2 {
         for shown in [&theirs, &nobodys, &foreigns] {
             refused(admit_device(app, &attempt(&fixture), shown).await);
