@@ -20,6 +20,7 @@ mod issuing;
 mod keys;
 mod leaf;
 pub(crate) mod offline;
+mod other;
 mod registration;
 mod revoking;
 pub(crate) mod standing;
@@ -50,6 +51,7 @@ pub(crate) use issuer::{
 };
 pub(crate) use issuing::{Issuing, TokenKey, create_issuing, issuing, issuing_ends, key_in_token};
 pub(crate) use leaf::{LeafFault, Wish, sign_leaf};
+pub(crate) use other::{OtherKind, other_row};
 
 /// Kinds of authorities that vouch for devices: ours, and those of external issuers, whose keys are not here.
 pub(crate) const ISSUING: &str = issuing::KIND;

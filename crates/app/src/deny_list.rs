@@ -83,6 +83,8 @@ type List = HashMap<&'static str, HashSet<String>>;
 /// All lists, in memory.
 #[derive(Debug, Default)]
 pub(crate) struct DenyLists {
+    /// Held while they are loaded: an older one must not be put in after a newer one.
+    refreshing: tokio::sync::Mutex<()>,
     known: RwLock<HashMap<TenantId, Arc<List>>>,
 }
 
@@ -137,6 +139,7 @@ pub(crate) fn is_denied_hash(app: &App, tenant: &TenantId, hash: &str) -> bool {
 
 /// Loads all lists.
 pub(crate) async fn refresh(app: &App) -> Result<()> {
+    let _turn = app.deny_lists().refreshing.lock().await;
     let rows = app
         .store()
         .system_read("deny lists", |tx: &mut SystemTx| Box::pin(async move { Ok::<_, Error>(tx.all_denied().await?) }))

@@ -134,10 +134,7 @@ async fn begun_before(app: &App, tx: &mut TenantTx, ctx: &Ctx) -> Result<Option<
     if let Some(before) = idempotency::replay::<RevocationId>(app, tx, ctx).await? {
         return Ok(Some(before));
     }
-    let open = tx.revocations(None, limits::REVOCATIONS_OPEN).await?;
-    if open.len() >= usize::try_from(limits::REVOCATIONS_OPEN).unwrap_or(usize::MAX)
-        && open.iter().all(|row| row.finished_at.is_none())
-    {
+    if tx.count_open_revocations().await? >= u64::from(limits::REVOCATIONS_OPEN) {
         let retry_after = std::time::Duration::from_secs(60);
         return Err(Error::TooMany { what: "open revocations", retry_after });
     }

@@ -89,7 +89,8 @@ pub fn issue_with(
     named(issuer, &identity, subject, csr, (serial, validity), urls)
 }
 
-/// Issues a certificate for the key of `csr` that is nobody's yet: the registry will say whose it is.
+/// Issues a certificate for the key of `csr` that is nobody's yet: the registry will say whose it is. Its subject is the
+/// server's, whatever the request says: who reads a common name must not read that of some device there.
 ///
 /// # Errors
 /// [`LeafError::Request`] where the request names somebody, [`LeafError::Issue`] where the authority cannot sign.
@@ -99,13 +100,13 @@ pub fn unbound(
     csr: &Csr,
     serial: Serial,
     validity: Validity,
+    urls: Option<&Urls>,
 ) -> Result<Issued, LeafError> {
     csr.check_unbound(tenant)?;
     let id = serial.to_string();
-    let derived = name::write(Some(tenant.as_str()), &id);
-    let subject = if csr.has_subject() { csr.subject() } else { &derived };
+    let subject = name::write(Some(tenant.as_str()), &id);
     let name = UnboundName { tenant: tenant.clone(), id }.to_string();
-    named(issuer, &name, subject, csr, (serial, validity), None)
+    named(issuer, &name, &subject, csr, (serial, validity), urls)
 }
 
 /// Issues the certificate of a claim. Its subject is the server's, whatever the request says.
@@ -118,9 +119,10 @@ pub fn claim(
     csr: &Csr,
     serial: Serial,
     validity: Validity,
+    urls: Option<&Urls>,
 ) -> Result<Issued, LeafError> {
     let subject = name::write(Some(claim.tenant.as_str()), &claim.claim);
-    named(issuer, &claim.to_string(), &subject, csr, (serial, validity), None)
+    named(issuer, &claim.to_string(), &subject, csr, (serial, validity), urls)
 }
 
 fn named(

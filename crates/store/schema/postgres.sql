@@ -806,6 +806,36 @@ ALTER TABLE ocsp_responder FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON ocsp_responder USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
+CREATE TABLE other_certificate (
+    tenant_id text COLLATE "C" NOT NULL,
+    serial text COLLATE "C" NOT NULL,
+    authority text COLLATE "C" NOT NULL,
+    fingerprint text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    der bytea NOT NULL,
+    issued_at bigint NOT NULL,
+    not_after bigint NOT NULL,
+    revoked_at bigint,
+    reason text COLLATE "C",
+    crl_pending bigint DEFAULT 0 NOT NULL,
+    log_index bigint,
+    CONSTRAINT other_certificate_pkey PRIMARY KEY (tenant_id, serial)
+);
+
+CREATE INDEX other_certificate_authority ON public.other_certificate USING btree (tenant_id, authority);
+
+CREATE UNIQUE INDEX other_certificate_logged ON public.other_certificate USING btree (tenant_id, log_index) WHERE (log_index IS NOT NULL);
+
+CREATE INDEX other_certificate_pending ON public.other_certificate USING btree (tenant_id, serial) WHERE (crl_pending = 1);
+
+CREATE INDEX other_certificate_unlogged ON public.other_certificate USING btree (tenant_id, issued_at, serial) WHERE (log_index IS NULL);
+
+ALTER TABLE other_certificate ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE other_certificate FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON other_certificate USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE pending_certificate (
     tenant_id text NOT NULL,
     id text NOT NULL,

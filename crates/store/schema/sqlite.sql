@@ -564,6 +564,30 @@ CREATE TABLE ocsp_responder (
     PRIMARY KEY (tenant_id, authority)
 ) STRICT;
 
+CREATE TABLE other_certificate (
+    tenant_id TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    authority TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    der BLOB NOT NULL,
+    issued_at INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
+    revoked_at INTEGER,
+    reason TEXT,
+    crl_pending INTEGER NOT NULL DEFAULT 0,
+    log_index INTEGER,
+    PRIMARY KEY (tenant_id, serial)
+) STRICT;
+
+CREATE INDEX other_certificate_authority ON other_certificate (tenant_id, authority);
+
+CREATE UNIQUE INDEX other_certificate_logged ON other_certificate (tenant_id, log_index) WHERE log_index IS NOT NULL;
+
+CREATE INDEX other_certificate_pending ON other_certificate (tenant_id, serial) WHERE crl_pending = 1;
+
+CREATE INDEX other_certificate_unlogged ON other_certificate (tenant_id, issued_at, serial) WHERE log_index IS NULL;
+
 CREATE TABLE pending_certificate (
     tenant_id TEXT NOT NULL,
     id TEXT NOT NULL,

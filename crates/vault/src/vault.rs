@@ -8,7 +8,7 @@
 //! by [`Vault::load`], new ones come out as [`StoredKey`]s; this module knows no database.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base::{Rng, Secret};
 use parking_lot::{Mutex, RwLock};
@@ -129,6 +129,8 @@ pub struct Vault {
     keys: RwLock<Arc<Keys>>,
     /// Uses of disabled keys since somebody last asked.
     refused: Mutex<HashMap<String, u64>>,
+    /// What authenticates texts where nothing else does: made once, so that a text made by one call is known by the next.
+    passing: OnceLock<SealingKey>,
 }
 
 impl Vault {
@@ -139,7 +141,7 @@ impl Vault {
 
     /// Under any seal. Nothing opens before [`Self::load`].
     pub fn sealed_by(seal: Arc<dyn RootSeal>) -> Self {
-        Self { seal, keys: RwLock::default(), refused: Mutex::default() }
+        Self { seal, keys: RwLock::default(), refused: Mutex::default(), passing: OnceLock::new() }
     }
 
     /// What keeps the root key shut.
@@ -367,7 +369,9 @@ impl Vault {
         let of_seal = || self.seal.master().map(|master| SealingKey::new(BY_MASTER, master.0.expose()));
         // Before it is open, and under a seal that is no key: tags that hold for as long as the process runs.
         let key = anchor.or_else(of_seal);
-        key.unwrap_or_else(|| SealingKey::new(BY_MASTER, random_key(&base::SystemRng).expose())).mac(purpose)
+        let passing =
+            || self.passing.get_or_init(|| SealingKey::new(BY_MASTER, random_key(&base::SystemRng).expose())).clone();
+        key.unwrap_or_else(passing).mac(purpose)
     }
 
     fn usable(&self, owner: &str) -> Result<Arc<Keys>, KeyError> {

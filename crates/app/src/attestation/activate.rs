@@ -8,13 +8,14 @@ use fleetward_attest::tpm::{self, Public, credential, endorsement};
 use fleetward_base::{Secret, TenantId, Timestamp, limits};
 use fleetward_core::journal::Action;
 use fleetward_pki::{Serial, Validity, attestation_key};
-use fleetward_store::TenantTx;
+use fleetward_store::{OtherCertificateRow, TenantTx};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::evidence::refused;
 use super::vouched::vouched;
 use super::{hex, own, row_for_update};
+use crate::authority::{OtherKind, other_row};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 use crate::journal::record;
@@ -129,8 +130,9 @@ pub async fn prove_activation(app: &App, ctx: &Ctx, secret: Secret<Vec<u8>>) -> 
     let given = tpm::Hash::Sha256.digest(&[secret.expose()]);
     verify_slices_are_equal(&given, &pending.secret)
         .map_err(|_| Error::untrusted("activation", "the secret is not the one that was wrapped"))?;
-    let certificate = certify(app, &tenant, &device.to_string(), &pending, now).await?;
-    let (ctx_in, der) = (ctx.clone(), certificate.clone());
+    let other = certify(app, &tenant, &device.to_string(), &pending, now).await?;
+    let (ctx_in, certificate) = (ctx.clone(), other.der.clone());
+    let der = certificate.clone();
     app.write(&tenant, "prove activation", move |tx: &mut TenantTx| {
         Box::pin(async move {
             let mut row = row_for_update(tx, &device, now).await?;
@@ -145,6 +147,7 @@ pub async fn prove_activation(app: &App, ctx: &Ctx, secret: Secret<Vec<u8>>) -> 
             row.key_certificate = Some(der);
             row.updated_at = now;
             tx.put_attestation(&row).await?;
+            tx.insert_other_certificate(&other).await?;
             let detail = json!({ "hardware": pending.identity, "anchor": pending.anchor });
             record(tx, &ctx_in.done(now, Action::AttestationActivated).device(&device).detail(detail)).await?;
             Ok(())
@@ -158,7 +161,13 @@ fn fresh(device: &fleetward_base::DeviceId, now: Timestamp) -> fleetward_store::
     fleetward_store::AttestationRow::new(device.clone(), now)
 }
 
-async fn certify(app: &App, tenant: &TenantId, device: &str, pending: &Pending, now: Timestamp) -> Result<Vec<u8>> {
+async fn certify(
+    app: &App,
+    tenant: &TenantId,
+    device: &str,
+    pending: &Pending,
+    now: Timestamp,
+) -> Result<OtherCertificateRow> {
     let key = Public::parse(&pending.attestation).map_err(Error::internal)?;
     let policy = identity_policy(app, tenant).await?;
     let validity = Validity {
@@ -167,8 +176,10 @@ async fn certify(app: &App, tenant: &TenantId, device: &str, pending: &Pending, 
     };
     let issuing = authority::issuing(app, tenant).await?;
     let serial = Serial::generate(app.rng().as_ref());
-    let names = (tenant.as_str(), device);
-    let issued = attestation_key::issue(&issuing.issuer()?, names, &pending.identity, &key.spki(), serial, validity)
-        .map_err(Error::internal)?;
-    Ok(issued.der)
+    let (owner, device, hardware) = (tenant.clone(), device.to_owned(), pending.identity.clone());
+    let signing = issuing.sign(move |issuer| {
+        attestation_key::issue(issuer, (owner.as_str(), device.as_str()), &hardware, &key.spki(), serial, validity)
+    });
+    let issued = signing.await?.map_err(Error::internal)?;
+    Ok(other_row(OtherKind::AttestationKey, &issuing.certificate.fingerprint(), &issued, now))
 }

@@ -247,7 +247,8 @@ pub(super) async fn destroy_unless_shared(tx: &mut TenantTx, purpose: &str) -> R
     Ok(())
 }
 
-/// What still rests on an issuing authority: certificates that count, under whichever certificate of its key.
+/// What still rests on an issuing authority: certificates of devices and of claims that count, and those that wait for their
+/// device, under whichever certificate of its key.
 pub(crate) async fn resting_on_issuing(tx: &mut TenantTx, fingerprint: &str, now: Timestamp) -> Result<u64> {
     let rows = tx.authorities().await?;
     let Some(of) = rows.iter().find(|row| row.fingerprint == fingerprint) else { return Ok(0) };
@@ -256,6 +257,7 @@ pub(crate) async fn resting_on_issuing(tx: &mut TenantTx, fingerprint: &str, now
         let same_key = !of.key_purpose.is_empty() && row.key_purpose == of.key_purpose;
         if row.fingerprint == fingerprint || same_key {
             resting += tx.usable_certificates(&row.fingerprint, now).await?;
+            resting += tx.resting_claims(&row.fingerprint, now).await?;
         }
     }
     Ok(resting)

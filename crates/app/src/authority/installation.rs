@@ -74,10 +74,9 @@ pub async fn open_installation_under(app: &App, offline_root: Option<&Certificat
     };
     super::refresh_trust(app).await?;
     match infra {
-        Some(infra) => show(app, issue_server(app, &infra)?),
-        None => show_provisional(app)?,
+        Some(infra) => show(app, &infra, issue_server(app, &infra)?).await,
+        None => show_provisional(app),
     }
-    Ok(())
 }
 
 /// What TLS listeners show now. Ask at each hand-shake: under a new root it is another.
@@ -88,8 +87,10 @@ pub fn server_identity(app: &App) -> Result<Arc<ServerIdentity>> {
     app.authorities().server.load_full().ok_or(Error::Unavailable { what: "the server" })
 }
 
-fn show(app: &App, identity: ServerIdentity) {
+async fn show(app: &App, infra: &Opened, identity: ServerIdentity) -> Result<()> {
+    super::other::keep_server(app, &infra.certificate, &identity).await?;
     app.authorities().server.store(Some(Arc::new(identity)));
+    Ok(())
 }
 
 /// Issues this server's certificate anew where another authority signs for servers now, or another root vouches for it.
@@ -106,7 +107,7 @@ pub(crate) async fn renew_server(app: &App) -> Result<()> {
     let shown = server_identity(app).ok();
     let same = shown.is_some_and(|shown| shown.chain.iter().skip(1).eq(chain.iter()));
     if !same {
-        show(app, issue_server(app, &infra)?);
+        show(app, &infra, issue_server(app, &infra)?).await?;
         app.authorities().provisional.store(None);
     }
     Ok(())
@@ -182,7 +183,7 @@ fn show_provisional(app: &App) -> Result<()> {
     let root = Certificate::parse(&root.map_err(Error::internal)?.der).map_err(Error::internal)?;
     let above = Issuer::new(&root, &root_key).map_err(Error::internal)?;
     let (leaf, key) = issue_leaf(app, &above)?;
-    show(app, ServerIdentity { chain: vec![leaf], key });
+    app.authorities().server.store(Some(Arc::new(ServerIdentity { chain: vec![leaf], key })));
     app.authorities().provisional.store(Some(Arc::new(root)));
     Ok(())
 }

@@ -16,7 +16,7 @@ use fleetward_store::{AuthorityRow, SealedKeyRow, TenantTx};
 use serde_json::json;
 
 use super::issuing::{Issuing, issuing};
-use super::keys;
+use super::{OtherKind, keys, other_row};
 use crate::App;
 use crate::error::{Error, Result};
 use crate::journal::record;
@@ -131,6 +131,7 @@ async fn make(app: &App, tenant: &TenantId, issuing: &Arc<Issuing>) -> Result<()
         public: made.key.public_spki().to_vec(),
         created_at: now,
     };
+    let other = other_row(OtherKind::Registration, &issuing.certificate.fingerprint(), &issued, now);
     let row = AuthorityRow {
         fingerprint: issued.fingerprint,
         kind: KIND.to_owned(),
@@ -144,6 +145,7 @@ async fn make(app: &App, tenant: &TenantId, issuing: &Arc<Issuing>) -> Result<()
         Box::pin(async move {
             tx.put_sealed_key(&key).await?;
             tx.put_authority(&row).await?;
+            tx.insert_other_certificate(&other).await?;
             let detail = json!({ "name": name, "not_after": row.not_after.to_string() });
             let entry = ctx.done(now, Action::TenantRaCreated).subject(&row.fingerprint).severity(Severity::Notice);
             record(tx, &entry.detail(detail)).await?;

@@ -38,13 +38,14 @@ impl Unlogged {
 /// Whose a certificate is that names nobody, and why it opens nothing.
 pub(crate) async fn nameless(app: &App, shown: VerifiedNameless) -> (Whose, Fault) {
     let VerifiedNameless { tenant, authority, serial, fingerprint } = shown;
-    let whose = Whose { tenant: Some(tenant.clone()), serial: Some(serial), ..Whose::default() };
+    let whose = Whose { tenant: Some(tenant.clone()), serial: Some(serial.clone()), ..Whose::default() };
     let known = app.read(&tenant, "authority of a certificate", move |tx: &mut TenantTx| {
         Box::pin(async move {
             let rows = tx.authorities().await?;
             let ours = rows.iter().any(|row| row.kind == ISSUING && row.fingerprint == authority);
-            // Such as a registration authority of the tenant, which is no device either.
-            Ok(ours && !rows.iter().any(|row| row.fingerprint == fingerprint))
+            // Such as a registration authority of the tenant, or an attestation key's, which are no devices either.
+            let other = tx.other_certificate(&serial).await?.is_some_and(|row| row.fingerprint == fingerprint);
+            Ok(ours && !other && !rows.iter().any(|row| row.fingerprint == fingerprint))
         })
     });
     let fault = match known.await {

@@ -7,20 +7,21 @@ use std::time::Duration;
 
 use fleetward_base::{DeviceId, Secret, TenantId, Timestamp, limits};
 use fleetward_core::access::Permission;
-use fleetward_core::journal::{Action, Severity};
+use fleetward_core::journal::{Action, Entry, Severity};
 use fleetward_pki::identity::ClaimName;
 use fleetward_pki::{Csr, Presented, Serial, Signer, SoftKey, TrustError, Validity, VerifiedClaim, csr, leaf, name};
-use fleetward_store::{ClaimRow, TenantTx};
+use fleetward_store::{ClaimRow, OtherCertificateRow, TenantTx};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Claimant;
 use super::pending::{pem, unpem};
+use crate::authority::{OtherKind, other_row};
 use crate::enroll::{Attempt, Refusal, UNKNOWN_CERTIFICATE, Whose, settle, unlogged};
 use crate::error::{Error, Result};
 use crate::journal::record;
-use crate::{App, Ctx, authority, idempotency};
+use crate::{App, Ctx, authority, idempotency, publication};
 
 /// A claim lives this long unless asked otherwise, and never longer than the second.
 const LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -28,6 +29,8 @@ const LIFE_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 /// The longest name; connections are called by it with something behind.
 const NAME_BYTES: usize = 64;
 const CLAIM: &str = "claim";
+/// Why its certificate is on the list of revoked ones (RFC 5280 §5.3.1).
+const REVOKED_FOR: &str = "privilege_withdrawn";
 pub(super) const USER: &str = "user";
 
 /// A claim.
@@ -128,14 +131,19 @@ async fn issue(
     new: &NewClaim,
     csr: &Csr,
     (kind, life): (&str, Duration),
-) -> Result<ClaimRow> {
+) -> Result<(ClaimRow, OtherCertificateRow)> {
     let issuing = authority::issuing(app, tenant).await?;
     let now = app.now();
     let validity = Validity { not_before: now.minus(Duration::from_secs(300)), not_after: now.plus(life) };
     let serial = Serial::generate(app.rng().as_ref());
     let claim = ClaimName { tenant: tenant.clone(), claim: new.name.clone() };
-    let issued = leaf::claim(&issuing.issuer()?, &claim, csr, serial, validity).map_err(Error::internal)?;
-    Ok(ClaimRow {
+    let authority = issuing.certificate.fingerprint();
+    let urls = publication::urls(app, tenant, &authority, &serial.to_string()).await?;
+    let csr = csr.clone();
+    let signing = issuing.sign(move |issuer| leaf::claim(issuer, &claim, &csr, serial, validity, urls.as_ref()));
+    let issued = signing.await?.map_err(Error::internal)?;
+    let other = other_row(OtherKind::Claim, &authority, &issued, now);
+    let row = ClaimRow {
         name: new.name.clone(),
         kind: kind.to_owned(),
         template: new.template.clone(),
@@ -148,10 +156,16 @@ async fn issue(
         created_at: now,
         expires_at: issued.validity.not_after,
         revoked_at: None,
-    })
+    };
+    Ok((row, other))
 }
 
-async fn keep(app: &App, ctx: &Ctx, tenant: &TenantId, row: ClaimRow) -> Result<MadeClaim> {
+async fn keep(
+    app: &App,
+    ctx: &Ctx,
+    tenant: &TenantId,
+    (row, other): (ClaimRow, OtherCertificateRow),
+) -> Result<MadeClaim> {
     let made = MadeClaim {
         name: row.name.clone(),
         certificate_id: row.fingerprint.clone(),
@@ -168,6 +182,7 @@ async fn keep(app: &App, ctx: &Ctx, tenant: &TenantId, row: ClaimRow) -> Result<
             if !tx.insert_claim(&row).await? {
                 return Err(Error::conflict("claim-exists", format!("the claim {} exists", row.name)));
             }
+            tx.insert_other_certificate(&other).await?;
             let detail = json!({
                 "kind": row.kind, "template": row.template, "serial": row.serial, "count_cap": row.count_cap,
                 "expires_at": row.expires_at.to_string(),
@@ -202,10 +217,8 @@ pub async fn revoke_claim(app: &App, ctx: &Ctx, tenant: &TenantId, name: &str) -
         .write(tenant, "revoke claim", move |tx| {
             Box::pin(async move {
                 let row = tx.claim(&name).await?.ok_or(Error::NotFound { what: "claim" })?;
-                if tx.revoke_claim(&name, now).await? {
-                    let entry = ctx_in.done(now, Action::ClaimRevoked).subject(&name).severity(Severity::Notice);
-                    record(tx, &entry.detail(json!({ "serial": row.serial, "used": row.used }))).await?;
-                }
+                let entry = ctx_in.done(now, Action::ClaimRevoked);
+                end(tx, &row, entry, now).await?;
                 Ok(row.serial)
             })
         })
@@ -213,7 +226,19 @@ pub async fn revoke_claim(app: &App, ctx: &Ctx, tenant: &TenantId, name: &str) -
     if let Some(links) = app.links() {
         links.end_claim(tenant, &serial);
     }
+    app.forget_answers(tenant);
     Ok(())
+}
+
+/// The claim counts no longer, and its certificate is revoked for others too; whether it did until now.
+pub(crate) async fn end(tx: &mut TenantTx, row: &ClaimRow, entry: Entry, now: Timestamp) -> Result<bool> {
+    if !tx.revoke_claim(&row.name, now).await? {
+        return Ok(false);
+    }
+    tx.revoke_other_certificate(&row.serial, REVOKED_FOR, now).await?;
+    let detail = json!({ "serial": row.serial, "used": row.used });
+    record(tx, &entry.subject(&row.name).severity(Severity::Notice).detail(detail)).await?;
+    Ok(true)
 }
 
 /// A connection that a claim may have.

@@ -4,7 +4,7 @@ use fleetward_base::{Rng, TenantId, Timestamp, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::journal::{Action, Severity};
 use fleetward_core::provisioning::Mode;
-use fleetward_pki::factory;
+use fleetward_pki::{Certificate, factory};
 use fleetward_store::{AuthorityRow, FactoryAuthorityRow, SystemTx, TenantTx};
 use serde_json::json;
 
@@ -14,6 +14,8 @@ use crate::journal::record;
 use crate::{App, Ctx, authority};
 
 const NAME_BYTES: usize = 100;
+/// The value of the installation whose row is held while an authority is registered.
+const REGISTERING: &str = "factory-registration";
 pub(crate) const ACTIVE: &str = "active";
 const DISABLED: &str = "disabled";
 const REVOKED: &str = "revoked";
@@ -111,19 +113,21 @@ pub async fn register_factory(app: &App, ctx: &Ctx, tenant: &TenantId, new: NewF
         created_at: now,
         revoked_at: None,
     };
-    check_free(app, tenant, &row.id).await?;
-    let (ctx_in, made) = (ctx.clone(), row.clone());
-    app.write(tenant, "register factory", move |tx| {
-        Box::pin(async move {
-            if !tx.use_registration_code(&code, now).await? {
-                let reason = "the code is not one of this tenant, was used, or is over: ask for another";
-                return Err(Error::untrusted("registration-code", reason));
-            }
-            check_template(tx, row.template.as_deref()).await?;
-            put(tx, &row, &ctx_in).await
+    let (ctx_in, made, tenant_in) = (ctx.clone(), row.clone(), tenant.clone());
+    app.store()
+        .system_write("register factory", move |tx: &mut SystemTx| {
+            Box::pin(async move {
+                check_free(tx, &tenant_in, &certificate.spki).await?;
+                let tx = tx.enter(&tenant_in).await?;
+                if !tx.use_registration_code(&code, now).await? {
+                    let reason = "the code is not one of this tenant, was used, or is over: ask for another";
+                    return Err(Error::untrusted("registration-code", reason));
+                }
+                check_template(tx, row.template.as_deref()).await?;
+                put(tx, &row, &ctx_in).await
+            })
         })
-    })
-    .await?;
+        .await?;
     authority::refresh_trust(app).await?;
     factory_of(made)
 }
@@ -162,22 +166,16 @@ async fn anchor(tx: &mut TenantTx, row: &FactoryAuthorityRow) -> Result<()> {
     Ok(())
 }
 
-/// One authority vouches for the devices of one tenant: with two it could not be said whose a device is.
-async fn check_free(app: &App, tenant: &TenantId, id: &str) -> Result<()> {
-    let (tenant, id) = (tenant.clone(), id.to_owned());
-    let taken = app
-        .store()
-        .system_read("authorities", move |tx: &mut SystemTx| {
-            Box::pin(async move {
-                let all = tx.all_authorities().await?;
-                Ok::<_, Error>(all.iter().any(|of| of.row.fingerprint == id && of.tenant.as_ref() != Some(&tenant)))
-            })
-        })
-        .await?;
-    if taken {
-        let reason =
-            "this authority is registered elsewhere in this installation; use an intermediate one for this tenant";
-        return Err(Error::conflict("factory-taken", reason));
+/// One key vouches for the devices of one tenant: with two it could not be said whose a device is. Which certificate of the
+/// key is shown does not matter. Of two tenants that come at once one waits here for the other.
+async fn check_free(tx: &mut SystemTx, tenant: &TenantId, spki: &[u8]) -> Result<()> {
+    tx.put_installation_value(REGISTERING, &[]).await?;
+    for of in tx.all_authorities().await?.iter().filter(|of| of.tenant.as_ref() != Some(tenant)) {
+        if Certificate::parse(&of.row.der).is_ok_and(|other| other.spki == spki) {
+            let reason =
+                "this authority is registered elsewhere in this installation; use an intermediate one for this tenant";
+            return Err(Error::conflict("factory-taken", reason));
+        }
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What is forgotten after its time: certificates that nobody owned, codes, claims of trusted users, devices that nobody
-//! claimed.
+//! What is forgotten after its time: certificates that nobody owned (which are revoked), codes, claims of trusted users,
+//! devices that nobody claimed.
 
 use fleetward_base::{Timestamp, limits};
 use fleetward_core::journal::{Action, Actor, Entry};

@@ -153,6 +153,10 @@ async fn first_seen(
                         tx.insert_factory_certificate(&arrived).await?
                     }
                 };
+                // Of two first connections at once one was quicker, and this is its device.
+                if !new && let Some(row) = tx.certificate(&arrived.id).await? {
+                    return Ok(Seen::Device(Box::new(row)));
+                }
                 let by = match mode {
                     Mode::Provision => Some(factory.name.clone()),
                     Mode::Register => claimed_before(tx, &arrived).await?,

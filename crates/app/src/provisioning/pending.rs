@@ -1,7 +1,8 @@
 //! Certificates that wait: issued to a claim, usable by nobody until they have become a device's.
 //!
 //! Such a certificate names no device, since nobody knows yet which it will be; the registry binds it. It is not in the
-//! registry before that, so that no door takes it.
+//! registry before that, so that no door takes it; and what nobody owned in its hour is revoked, for those who ask no
+//! registry. A claim has no more of them than devices may still come with it: the oldest makes room.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +18,7 @@ use crate::error::Error;
 use crate::identity_policy::identity_policy;
 use crate::journal::record;
 use crate::token::{TokenKind, generate, hash};
-use crate::{App, authority};
+use crate::{App, authority, publication};
 
 /// A certificate that waits, with what proves that it is the asker's.
 pub struct NewPending {
@@ -86,7 +87,11 @@ async fn create(
         not_after: now.plus(policy.certificates.life()),
     };
     let serial = Serial::generate(app.rng().as_ref());
-    let issued = leaf::unbound(&issuing.issuer()?, tenant, csr, serial, validity).map_err(Error::internal)?;
+    let authority = issuing.certificate.fingerprint();
+    let urls = publication::urls(app, tenant, &authority, &serial.to_string()).await?;
+    let (owner, request) = (tenant.clone(), csr.clone());
+    let signing = issuing.sign(move |issuer| leaf::unbound(issuer, &owner, &request, serial, validity, urls.as_ref()));
+    let issued = signing.await?.map_err(Error::internal)?;
     let token = generate(TokenKind::Ownership, app.rng().as_ref());
     let hash = hash(TokenKind::Ownership, token.expose()).ok_or_else(|| Error::internal("a token that is none"))?;
     let row = PendingCertificateRow {
@@ -95,7 +100,7 @@ async fn create(
         claim: claimant.claim.clone(),
         connection: claimant.connection.clone(),
         serial: issued.serial.to_string(),
-        authority: issuing.certificate.fingerprint(),
+        authority,
         request: csr.request_hash(tenant).to_vec(),
         not_before: issued.validity.not_before,
         not_after: issued.validity.not_after,
@@ -119,7 +124,14 @@ async fn keep(app: &App, claimant: &Claimant, row: PendingCertificateRow) -> Res
         .write(&tenant, "pending certificate", move |tx: &mut TenantTx| {
             Box::pin(async move {
                 let now = row.created_at;
-                standing_claim(tx.claim_for_update(&claimant.claim).await?, &claimant, now)?;
+                let claim = standing_claim(tx.claim_for_update(&claimant.claim).await?, &claimant, now)?;
+                if let Some(cap) = claim.count_cap {
+                    let Some(others) = cap.saturating_sub(claim.used).checked_sub(1) else {
+                        let refused = Refused::Limit("The claim has been used as often as it may");
+                        return Err(Stop::at("full-claim", refused));
+                    };
+                    tx.end_pending_certificates(&claim.name, others, now).await?;
+                }
                 if tx.count_pending_certificates(&claimant.claim, now).await? >= limits::PENDING_PER_CLAIM {
                     let refused = Refused::Limit("Too many certificates of this claim wait for their device");
                     return Err(Stop::at("pending-certificates", refused));

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use fleetward_base::{TenantId, Timestamp, limits};
 use fleetward_core::access::Permission;
+use fleetward_pki::Serial;
 use fleetward_pki::crl::Reason;
 use fleetward_pki::ocsp::{self, CertId, Refused, Request, Single, Standing};
-use fleetward_store::{CertificateRow, SystemTx, TenantTx};
+use fleetward_store::{SystemTx, TenantTx};
 use parking_lot::Mutex;
 
 use super::{Ca, authority, responder};
@@ -165,11 +166,15 @@ async fn standings(app: &App, ca: &Arc<Ca>, ids: &[CertId]) -> Result<Vec<Standi
         Box::pin(async move {
             let mut standings = Vec::with_capacity(serials.len());
             for serial in serials {
-                let row = match serial {
-                    Some(serial) => tx.certificate(&serial).await?,
-                    None => None,
+                let Some(serial) = serial else {
+                    standings.push(Standing::Unknown);
+                    continue;
                 };
-                standings.push(standing(row.filter(|row| row.authority == fingerprint)));
+                let row = tx.certificate(&serial).await?.filter(|row| row.authority == fingerprint);
+                standings.push(match row {
+                    Some(row) => standing(row.revoked_at, row.reason),
+                    None => other_standing(tx, &fingerprint, &serial).await?,
+                });
             }
             Ok(standings)
         })
@@ -177,41 +182,50 @@ async fn standings(app: &App, ca: &Arc<Ca>, ids: &[CertId]) -> Result<Vec<Standi
     .await
 }
 
-fn standing(row: Option<CertificateRow>) -> Standing {
-    match row {
-        None => Standing::Unknown,
-        Some(row) => match row.revoked_at {
-            Some(at) => Standing::Revoked { at, reason: Reason::of_words(row.reason.as_deref().unwrap_or_default()) },
-            None => Standing::Good,
-        },
+fn standing(revoked_at: Option<Timestamp>, reason: Option<String>) -> Standing {
+    match revoked_at {
+        Some(at) => Standing::Revoked { at, reason: Reason::of_words(reason.as_deref().unwrap_or_default()) },
+        None => Standing::Good,
     }
 }
 
-/// Of authorities below the installation's own ones.
+/// Of a certificate that is no device's. One that waits for its device is nobody's, and as good as unknown.
+async fn other_standing(tx: &mut TenantTx, authority: &str, serial: &str) -> Result<Standing> {
+    let row = tx.other_certificate(serial).await?.filter(|row| row.authority == authority);
+    Ok(row.map_or(Standing::Unknown, |row| standing(row.revoked_at, row.reason)))
+}
+
+/// Of what the installation's own authorities signed.
 async fn own_standings(app: &App, ca: &Arc<Ca>, ids: &[CertId]) -> Result<Vec<Standing>> {
-    let revoked = app
-        .store()
-        .system_read("revoked authorities", |tx: &mut SystemTx| {
-            Box::pin(async move { Ok::<_, Error>(tx.revoked_authorities().await?) })
-        })
-        .await?;
+    let mut standings = Vec::with_capacity(ids.len());
+    for id in ids {
+        standings.push(if ca.names.issued(id) { own_standing(app, ca, &id.serial).await? } else { Standing::Unknown });
+    }
+    Ok(standings)
+}
+
+/// How one of them stands: an authority below, or what has a row in the installation, as a server's certificate has.
+pub(super) async fn own_standing(app: &App, ca: &Arc<Ca>, serial: &Serial) -> Result<Standing> {
     let known = app.publication().all();
-    let below = ids.iter().map(|id| {
-        let it = known.iter().find(|other| {
-            ca.names.issued(id)
-                && other.certificate.serial == id.serial
-                && other.certificate.issuer == ca.certificate.subject
-        });
-        let Some(it) = it else { return Standing::Unknown };
-        match revoked.iter().find(|of| of.row.fingerprint == it.fingerprint) {
-            Some(of) => {
-                let reason = Reason::of_words(of.row.reason.as_deref().unwrap_or_default());
-                Standing::Revoked { at: of.row.revoked_at, reason }
-            }
-            None => Standing::Good,
-        }
-    });
-    Ok(below.collect())
+    let below = known
+        .iter()
+        .find(|other| other.certificate.serial == *serial && other.certificate.issuer == ca.certificate.subject)
+        .map(|other| other.fingerprint.clone());
+    let (authority, serial) = (ca.fingerprint.clone(), serial.to_string());
+    app.store()
+        .system_read("own standing", move |tx: &mut SystemTx| {
+            Box::pin(async move {
+                let Some(below) = below else {
+                    return other_standing(tx.installation().await?, &authority, &serial).await;
+                };
+                let revoked = tx.revoked_authorities().await?.into_iter().find(|of| of.row.fingerprint == below);
+                Ok::<_, Error>(match revoked {
+                    Some(of) => standing(Some(of.row.revoked_at), of.row.reason),
+                    None => Standing::Good,
+                })
+            })
+        })
+        .await
 }
 
 /// How many answers are kept now, for whoever looks after the server.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use fleetward_base::{TenantId, Timestamp};
 use fleetward_pki::ocsp::{self, Responder, Single, Standing};
 use fleetward_pki::{Certificate, Serial, Signer, SoftKey, Validity, ca};
-use fleetward_store::{ResponderRow, SealedKeyRow, SystemTx, TenantTx};
+use fleetward_store::{OtherCertificateRow, ResponderRow, SealedKeyRow, SystemTx, TenantTx};
 use parking_lot::RwLock;
 
 use super::Ca;
@@ -128,26 +128,28 @@ async fn make(app: &App, ca: &Ca) -> Result<()> {
     let renew_at = Timestamp::max(issued.validity.not_after.minus(RENEW_BEFORE), now.plus(BACKDATE));
     let public = key.key.public_spki().to_vec();
     let sealed = SealedKeyRow { purpose: key.name.clone(), sealed: key.sealed, public, created_at: now };
+    let other = authority::other_row(authority::OtherKind::Ocsp, &ca.fingerprint, &issued, now);
     let row = ResponderRow { authority: ca.fingerprint.clone(), der: issued.der, key_purpose: key.name, renew_at };
     match &ca.tenant {
         Some(tenant) => {
             app.write(tenant, "new ocsp responder", move |tx: &mut TenantTx| {
-                Box::pin(async move { keep(tx, &sealed, &row).await })
+                Box::pin(async move { keep(tx, &sealed, &row, &other).await })
             })
             .await
         }
         None => {
             app.store()
                 .system_write("new ocsp responder", move |tx: &mut SystemTx| {
-                    Box::pin(async move { keep(tx.installation().await?, &sealed, &row).await })
+                    Box::pin(async move { keep(tx.installation().await?, &sealed, &row, &other).await })
                 })
                 .await
         }
     }
 }
 
-async fn keep(tx: &mut TenantTx, sealed: &SealedKeyRow, row: &ResponderRow) -> Result<()> {
+async fn keep(tx: &mut TenantTx, sealed: &SealedKeyRow, row: &ResponderRow, other: &OtherCertificateRow) -> Result<()> {
     tx.put_sealed_key(sealed).await?;
+    tx.insert_other_certificate(other).await?;
     Ok(tx.put_ocsp_responder(row).await?)
 }
 
@@ -155,8 +157,8 @@ fn owner(tenant: Option<&TenantId>) -> &str {
     tenant.map_or("", TenantId::as_str)
 }
 
-/// An answer on this server's own certificate, to be stapled to its hand-shakes, and until when it counts. None where it
-/// was issued by nobody of ours.
+/// An answer on this server's own certificate, to be stapled to its hand-shakes, and until when it counts: the same that
+/// anybody gets who asks. None where it was issued by nobody of ours.
 ///
 /// # Errors
 /// Where the responder cannot be made or does not sign.
@@ -167,11 +169,15 @@ pub async fn staple(app: &App, server: &[u8]) -> Result<Option<(Vec<u8>, Timesta
         ca.certificate.subject == server.issuer && ca.certificate.subject_key_id == server.authority_key_id
     };
     let Some(ca) = app.publication().all().into_iter().find(ours) else { return Ok(None) };
+    let standing = match super::ocsp::own_standing(app, &ca, &server.serial).await? {
+        Standing::Unknown => return Ok(None),
+        known => known,
+    };
     let responder = of(app, &ca).await?;
     let id = ocsp::cert_id(&ca.certificate, &server.serial).map_err(Error::internal)?;
     let now = app.now();
     let until = Timestamp::min(now.plus(STAPLE_LIFE), responder.ends());
-    let single = Single { id: &id, standing: Standing::Good };
+    let single = Single { id: &id, standing };
     let span = (now.minus(BACKDATE), until);
     let der = ocsp::answer(&[single], &responder.responder(), span, None).map_err(Error::internal)?;
     Ok(Some((der, until)))

@@ -87,6 +87,9 @@ async fn tell(app: &App, tenant: &TenantId, batch: &Batch) -> Result<()> {
         for device in &batch.ended {
             links.end_sessions(tenant, device, EndReason::Administrative);
         }
+        for serial in &batch.claims {
+            links.end_claim(tenant, serial);
+        }
         for held in &batch.certificates {
             links.end_certificate(tenant, &held.device, &held.serial);
         }
@@ -94,7 +97,7 @@ async fn tell(app: &App, tenant: &TenantId, batch: &Batch) -> Result<()> {
     if !batch.asked.is_empty() {
         rotation::ask::tell(app, tenant, &batch.asked, rotation::ask::spread(batch.asked.len())).await;
     }
-    if !batch.ended.is_empty() || !batch.certificates.is_empty() {
+    if !batch.ended.is_empty() || !batch.certificates.is_empty() || !batch.claims.is_empty() {
         app.forget_answers(tenant);
     }
     Ok(())

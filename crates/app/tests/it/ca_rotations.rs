@@ -7,12 +7,14 @@ use fleetward_app::ca_rotations::{
 };
 use fleetward_app::enroll::{Attempt, Credentials, Enrolled, admit_device, enroll_device, reenroll_device};
 use fleetward_app::journal::{self, JournalFilter};
+use fleetward_app::provisioning::claims::{NewClaim, create_claim, revoke_claim};
+use fleetward_app::provisioning::templates::{TemplateInput, create_template};
 use fleetward_app::{Ctx, Error, authority, enroll_tokens, reconcile, tenants};
 use fleetward_base::Secret;
 use fleetward_core::ca_rotation::{Forced, Plan, Stage, Waits};
 use fleetward_core::journal::Action;
 use fleetward_core::registry::DeviceFields;
-use fleetward_pki::{Certificate, SoftKey, csr, name};
+use fleetward_pki::{Certificate, SoftKey, csr, name, pem};
 use rustls_pki_types::CertificateDer;
 
 use crate::fixture::{Fixture, device, tenant};
@@ -126,6 +128,34 @@ async fn what_was_renewed_a_moment_ago_still_holds_the_old_one() {
     let found = rotation(app, &fixture.admin, Some(&acme)).await.expect("there");
     assert_eq!((found.stage, found.waits), (Stage::Issue, Some(Waits::Resting(2))));
     admit(&fixture, &second).await.expect("still known");
+}
+
+/// A claim may be baked into a production line for years: the authority that signed it stays until it ended.
+#[tokio::test]
+async fn a_claim_holds_the_authority_that_signed_it() {
+    let fixture = Fixture::new().await;
+    let (app, admin, acme) = (&fixture.app, &fixture.admin, tenant("acme"));
+    let body = r#"{"Resources":{"thing":{"Type":"AWS::IoT::Thing","Properties":{"ThingName":"gw-1"}}}}"#.to_owned();
+    let input = TemplateInput { body: Some(body), ..TemplateInput::default() };
+    create_template(app, admin, &acme, "line", input).await.expect("a template");
+    let new = NewClaim {
+        name: "line-4".to_owned(),
+        template: "line".to_owned(),
+        csr: pem::write("CERTIFICATE REQUEST", &request("any")),
+        count_cap: None,
+        life: Some(HOUR * 24 * 365 * 9),
+    };
+    create_claim(app, admin, &acme, new).await.expect("a claim");
+    start_rotation(app, admin, Some(&acme), None, None).await.expect("started");
+    fixture.clock.advance(Duration::from_secs(61));
+    assert_eq!(tick(&fixture).await, 1, "the new one signs");
+    fixture.clock.advance(HOUR * 24 * 365);
+    assert_eq!(tick(&fixture).await, 0);
+    let found = rotation(app, admin, Some(&acme)).await.expect("there");
+    assert_eq!((found.stage, found.waits), (Stage::Issue, Some(Waits::Resting(1))));
+    revoke_claim(app, admin, &acme, "line-4").await.expect("revoked");
+    assert_eq!(tick(&fixture).await, 1);
+    assert_eq!(stage(&fixture, Some("acme")).await, Stage::Retired);
 }
 
 #[tokio::test]

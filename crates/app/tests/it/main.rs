@@ -15,6 +15,7 @@ mod fleet;
 mod identity_policy;
 mod issuers;
 mod offline_root;
+mod other_certificates;
 mod presence;
 mod registry;
 mod releases;

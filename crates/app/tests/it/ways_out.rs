@@ -455,12 +455,14 @@ async fn one_that_names_no_device_of_the_tenant_is_an_alarm_too() {
     let (another, theirs) = thief.forge(&fixture, |issuer, csr, serial, validity| {
         leaf::issue(issuer, &zenith, &device("gw-1"), csr, serial, validity)
     });
-    let (nobody, nobodys) =
-        thief.forge(&fixture, |issuer, csr, serial, validity| leaf::unbound(issuer, &acme, csr, serial, validity));
-    let (foreign, foreigns) = thief
-        .forge(&fixture, |issuer, csr, serial, validity| leaf::claim(issuer, &claim("zenith"), csr, serial, validity));
-    let (unknown, claims) = thief
-        .forge(&fixture, |issuer, csr, serial, validity| leaf::claim(issuer, &claim("acme"), csr, serial, validity));
+    let (nobody, nobodys) = thief
+        .forge(&fixture, |issuer, csr, serial, validity| leaf::unbound(issuer, &acme, csr, serial, validity, None));
+    let (foreign, foreigns) = thief.forge(&fixture, |issuer, csr, serial, validity| {
+        leaf::claim(issuer, &claim("zenith"), csr, serial, validity, None)
+    });
+    let (unknown, claims) = thief.forge(&fixture, |issuer, csr, serial, validity| {
+        leaf::claim(issuer, &claim("acme"), csr, serial, validity, None)
+    });
     for _ in 0..2 {
         for shown in [&theirs, &nobodys, &foreigns] {
             refused(admit_device(app, &attempt(&fixture), shown).await);

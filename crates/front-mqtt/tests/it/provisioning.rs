@@ -4,6 +4,7 @@
 
 use fleetward_app::Error;
 use fleetward_app::deny_list::{Denied, deny};
+use fleetward_app::enroll::{Attempt, admit_device};
 use fleetward_app::identity_policy::amend_policy;
 use fleetward_app::journal::{self, JournalFilter};
 use fleetward_app::provisioning::claims::{create_user_claim, revoke_claim};
@@ -12,13 +13,16 @@ use fleetward_app::provisioning::factories::{
     FactoryChange, NewFactory, amend_factory, create_registration_code, register_factory, revoke_factory,
 };
 use fleetward_app::provisioning::jit::{activate, arrived};
-use fleetward_app::registry;
+use fleetward_app::publication;
+use fleetward_app::reconcile::{crls, expiry, transparency as log};
+use fleetward_app::{App, authority, registry, transparency};
 use fleetward_core::journal::Action;
 use fleetward_core::provisioning::Mode;
 use fleetward_pki::{Certificate, SoftKey, csr, name};
 use fleetward_sim::mqtt::Version;
 use fleetward_store::AttestationRow;
 use fleetward_wire::aws::provisioning::{CertificateAccepted, Format, ProvisionRequest, decode, encode};
+use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 use crate::house::{Device, House, Link, id, pem, tenant, unpem};
@@ -256,10 +260,13 @@ async fn a_claim_ends_by_its_count_its_time_and_its_owner() {
     house.template("acme", "line", &line()).await;
     let claim = house.claim("acme", "once", "line", Some(1)).await;
     let mut link = connected(&house, &claim).await;
+    // No more of them wait than may still come: the second takes the place of the first.
     let (one, two) = (certificate(&mut link).await, certificate(&mut link).await);
     link.publish(PROVISION, &provision(text(&one, "certificateOwnershipToken"), "1")).await;
-    link.expect("/accepted").await;
+    assert_eq!(rejected(&mut link).await, (400, "InvalidCertificateOwnershipToken".to_owned()));
     link.publish(PROVISION, &provision(text(&two, "certificateOwnershipToken"), "2")).await;
+    link.expect("/accepted").await;
+    link.publish(CSR, &request().to_string()).await;
     assert_eq!(rejected(&mut link).await, (429, "LimitExceeded".to_owned()));
     revoke_claim(&house.app, &house.admin, &tenant("acme"), "once").await.expect("revoked");
     assert_eq!(link.ended().await, Some(0x98));
@@ -274,6 +281,57 @@ async fn a_claim_ends_by_its_count_its_time_and_its_owner() {
     assert_eq!(house.refused(Some(&user), "app", Version::V5).await, 0x87, "after five minutes");
 }
 
+/// What a claim got and never owned: it speaks for nobody, and is revoked for those who ask no registry.
+#[tokio::test]
+async fn a_certificate_that_nobody_owned_in_its_hour_is_revoked() {
+    let house = House::new().await;
+    house.template("acme", "line", &line()).await;
+    let claim = house.claim("acme", "line-4", "line", None).await;
+    let mut link = connected(&house, &claim).await;
+    // It asks for the name of a device.
+    let key = SoftKey::generate().0;
+    let der = csr::write(&name::write(None, "gw-9"), &[], &key).expect("signs");
+    let body = json!({ "certificateSigningRequest": pem("CERTIFICATE REQUEST", &der) });
+    link.publish(CSR, &body.to_string()).await;
+    let made = link.expect("create-from-csr/json/accepted").await;
+    let certificate = Certificate::parse(&unpem(text(&made, "certificatePem"))).expect("it reads");
+    assert_eq!(certificate.subject, name::write(Some("acme"), &certificate.serial.to_string()), "and gets none");
+    let serial = certificate.serial.to_string();
+    let (app, acme) = (&house.app, tenant("acme"));
+    crls::tick(app).await.expect("a turn");
+    log::tick(app).await.expect("a turn");
+    house.clock.advance(std::time::Duration::from_secs(3601));
+    expiry::expire(app).await.expect("its hour is over");
+    let wanted = serial.clone();
+    let row = app.read(&acme, "test", move |tx| Box::pin(async move { Ok(tx.other_certificate(&wanted).await?) }));
+    let row = row.await.expect("a store").expect("it is remembered");
+    assert_eq!((row.kind.as_str(), row.revoked_at), ("forgotten", Some(app.now())));
+    assert_eq!(crls::tick(app).await.expect("a turn").listed, 1);
+    let list = publication::list(app, &row.authority[..16], None).await.expect("a list");
+    let number: Vec<u8> =
+        (0..serial.len()).step_by(2).map(|at| u8::from_str_radix(&serial[at..at + 2], 16).expect("hex")).collect();
+    assert!(list.der.windows(number.len()).any(|part| part == number), "{serial}");
+    log::tick(app).await.expect("a turn");
+    transparency::inclusion(app, &house.admin, &acme, &serial).await.expect("it stands in the log");
+}
+
+#[tokio::test]
+async fn of_two_first_connections_at_once_both_are_the_device() {
+    let (house, elsewhere) = House::with_another_server().await;
+    let maker = Maker::new();
+    maker.register(&house, "acme", Mode::Provision).await;
+    authority::refresh_trust(&elsewhere).await.expect("it hears of the factory");
+    for number in 0..8 {
+        let device = maker.device(&format!("sn-{number}"));
+        let shown = CertificateDer::from(device.certificate.as_slice());
+        let attempt = |app: &App| Attempt { address: [192, 0, 2, 1].into(), request_id: app.new_request_id() };
+        let (here, there) = (attempt(&house.app), attempt(&elsewhere));
+        let both = tokio::join!(admit_device(&house.app, &here, &shown), admit_device(&elsewhere, &there, &shown),);
+        let names = [both.0, both.1].map(|admitted| admitted.expect("it is let in").device);
+        assert_eq!(names, [id(&device.name), id(&device.name)]);
+    }
+}
+
 /// A factory that knows nothing of us.
 pub(crate) struct Maker {
     issuer: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
@@ -285,6 +343,14 @@ impl Maker {
         let mut params = named("Maker CA");
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         Self { issuer: rcgen::CertifiedIssuer::self_signed(params, key).expect("signs") }
+    }
+
+    /// Its own certificate once more, for the same key and name.
+    fn reissued(&self) -> Vec<u8> {
+        let mut params = named("Maker CA");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.serial_number = Some(rcgen::SerialNumber::from(77_u64));
+        params.self_signed(self.issuer.key()).expect("signs").der().to_vec()
     }
 
     fn leaf(&self, name: &str) -> Vec<u8> {
@@ -381,6 +447,11 @@ async fn who_registers_a_factory_holds_its_key() {
     let (code, _) = create_registration_code(app, admin, &zenith).await.expect("a code");
     let taken = register_factory(app, admin, &zenith, new(&maker, &code)).await;
     assert!(matches!(taken, Err(Error::Conflict { code: "factory-taken", .. })));
+    // Another certificate for the same key is the same authority.
+    let reissued = maker.reissued();
+    let again = NewFactory { certificate: pem("CERTIFICATE", &reissued), ..new(&maker, &code) };
+    let taken = register_factory(app, admin, &zenith, again).await;
+    assert!(matches!(taken, Err(Error::Conflict { code: "factory-taken", .. })), "{taken:?}");
 }
 
 #[tokio::test]

@@ -313,20 +313,22 @@ fn what_names_no_device_is_none_and_a_claim_is_a_claim() {
     let validity = || Validity { not_before: now().minus(DAY), not_after: now().plus(DAY) };
     let serial = |byte: u64| Serial::generate(&SeededRng::new(byte));
     let tenant = "acme".parse().expect("a name");
-    let unbound = leaf::unbound(&issuer, &tenant, &csr, serial(1), validity()).expect("issued");
+    let unbound = leaf::unbound(&issuer, &tenant, &csr, serial(1), validity(), None).expect("issued");
     assert_eq!(verify(&index, &unbound.der, now()), Err(TrustError::Foreign));
+    let subject = Certificate::parse(&unbound.der).expect("it reads").subject;
+    assert_eq!(subject, name::write(Some("acme"), &unbound.serial.to_string()), "not what the request says");
     let Ok(Presented::Unbound(found)) = identify(&index, &unbound.der, now(), Duration::ZERO) else {
         panic!("nobody's")
     };
     assert_eq!((found.tenant.as_str(), found.serial), ("acme", unbound.serial.to_string()));
 
     let claim = ClaimName { tenant: tenant.clone(), claim: "line-4".to_owned() };
-    let issued = leaf::claim(&issuer, &claim, &csr, serial(2), validity()).expect("issued");
+    let issued = leaf::claim(&issuer, &claim, &csr, serial(2), validity(), None).expect("issued");
     let der = CertificateDer::from(issued.der.as_slice());
     assert_eq!(index.verify_claim(&der, now()).map(|found| found.claim), Ok("line-4".to_owned()));
     assert_eq!(verify(&index, &issued.der, now()), Err(TrustError::Foreign));
     // One tenant's authority does not vouch for another tenant's names.
     let foreign = ClaimName { tenant: "globex".parse().expect("a name"), claim: "line-4".to_owned() };
-    let issued = leaf::claim(&issuer, &foreign, &csr, serial(3), validity()).expect("issued");
+    let issued = leaf::claim(&issuer, &foreign, &csr, serial(3), validity(), None).expect("issued");
     assert_eq!(index.verify_claim(&CertificateDer::from(issued.der.as_slice()), now()), Err(TrustError::Foreign));
 }

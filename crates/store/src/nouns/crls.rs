@@ -120,6 +120,7 @@ impl TenantTx {
     /// Revoked ones that are on no list yet.
     pub async fn crl_pending(&mut self, limit: u32) -> Result<Vec<PendingRow>, StoreError> {
         const SQL: &str = "SELECT authority, serial FROM certificate WHERE tenant_id = $1 AND crl_pending = 1 \
+             UNION ALL SELECT authority, serial FROM other_certificate WHERE tenant_id = $1 AND crl_pending = 1 \
              ORDER BY serial LIMIT $2";
         self.conn.query(SQL, params![self.scope.key(), limit]).await
     }
@@ -131,8 +132,14 @@ impl TenantTx {
             postgres: "UPDATE certificate SET crl_pending = 0 WHERE tenant_id = $1 \
                  AND serial IN (SELECT UNNEST(CAST($2 AS TEXT[])))",
         };
+        const OTHERS: Bulk = Bulk {
+            sqlite: "UPDATE other_certificate SET crl_pending = 0 WHERE tenant_id = $1 AND serial = $2",
+            postgres: "UPDATE other_certificate SET crl_pending = 0 WHERE tenant_id = $1 \
+                 AND serial IN (SELECT UNNEST(CAST($2 AS TEXT[])))",
+        };
         let columns = [Column::of(rows, |row| &row.serial)];
-        self.conn.execute_rows(SQL, params![self.scope.key()], &columns).await
+        let listed = self.conn.execute_rows(SQL, params![self.scope.key()], &columns).await?;
+        Ok(listed + self.conn.execute_rows(OTHERS, params![self.scope.key()], &columns).await?)
     }
 
     /// The ended ones (revoked, or retired by their successor) of an authority whose serial number ends in these two digits, as far as they were valid at `since`.
@@ -145,9 +152,13 @@ impl TenantTx {
     ) -> Result<Vec<RevokedRow>, StoreError> {
         const SQL: Sql = Sql {
             sqlite: "SELECT serial, revoked_at, reason FROM certificate WHERE tenant_id = $1 AND authority = $2 \
-                 AND substr(serial, -2) = $3 AND status IN ('retired', 'revoked') AND not_after >= $4 ORDER BY serial LIMIT $5",
+                 AND substr(serial, -2) = $3 AND status IN ('retired', 'revoked') AND not_after >= $4 UNION ALL \
+                 SELECT serial, revoked_at, reason FROM other_certificate WHERE tenant_id = $1 AND authority = $2 \
+                 AND substr(serial, -2) = $3 AND revoked_at IS NOT NULL AND not_after >= $4 ORDER BY serial LIMIT $5",
             postgres: "SELECT serial, revoked_at, reason FROM certificate WHERE tenant_id = $1 AND authority = $2 \
-                 AND right(serial, 2) = $3 AND status IN ('retired', 'revoked') AND not_after >= $4 ORDER BY serial LIMIT $5",
+                 AND right(serial, 2) = $3 AND status IN ('retired', 'revoked') AND not_after >= $4 UNION ALL \
+                 SELECT serial, revoked_at, reason FROM other_certificate WHERE tenant_id = $1 AND authority = $2 \
+                 AND right(serial, 2) = $3 AND revoked_at IS NOT NULL AND not_after >= $4 ORDER BY serial LIMIT $5",
         };
         self.conn.query(SQL, params![self.scope.key(), authority, tail, since, limit]).await
     }
@@ -194,7 +205,8 @@ from_row!(RevokedAuthorityRow { fingerprint: text, der: bytes, revoked_at: time,
 impl SystemTx {
     /// Who has certificates that are revoked and on no list yet.
     pub async fn crl_pending_tenants(&mut self) -> Result<Vec<TenantId>, StoreError> {
-        const SQL: &str = "SELECT DISTINCT tenant_id FROM certificate WHERE crl_pending = 1 ORDER BY tenant_id";
+        const SQL: &str = "SELECT tenant_id FROM certificate WHERE crl_pending = 1 \
+             UNION SELECT tenant_id FROM other_certificate WHERE crl_pending = 1 ORDER BY tenant_id";
         let tenants: Vec<Tenant> = self.across().await?.query(SQL, params![]).await?;
         Ok(tenants.into_iter().filter_map(|tenant| tenant.0).collect())
     }

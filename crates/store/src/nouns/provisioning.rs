@@ -2,7 +2,7 @@
 
 use fleetward_base::Timestamp;
 
-use super::hit;
+use super::{OtherCertificateRow, hit};
 use crate::sql::{Sql, for_update, from_row, params};
 use crate::{StoreError, TenantTx};
 
@@ -294,9 +294,39 @@ impl TenantTx {
         self.conn.execute(SQL, params![self.scope.key(), id]).await.map(hit)
     }
 
-    /// Forgets those that nobody has owned in their hour; how many.
+    /// The hour of the oldest of a claim's is over at once, so that no more than `keep` wait; how many that ends.
+    pub async fn end_pending_certificates(
+        &mut self,
+        claim: &str,
+        keep: u64,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        const SQL: &str = "UPDATE pending_certificate SET expires_at = $4 WHERE tenant_id = $1 AND claim = $2 \
+             AND expires_at > $4 AND id NOT IN (SELECT id FROM pending_certificate WHERE tenant_id = $1 AND claim = $2 \
+             AND expires_at > $4 ORDER BY created_at DESC, id LIMIT $3)";
+        self.conn.execute(SQL, params![self.scope.key(), claim, keep, now]).await
+    }
+
+    /// Takes those out of the ones that wait that nobody has owned in their hour. They are revoked: whoever has one may
+    /// have its key. How many.
     pub async fn forget_pending_certificates(&mut self, now: Timestamp) -> Result<u64, StoreError> {
-        const SQL: &str = "DELETE FROM pending_certificate WHERE tenant_id = $1 AND expires_at <= $2";
-        self.conn.execute(SQL, params![self.scope.key(), now]).await
+        const SQL: &str =
+            concat!("DELETE FROM pending_certificate WHERE tenant_id = $1 AND expires_at <= $2 RETURNING ", pending!());
+        let rows: Vec<PendingCertificateRow> = self.conn.query(SQL, params![self.scope.key(), now]).await?;
+        for row in &rows {
+            let forgotten = OtherCertificateRow {
+                serial: row.serial.clone(),
+                authority: row.authority.clone(),
+                fingerprint: row.id.clone(),
+                kind: "forgotten".to_owned(),
+                der: row.der.clone(),
+                issued_at: row.created_at,
+                not_after: row.not_after,
+                revoked_at: Some(now),
+                reason: Some("cessation_of_operation".to_owned()),
+            };
+            self.insert_other_certificate(&forgotten).await?;
+        }
+        Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX))
     }
 }

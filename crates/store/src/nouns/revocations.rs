@@ -196,6 +196,13 @@ impl TenantTx {
         self.conn.query_opt(SQL, params![self.scope.key(), id]).await
     }
 
+    /// How many have not ended.
+    pub async fn count_open_revocations(&mut self) -> Result<u64, StoreError> {
+        const SQL: &str = "SELECT count(*) FROM revocation WHERE tenant_id = $1 AND finished_at IS NULL";
+        let count: Count = self.conn.query_one(SQL, params![self.scope.key()]).await?;
+        Ok(count.0)
+    }
+
     /// As [`revocation`](Self::revocation), and nobody else works on it until the unit ends.
     pub async fn revocation_for_update(&mut self, id: RevocationId) -> Result<Option<RevocationRow>, StoreError> {
         const SQL: Sql = for_update!("SELECT ", columns!(), " FROM revocation WHERE tenant_id = $1 AND id = $2");

@@ -99,7 +99,8 @@ impl TenantTx {
     /// Certificates that have no place in the log yet, the oldest first.
     pub async fn unlogged_certificates(&mut self, limit: u32) -> Result<Vec<LeafRow>, StoreError> {
         const SQL: &str = "SELECT serial, der, issued_at, log_index FROM certificate \
-             WHERE tenant_id = $1 AND log_index IS NULL ORDER BY issued_at, serial LIMIT $2";
+             WHERE tenant_id = $1 AND log_index IS NULL UNION ALL SELECT serial, der, issued_at, log_index \
+             FROM other_certificate WHERE tenant_id = $1 AND log_index IS NULL ORDER BY issued_at, serial LIMIT $2";
         self.conn.query(SQL, params![self.scope.key(), limit]).await
     }
 
@@ -111,21 +112,31 @@ impl TenantTx {
                  CAST($3 AS BIGINT[])) AS s (serial, place) \
                  WHERE c.tenant_id = $1 AND c.serial = s.serial AND c.log_index IS NULL",
         };
+        const OTHERS: Bulk = Bulk {
+            sqlite: "UPDATE other_certificate SET log_index = $3 \
+                 WHERE tenant_id = $1 AND serial = $2 AND log_index IS NULL",
+            postgres: "UPDATE other_certificate AS c SET log_index = s.place FROM UNNEST(CAST($2 AS TEXT[]), \
+                 CAST($3 AS BIGINT[])) AS s (serial, place) \
+                 WHERE c.tenant_id = $1 AND c.serial = s.serial AND c.log_index IS NULL",
+        };
         let columns = [Column::of(rows, |row| &row.serial), Column::of(rows, |row| row.index)];
-        self.conn.execute_rows(SQL, params![self.scope.key()], &columns).await
+        let logged = self.conn.execute_rows(SQL, params![self.scope.key()], &columns).await?;
+        Ok(logged + self.conn.execute_rows(OTHERS, params![self.scope.key()], &columns).await?)
     }
 
     /// Of one certificate.
     pub async fn log_leaf(&mut self, serial: &str) -> Result<Option<LeafRow>, StoreError> {
-        const SQL: &str =
-            "SELECT serial, der, issued_at, log_index FROM certificate WHERE tenant_id = $1 AND serial = $2";
+        const SQL: &str = "SELECT serial, der, issued_at, log_index FROM certificate WHERE tenant_id = $1 AND serial = $2 \
+             UNION ALL SELECT serial, der, issued_at, log_index FROM other_certificate \
+             WHERE tenant_id = $1 AND serial = $2 LIMIT 1";
         self.conn.query_opt(SQL, params![self.scope.key(), serial]).await
     }
 
     /// In the order of the log, from place `from` on.
     pub async fn log_leaves(&mut self, from: u64, limit: u32) -> Result<Vec<LeafRow>, StoreError> {
         const SQL: &str = "SELECT serial, der, issued_at, log_index FROM certificate \
-             WHERE tenant_id = $1 AND log_index >= $2 ORDER BY log_index LIMIT $3";
+             WHERE tenant_id = $1 AND log_index >= $2 UNION ALL SELECT serial, der, issued_at, log_index \
+             FROM other_certificate WHERE tenant_id = $1 AND log_index >= $2 ORDER BY log_index LIMIT $3";
         self.conn.query(SQL, params![self.scope.key(), from, limit]).await
     }
 }
@@ -133,7 +144,8 @@ impl TenantTx {
 impl SystemTx {
     /// Who has certificates without a place in their log.
     pub async fn unlogged_tenants(&mut self) -> Result<Vec<TenantId>, StoreError> {
-        const SQL: &str = "SELECT DISTINCT tenant_id FROM certificate WHERE log_index IS NULL ORDER BY tenant_id";
+        const SQL: &str = "SELECT tenant_id FROM certificate WHERE log_index IS NULL \
+             UNION SELECT tenant_id FROM other_certificate WHERE log_index IS NULL ORDER BY tenant_id";
         let tenants: Vec<Tenant> = self.across().await?.query(SQL, params![]).await?;
         Ok(tenants.into_iter().filter_map(|tenant| tenant.0).collect())
     }

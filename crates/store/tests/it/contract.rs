@@ -54,7 +54,8 @@ contract! {
         a_tenant_has_one_open_rotation, anchors_are_counted;
     journal: the_journal_is_appended_and_paged, the_journal_is_followed, the_journal_is_sealed, commits_wake_followers;
     mqtt: sessions_outlive_connections, queues_are_appended_read_and_consumed, retained_messages;
-    provisioning: templates_change_at_their_revision, claims_count_to_their_cap, pending_certificates_are_taken_once,
+    provisioning: templates_change_at_their_revision, claims_count_to_their_cap, pending_certificates_are_taken_once, the_oldest_that_wait_make_room,
+        other_certificates_are_kept_listed_and_logged,
         factories_and_what_they_made, codes_are_used_once;
     releases: releases_and_their_signers, rollouts_are_written_and_due, idempotent_answers;
     rotations: ladders_are_climbed, ends_are_told, devices_are_asked_to_renew, campaigns_are_written_and_due,

@@ -243,3 +243,34 @@ proptest::proptest! {
         proptest::prop_assert!(key.open("secret", &["acme"], &sealed).is_err());
     }
 }
+
+/// A seal that is no key of ours, as a token's is.
+struct Elsewhere;
+
+#[async_trait::async_trait]
+impl RootSeal for Elsewhere {
+    fn kind(&self) -> crate::SealKind {
+        crate::SealKind::Transit
+    }
+
+    fn describe(&self) -> String {
+        "elsewhere".to_owned()
+    }
+
+    async fn wrap(&self, _: &RootKey) -> Result<Vec<u8>, RootSealError> {
+        Err(RootSealError::Malformed)
+    }
+
+    async fn unwrap(&self, _: &[u8]) -> Result<RootKey, RootSealError> {
+        Err(RootSealError::Malformed)
+    }
+}
+
+#[test]
+fn a_text_is_known_again_by_a_vault_that_was_never_opened() {
+    let vault = Vault::sealed_by(Arc::new(Elsewhere));
+    let tag = vault.mac(MacPurpose::Cursor).tag(b"after=7");
+    assert!(vault.mac(MacPurpose::Cursor).verifies(b"after=7", &tag));
+    assert!(!vault.mac(MacPurpose::Request).verifies(b"after=7", &tag), "for its purpose alone");
+    assert!(!Vault::sealed_by(Arc::new(Elsewhere)).mac(MacPurpose::Cursor).verifies(b"after=7", &tag));
+}

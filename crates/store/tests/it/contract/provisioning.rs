@@ -1,6 +1,6 @@
 use fleetward_store::{
-    AuthorityRow, ClaimCodeRow, ClaimRow, FactoryAuthorityRow, FactoryCertificateRow, PendingCertificateRow,
-    TemplateRow,
+    AuthorityRow, ClaimCodeRow, ClaimRow, FactoryAuthorityRow, FactoryCertificateRow, OtherCertificateRow,
+    PendingCertificateRow, TemplateRow,
 };
 
 use crate::support::{Fixture, at, device, token};
@@ -85,6 +85,85 @@ pub(crate) async fn claims_count_to_their_cap(on: Fixture) {
     .await;
 }
 
+pub(crate) async fn the_oldest_that_wait_make_room(on: Fixture) {
+    on.write(|tx| {
+        Box::pin(async move {
+            for (id, created) in [("x", 1), ("y", 3), ("z", 2)] {
+                let row = PendingCertificateRow { created_at: at(created), ..pending(id, 50) };
+                tx.insert_pending_certificate(&row).await?;
+            }
+            assert_eq!(tx.end_pending_certificates("a", 1, at(10)).await?, 2);
+            assert_eq!(tx.end_pending_certificates("a", 1, at(10)).await?, 0);
+            assert_eq!(tx.count_pending_certificates("a", at(10)).await?, 1);
+            assert_eq!(tx.pending_certificate_by_token(b"y").await?.map(|row| row.expires_at), Some(at(50)));
+            assert_eq!(tx.end_pending_certificates("a", 0, at(11)).await?, 1);
+            assert_eq!(tx.forget_pending_certificates(at(11)).await?, 3);
+            Ok(())
+        })
+    })
+    .await;
+}
+
+fn other(serial: &str, kind: &str) -> OtherCertificateRow {
+    OtherCertificateRow {
+        serial: serial.into(),
+        authority: "aa".into(),
+        fingerprint: format!("f{serial}"),
+        kind: kind.into(),
+        der: vec![0x30, 2],
+        issued_at: at(5),
+        not_after: at(100),
+        revoked_at: None,
+        reason: None,
+    }
+}
+
+pub(crate) async fn other_certificates_are_kept_listed_and_logged(on: Fixture) {
+    on.elsewhere(|tx| Box::pin(async move { tx.insert_other_certificate(&other("c1a3", "claim")).await })).await;
+    on.write(|tx| {
+        Box::pin(async move {
+            assert_eq!(tx.other_certificate("c1a3").await?, None, "another tenant's");
+            for (serial, kind) in [("c1a3", "claim"), ("c2a3", "claim"), ("03a3", "ocsp")] {
+                tx.insert_other_certificate(&other(serial, kind)).await?;
+            }
+            let unknown = OtherCertificateRow { authority: String::new(), ..other("c3", "claim") };
+            tx.insert_other_certificate(&unknown).await?;
+            assert_eq!(tx.other_certificate("c1a3").await?, Some(other("c1a3", "claim")));
+            let resting = [tx.resting_claims("aa", at(100)).await?, tx.resting_claims("bb", at(1)).await?];
+            assert_eq!(resting, [3, 1], "whose authority nobody knows rests on each");
+            assert_eq!(tx.resting_claims("aa", at(101)).await?, 0, "they ended");
+            assert!(tx.revoke_other_certificate("c1a3", "privilege_withdrawn", at(7)).await?);
+            assert!(!tx.revoke_other_certificate("c1a3", "privilege_withdrawn", at(8)).await?);
+            assert_eq!(tx.resting_claims("aa", at(7)).await?, 2);
+            let pending = tx.crl_pending(9).await?;
+            assert_eq!(pending.iter().map(|row| row.serial.as_str()).collect::<Vec<_>>(), ["c1a3"]);
+            assert_eq!(tx.crl_listed(&pending).await?, 1);
+            let tail = tx.revoked_with_tail("aa", "a3", at(100), 9).await?;
+            assert_eq!(
+                tail.iter().map(|row| (row.serial.as_str(), row.revoked_at)).collect::<Vec<_>>(),
+                [("c1a3", at(7))]
+            );
+            assert_eq!(tx.revoked_with_tail("aa", "a3", at(101), 9).await?, []);
+            let mut rows = tx.unlogged_certificates(9).await?;
+            assert_eq!(rows.len(), 4);
+            for (index, row) in (0..).zip(&mut rows) {
+                row.index = Some(index);
+            }
+            assert_eq!(tx.log_certificates(&rows).await?, 4);
+            assert_eq!(tx.log_leaves(0, 9).await?, rows);
+            assert_eq!(
+                tx.log_leaf("c2a3").await?.and_then(|row| row.index),
+                rows.iter().find(|row| row.serial == "c2a3").and_then(|row| row.index)
+            );
+            assert!(tx.unlogged_certificates(9).await?.is_empty());
+            Ok(())
+        })
+    })
+    .await;
+    let unlogged = on.system(|tx| Box::pin(async move { tx.unlogged_tenants().await })).await;
+    assert_eq!(unlogged.len(), 1, "the other tenant's");
+}
+
 fn pending(id: &str, expires: i64) -> PendingCertificateRow {
     PendingCertificateRow {
         id: id.into(),
@@ -111,7 +190,11 @@ pub(crate) async fn pending_certificates_are_taken_once(on: Fixture) {
             tx.insert_pending_certificate(&pending("y", 10)).await?;
             assert_eq!(tx.pending_certificate_by_token(b"x").await?, Some(pending("x", 50)));
             assert_eq!(tx.count_pending_certificates("a", at(20)).await?, 1);
+            assert_eq!(tx.resting_claims("aa", at(20)).await?, 1, "x waits");
             assert_eq!(tx.forget_pending_certificates(at(20)).await?, 1);
+            let forgotten = tx.other_certificate("y01").await?.expect("it is remembered");
+            assert_eq!((forgotten.kind.as_str(), forgotten.revoked_at), ("forgotten", Some(at(20))));
+            assert_eq!(tx.crl_pending(9).await?.len(), 1, "and waits for its list");
             assert!(tx.take_pending_certificate("x").await?);
             assert!(!tx.take_pending_certificate("x").await?);
             Ok(())

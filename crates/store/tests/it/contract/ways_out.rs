@@ -213,7 +213,9 @@ pub(crate) async fn revocations_of_many_go_on(on: Fixture) {
                     finished_at: Some(at(5)),
                     ..revocation(1)
                 };
+                assert_eq!(tx.count_open_revocations().await?, 2);
                 tx.advance_revocation(&ended).await?;
+                assert_eq!(tx.count_open_revocations().await?, 1);
                 let page = tx.revocations(Some(job(2)), 5).await?;
                 Ok((page, tx.revocation(job(2)).await?, tx.revocation_for_update(job(9)).await?))
             })
