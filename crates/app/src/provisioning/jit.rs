@@ -123,6 +123,8 @@ fn verified(tenant: &TenantId, certificate: &Certificate, row: CertificateRow) -
 enum Seen {
     /// `true` where the device had a certificate before.
     Device(Box<CertificateRow>, bool),
+    /// Another first connection was quicker.
+    Before(Box<CertificateRow>),
     /// It waits; `true` where it was not known before.
     Waits(bool),
 }
@@ -155,7 +157,7 @@ async fn first_seen(
                 };
                 // Of two first connections at once one was quicker, and this is its device.
                 if !new && let Some(row) = tx.certificate(&arrived.id).await? {
-                    return Ok(Seen::Device(Box::new(row)));
+                    return Ok(Seen::Before(Box::new(row)));
                 }
                 let by = match mode {
                     Mode::Provision => Some(factory.name.clone()),
@@ -186,6 +188,7 @@ async fn first_seen(
             detection::enrolled(app, tenant, Way::Factory, Some(&authority), returning).await;
             Ok(*row)
         }
+        Seen::Before(row) => Ok(*row),
         Seen::Waits(new) => {
             if new {
                 announce(app, tenant, &id, &authority).await;
