@@ -133,6 +133,10 @@ async fn write(store: &Store, tenant: &TenantId, rows: Rows) -> anyhow::Result<(
                     tx.insert_device(device).await?;
                     tx.insert_certificate(certificate).await?;
                     tx.insert_rotation(rotation).await?;
+                    // By the statement of every revocation, so that its list is due.
+                    if device.certificate_serial.is_none() {
+                        tx.revoke_certificate(&certificate.serial, "key_compromise", device.updated_at).await?;
+                    }
                 }
                 Ok::<_, StoreError>(())
             })
@@ -221,11 +225,11 @@ impl Maker {
             not_before: issued.validity.not_before,
             not_after,
             der: issued.der,
-            status: if revoked { "revoked" } else { "active" }.to_owned(),
+            status: "active".to_owned(),
             issued_at,
             proven_at: Some(issued_at),
-            revoked_at: revoked.then_some(self.now),
-            reason: revoked.then(|| "key_compromise".to_owned()),
+            revoked_at: None,
+            reason: None,
             way: "token".to_owned(),
             source: None,
         };

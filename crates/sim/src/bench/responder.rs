@@ -17,7 +17,6 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::fill::Filled;
-use super::mosquitto::free_port;
 use crate::server::tail;
 
 /// It reads its whole index first.
@@ -52,7 +51,7 @@ impl OpenSsl {
         write(folder.path(), "signer.key", key.serialize_pem().as_bytes())?;
         write(folder.path(), "index.txt", index(filled)?.as_bytes())?;
 
-        let port = free_port()?;
+        let port = port()?;
         let log_path = folder.path().join("openssl.log");
         let log = std::fs::File::create(&log_path)?;
         let mut child = Command::new("openssl")
@@ -74,6 +73,12 @@ impl OpenSsl {
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.child.kill().await.context("stopping openssl")
     }
+}
+
+/// A free port of those that no connection comes from: what the load before left in TIME_WAIT is in nobody's way.
+fn port() -> anyhow::Result<u16> {
+    let free = |port: &u16| std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
+    (20_000..30_000).find(free).context("no free port")
 }
 
 /// A line for each certificate, as `openssl ca` keeps them.
