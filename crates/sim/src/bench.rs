@@ -76,7 +76,7 @@ pub enum Bench {
     Shadow,
     /// Many sessions revoked at once.
     Revoke,
-    /// OCSP about a million certificates, signed before and on demand; OpenSSL's responder beside it.
+    /// OCSP about a million certificates, signed before and on demand; OpenSSL's responder beside it, with fewer.
     Ocsp,
     /// Lists of revoked certificates of a million: made, found out about, fetched; and what they weigh.
     Crl,
