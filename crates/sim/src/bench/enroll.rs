@@ -24,8 +24,10 @@ use crate::identity::{DeviceKey, Identity};
 use crate::net::{Door, source};
 use crate::tls::ALPN_HTTP;
 
-/// Requests under way at once.
+/// Fresh connections at once.
 const AT_ONCE: usize = 48;
+/// Connections that are kept, with a request under way on each: what waits for the disk together is written together.
+const KEPT: usize = 128;
 /// Renewals of one tenant that the server serves in a burst (its limit), with room.
 const RENEWALS: usize = 4500;
 /// What is asked of fresh connections where the machine allows more, and the share of the limit that is the goal.
@@ -58,7 +60,7 @@ pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
     figures.parameter("at_once", AT_ONCE);
 
     let prepared = prepare(claims.iter().map(|claim| claim.device.clone()))?;
-    let connections = open(&stage, AT_ONCE).await?;
+    let connections = open(&stage, KEPT).await?;
     figures.parameter("kept_connections", connections.len());
     let mark = stage.mark()?;
     let (fleet, latency) = kept_alive(connections, claims, prepared).await?;
