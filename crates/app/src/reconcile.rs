@@ -60,6 +60,7 @@ const AUTHORITIES_EVERY: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct Signals {
     rollouts: Notify,
+    revocations: Notify,
     /// What could not be worked on when it was last tried; the installation's own has no tenant.
     failing: Mutex<HashSet<(&'static str, Option<TenantId>)>>,
 }
@@ -110,10 +111,18 @@ where
     }
 }
 
+/// Which of them wakes a reconciler.
+type Wakes = fn(&Signals) -> &Notify;
+
 impl App {
     /// Something happened that a rollout may go on from.
     pub(crate) fn wake_rollouts(&self) {
         self.signals().rollouts.notify_one();
+    }
+
+    /// A revocation of many was committed.
+    pub(crate) fn wake_revocations(&self) {
+        self.signals().revocations.notify_one();
     }
 }
 
@@ -125,54 +134,60 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
         if let Err(error) = presence::load(&loading).await {
             tracing::error!(%error, "presence from before the start could not be read");
         }
-        every(&tracker, &stop, &app, "rollouts", ROLLOUTS_EVERY, true, |app| async move {
+        every(&tracker, &stop, &app, "rollouts", ROLLOUTS_EVERY, Some(|signals| &signals.rollouts), |app| async move {
             rollouts::tick(&app).await.map(|status| status.is_worth_a_line().then(|| format!("{status:?}")))
         });
-        every(&tracker, &stop, &app, "seals", SEALS_EVERY, false, |app| async move {
-            seals::seal(&app).await.map(|_| None)
-        });
-        every(&tracker, &stop, &app, "transitions", TRANSITIONS_EVERY, false, |app| async move {
+        every(
+            &tracker,
+            &stop,
+            &app,
+            "seals",
+            SEALS_EVERY,
+            None,
+            |app| async move { seals::seal(&app).await.map(|_| None) },
+        );
+        every(&tracker, &stop, &app, "transitions", TRANSITIONS_EVERY, None, |app| async move {
             presence::flush_transitions(&app).await.map(|_| None)
         });
-        every(&tracker, &stop, &app, "last seen", LAST_SEEN_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "last seen", LAST_SEEN_EVERY, None, |app| async move {
             presence::flush(&app).await.map(|_| None)
         });
-        every(&tracker, &stop, &app, "heartbeats", HEARTBEATS_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "heartbeats", HEARTBEATS_EVERY, None, |app| async move {
             let status = presence::look_at_heartbeats(&app).await?;
             Ok((status != presence::HeartbeatStatus::default()).then(|| format!("{status:?}")))
         });
-        every(&tracker, &stop, &app, "trust", TRUST_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "trust", TRUST_EVERY, None, |app| async move {
             identity_policy::forget_policies(&app);
             authority::refresh_trust(&app).await.map(|()| None)
         });
-        every(&tracker, &stop, &app, "vault", VAULT_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "vault", VAULT_EVERY, None, |app| async move {
             vault::refresh(&app).await?;
             vault::tell_refused(&app).await.map(|_| None)
         });
-        every(&tracker, &stop, &app, "rewrap", REWRAP_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "rewrap", REWRAP_EVERY, None, |app| async move {
             let status = vault::rewrap(&app).await?;
             Ok((status != vault::RewrapStatus::default()).then(|| format!("{status:?}")))
         });
-        every(&tracker, &stop, &app, "campaigns", CAMPAIGNS_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "campaigns", CAMPAIGNS_EVERY, None, |app| async move {
             campaigns::tick(&app).await.map(|status| status.is_worth_a_line().then(|| format!("{status:?}")))
         });
-        every(&tracker, &stop, &app, "rotation", ROTATION_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "rotation", ROTATION_EVERY, None, |app| async move {
             let status = rotation::tick(&app).await?;
             Ok((status != rotation::RotationTickStatus::default()).then(|| format!("{status:?}")))
         });
-        every(&tracker, &stop, &app, "authorities", AUTHORITIES_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "authorities", AUTHORITIES_EVERY, None, |app| async move {
             authority::renew_server(&app).await?;
             let status = authorities::tick(&app).await?;
             Ok((status != authorities::AuthoritiesStatus::default()).then(|| format!("{status:?}")))
         });
-        every(&tracker, &stop, &app, "issuers", ISSUERS_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "issuers", ISSUERS_EVERY, None, |app| async move {
             issuers::tell(&app).await.map(|told| (told > 0).then(|| format!("{told} revocations told")))
         });
-        every(&tracker, &stop, &app, "attestation", ATTESTATION_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "attestation", ATTESTATION_EVERY, None, |app| async move {
             let overdue = attestation::look_at_overdue(&app).await?;
             Ok((overdue > 0).then(|| format!("{overdue} overdue")))
         });
-        every(&tracker, &stop, &app, "auth failures", AUTH_FAILURES_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "auth failures", AUTH_FAILURES_EVERY, None, |app| async move {
             detection::forget_stale(&app, app.now());
             detection::flush_failures(&app).await.map(|_| None)
         });
@@ -182,31 +197,47 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
             &app,
             "ends",
             ENDS_EVERY,
-            false,
+            None,
             |app| async move { ends::tick(&app).await.map(|_| None) },
         );
-        every(&tracker, &stop, &app, "token issuers", TOKEN_ISSUERS_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "token issuers", TOKEN_ISSUERS_EVERY, None, |app| async move {
             token_issuers::tick(&app).await.map(|_| None)
         });
-        every(&tracker, &stop, &app, "revocations", REVOCATIONS_EVERY, false, |app| async move {
-            let status = revocations::tick(&app).await?;
-            Ok((status != revocations::RevocationStatus::default()).then(|| format!("{status:?}")))
-        });
-        every(&tracker, &stop, &app, "transparency", LOG_EVERY, false, |app| async move {
+        every(
+            &tracker,
+            &stop,
+            &app,
+            "revocations",
+            REVOCATIONS_EVERY,
+            Some(|signals| &signals.revocations),
+            |app| async move {
+                let status = revocations::tick(&app).await?;
+                Ok((status != revocations::RevocationStatus::default()).then(|| format!("{status:?}")))
+            },
+        );
+        every(&tracker, &stop, &app, "transparency", LOG_EVERY, None, |app| async move {
             transparency::tick(&app).await.map(|_| None)
         });
-        every(&tracker, &stop, &app, "lists", CRLS_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "lists", CRLS_EVERY, None, |app| async move {
             let status = crls::tick(&app).await?;
             Ok((status != crls::CrlStatus::default()).then(|| format!("{status:?}")))
         });
-        every(&tracker, &stop, &app, "transfers", TRANSFERS_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "transfers", TRANSFERS_EVERY, None, |app| async move {
             let status = transfers::tick(&app).await?;
             Ok((status != transfers::TransfersStatus::default()).then(|| format!("{status:?}")))
         });
-        every(&tracker, &stop, &app, "expiry", EXPIRY_EVERY, false, |app| async move {
+        every(&tracker, &stop, &app, "expiry", EXPIRY_EVERY, None, |app| async move {
             expiry::expire(&app).await.map(|_| None)
         });
     });
+}
+
+/// Ends when the reconciler is woken; without a signal never.
+async fn woken(app: &App, wakes: Option<Wakes>) {
+    match wakes {
+        Some(signal) => signal(app.signals()).notified().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Runs `work` again and again. What it says is logged; so is what fails, once until it works again.
@@ -216,7 +247,7 @@ fn every<F, W>(
     app: &App,
     name: &'static str,
     period: Duration,
-    woken: bool,
+    wakes: Option<Wakes>,
     work: F,
 ) where
     F: Fn(App) -> W + Send + 'static,
@@ -234,7 +265,7 @@ fn every<F, W>(
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = timer.tick() => {}
-                () = app.signals().rollouts.notified(), if woken => {}
+                () = woken(&app, wakes) => {}
             }
             gap.tick().await;
             match work(app.clone()).await {

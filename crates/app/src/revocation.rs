@@ -93,6 +93,7 @@ pub async fn begin(app: &App, ctx: &Ctx, tenant: &TenantId, new: NewRevocation) 
             .await?
         }
     };
+    app.wake_revocations();
     revocation(app, ctx, tenant, id).await
 }
 

@@ -8,8 +8,10 @@
 mod path;
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base::{DeviceId, TenantId, Timestamp};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
@@ -23,6 +25,8 @@ use crate::identity::{ClaimName, UnboundName};
 const INTERMEDIATES: usize = 4;
 /// Authorities of one name that are tried for a certificate.
 const CANDIDATES: usize = 8;
+/// Certificates of one generation whose signatures are remembered; there are two generations.
+const REMEMBERED: usize = 4096;
 
 /// What an authority of the index vouches for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +160,29 @@ pub struct TrustIndex {
     by_key_id: HashMap<Vec<u8>, Vec<usize>>,
     /// Factories' alone: what they issue may name its issuer and not the key.
     by_subject: HashMap<Vec<u8>, Vec<usize>>,
+    known: Mutex<Known>,
+}
+
+/// Certificates that were found to be what they say, by their hash, and under which authority of ours. The hand-shake, the
+/// door and the use case behind it each ask about the same one: its signature is worth verifying once. What changes,
+/// the time, is looked at each time, and an index with other authorities begins with nothing.
+#[derive(Default)]
+struct Known {
+    recent: HashMap<[u8; 32], usize>,
+    earlier: HashMap<[u8; 32], usize>,
+}
+
+impl Known {
+    fn has(&self, leaf: &[u8; 32], at: usize) -> bool {
+        [&self.recent, &self.earlier].into_iter().any(|known| known.get(leaf) == Some(&at))
+    }
+
+    fn keep(&mut self, leaf: [u8; 32], at: usize) {
+        if self.recent.len() >= REMEMBERED {
+            self.earlier = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(leaf, at);
+    }
 }
 
 struct Entry {
@@ -236,18 +263,29 @@ impl TrustIndex {
         let at = if now > certificate.not_after && ended <= grace { certificate.not_after } else { now };
         let intermediates = intermediates.get(..INTERMEDIATES).unwrap_or(intermediates);
         let mut refused = TrustError::UnknownIssuer;
-        for (turn, entry) in self.candidates(&certificate, intermediates, at).into_iter().enumerate() {
+        let hash = sha256(leaf);
+        for (turn, (number, entry)) in self.candidates(&certificate, intermediates, at).into_iter().enumerate() {
             // What comes with a leaf has a part only below a factory.
             let below = if entry.kind == Kind::Factory { intermediates } else { &[] };
             // What we issued has begun: where it has not, it is this machine's clock that went back.
             let at = if entry.kind == Kind::Issuing { at.max(certificate.not_before) } else { at };
-            match check_chain(leaf, below, &certificate, entry, at) {
+            let known = entry.kind == Kind::Issuing && self.known().has(&hash, number);
+            let checked = check_time(&certificate, entry, at)
+                .and_then(|()| if known { Ok(()) } else { check_chain(leaf, below, entry, at) });
+            if checked.is_ok() && !known && entry.kind == Kind::Issuing {
+                self.known().keep(hash, number);
+            }
+            match checked {
                 Ok(()) => return Ok(presented(certificate, entry)),
                 Err(error) if turn == 0 => refused = error,
                 Err(_) => {}
             }
         }
         Err(refused)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many authorities there are.
@@ -267,18 +305,19 @@ impl TrustIndex {
         certificate: &Certificate,
         intermediates: &[CertificateDer<'_>],
         now: Timestamp,
-    ) -> Vec<&Entry> {
+    ) -> Vec<(usize, &Entry)> {
         let by_key = certificate.authority_key_id.as_ref().and_then(|id| self.by_key_id.get(id));
-        let named = by_key.into_iter().flatten().filter_map(|&at| self.entries.get(at));
-        let mut found: Vec<&Entry> = named.filter(|entry| entry.certificate.subject == certificate.issuer).collect();
-        if !found.iter().any(|entry| entry.kind == Kind::Issuing) && !self.by_subject.is_empty() {
+        let named = by_key.into_iter().flatten().filter_map(|&at| Some((at, self.entries.get(at)?)));
+        let mut found: Vec<(usize, &Entry)> =
+            named.filter(|(_, entry)| entry.certificate.subject == certificate.issuer).collect();
+        if !found.iter().any(|(_, entry)| entry.kind == Kind::Issuing) && !self.by_subject.is_empty() {
             let above = intermediates.iter().filter_map(|der| Some(Certificate::parse(der).ok()?.issuer));
             for issuer in std::iter::once(certificate.issuer.clone()).chain(above) {
                 let factories = self.by_subject.get(&issuer).into_iter().flatten();
-                found.extend(factories.filter_map(|&at| self.entries.get(at)));
+                found.extend(factories.filter_map(|&at| Some((at, self.entries.get(at)?))));
             }
         }
-        found.sort_by_key(|entry| (entry.kind == Kind::Factory, !within(&entry.certificate, now)));
+        found.sort_by_key(|(_, entry)| (entry.kind == Kind::Factory, !within(&entry.certificate, now)));
         found.truncate(CANDIDATES);
         found
     }
@@ -320,13 +359,13 @@ fn within(certificate: &Certificate, now: Timestamp) -> bool {
     certificate.not_before.secs() <= now.secs() && now.secs() <= certificate.not_after.secs()
 }
 
-fn check_chain(
-    leaf: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    certificate: &Certificate,
-    entry: &Entry,
-    now: Timestamp,
-) -> Result<(), TrustError> {
+fn sha256(leaf: &CertificateDer<'_>) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, leaf).as_ref());
+    hash
+}
+
+fn check_time(certificate: &Certificate, entry: &Entry, now: Timestamp) -> Result<(), TrustError> {
     if now.secs() < certificate.not_before.secs() {
         return Err(TrustError::NotYetValid);
     }
@@ -336,6 +375,15 @@ fn check_chain(
             return Err(TrustError::Expired);
         }
     }
+    Ok(())
+}
+
+fn check_chain(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    entry: &Entry,
+    now: Timestamp,
+) -> Result<(), TrustError> {
     let seconds = u64::try_from(now.secs()).unwrap_or(0);
     let invalid = |error: webpki::Error| match error {
         webpki::Error::InvalidSignatureForPublicKey => TrustError::BadSignature,

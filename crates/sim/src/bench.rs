@@ -4,19 +4,27 @@
 //! the wall clock says less than throughput by the server's CPU second; both are given. A benchmark fails, and prints no
 //! figures, when a single operation of its load went wrong.
 
+mod asking;
 mod connect;
+mod crl;
+mod crypto;
 mod enroll;
 mod figures;
+mod fill;
 mod fleet;
 mod idle;
 mod load;
+mod million;
 pub(crate) mod mosquitto;
+mod ocsp;
 mod postgres;
 mod progress;
 mod publish;
+mod responder;
 mod revoke;
 mod shadow;
 mod stage;
+mod trickle;
 
 use std::path::PathBuf;
 
@@ -68,6 +76,10 @@ pub enum Bench {
     Shadow,
     /// Many sessions revoked at once.
     Revoke,
+    /// OCSP about a million certificates, signed before and on demand; OpenSSL's responder beside it, with fewer.
+    Ocsp,
+    /// Lists of revoked certificates of a million: made, found out about, fetched; and what they weigh.
+    Crl,
 }
 
 impl Bench {
@@ -79,6 +91,8 @@ impl Bench {
             Self::Publish => "publish",
             Self::Shadow => "shadow",
             Self::Revoke => "revoke",
+            Self::Ocsp => "ocsp",
+            Self::Crl => "crl",
         }
     }
 }
@@ -93,5 +107,7 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
         Bench::Publish => publish::run(args).await,
         Bench::Shadow => shadow::run(args).await,
         Bench::Revoke => revoke::run(args).await,
+        Bench::Ocsp => ocsp::run(args).await,
+        Bench::Crl => crl::run(args).await,
     }
 }

@@ -61,6 +61,7 @@ pub async fn run(options: Options) -> anyhow::Result<bool> {
         database: None,
         publish_rate: 1000,
         default_tenant: Some(cast.first().id.clone()),
+        pki: false,
     })
     .await?;
     let token = server.first_administrator().await.context("first administrator")?;

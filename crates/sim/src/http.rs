@@ -2,7 +2,7 @@
 //!
 //! One request is under way per connection at a time, as with a plain client. Answers are read whole and have a limit.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -13,9 +13,10 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 
-use crate::net::Door;
+use crate::net::{Door, tcp};
 
 /// The largest answer that is read.
 const ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -55,13 +56,25 @@ pub struct Connection {
 impl Connection {
     pub async fn open(door: &Door, tls: &Arc<ClientConfig>, source: Option<Ipv4Addr>) -> anyhow::Result<Self> {
         let stream = door.open(tls, source).await?;
+        Self::over(stream, format!("{}:{}", door.name.to_str(), door.address.port())).await
+    }
+
+    /// Without TLS, for what is signed anyway.
+    pub async fn plain(address: SocketAddr, source: Option<Ipv4Addr>) -> anyhow::Result<Self> {
+        Self::over(tcp(address, source).await?, address.to_string()).await
+    }
+
+    async fn over<S>(stream: S, authority: String) -> anyhow::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
             // A failure of the connection reaches the caller as the failure of its request.
             let _closed = connection.await;
         });
-        Ok(Self { sender, authority: format!("{}:{}", door.name.to_str(), door.address.port()), _driver: driver })
+        Ok(Self { sender, authority, _driver: driver })
     }
 
     pub fn is_open(&self) -> bool {

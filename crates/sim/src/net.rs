@@ -37,14 +37,19 @@ impl Door {
     }
 
     pub async fn tcp(&self, source: Option<Ipv4Addr>) -> anyhow::Result<TcpStream> {
-        let socket = TcpSocket::new_v4()?;
-        if let Some(source) = source {
-            socket.bind(SocketAddr::new(IpAddr::V4(source), 0)).with_context(|| format!("binding {source}"))?;
-        }
-        let stream = socket.connect(self.address).await.with_context(|| format!("connecting to {}", self.address))?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+        tcp(self.address, source).await
     }
+}
+
+/// A connection to a listener on this machine; `source` is the address to come from.
+pub async fn tcp(address: SocketAddr, source: Option<Ipv4Addr>) -> anyhow::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(IpAddr::V4(source), 0)).with_context(|| format!("binding {source}"))?;
+    }
+    let stream = socket.connect(address).await.with_context(|| format!("connecting to {address}"))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// The `index`-th source address of the simulated fleet: 62,500 of them before they repeat.

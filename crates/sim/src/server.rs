@@ -34,6 +34,8 @@ pub struct ServerOptions {
     pub publish_rate: u32,
     /// The tenant whose authorities are told to a device that names none.
     pub default_tenant: Option<TenantId>,
+    /// Whether lists of revoked certificates and OCSP are handed out without TLS, on a port of their own.
+    pub pki: bool,
 }
 
 /// What the server writes to `endpoints.json` when it is ready.
@@ -42,6 +44,8 @@ pub struct Endpoints {
     pub operator_url: String,
     pub device_port: u16,
     pub mqtt_port: u16,
+    /// Where lists of revoked certificates and OCSP are, without TLS.
+    pub pki_url: Option<String>,
     pub ca_file: PathBuf,
 }
 
@@ -76,6 +80,9 @@ impl Server {
         }
         if let Some(tenant) = &options.default_tenant {
             command.args(["--default-tenant", tenant.as_str()]);
+        }
+        if options.pki {
+            command.args(["--pki-listen", "127.0.0.1:0"]);
         }
         // Its own process group: Ctrl-C at the terminal is ours to handle, and we stop it in order.
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).kill_on_drop(true);

@@ -60,7 +60,7 @@ pub use certificates::CertificateRow;
 pub use crls::{CrlRow, CrlState, PendingRow, ResponderRow, RevokedAuthorityRow, RevokedRow};
 pub use deny_list::DenyRow;
 pub use deployments::{DeploymentCount, DeploymentKey, DeploymentRow};
-pub use devices::{DeviceFilter, DeviceRow};
+pub use devices::{DeviceFilter, DeviceRow, HeartbeatRow};
 pub use dids::DeviceDidRow;
 pub use dps::DpsRegistrationRow;
 pub use drills::{MetRow, ProspectRow, TookRow, WayBackRow};

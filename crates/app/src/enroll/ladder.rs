@@ -41,23 +41,29 @@ pub(super) async fn issued(
     request_id: RequestId,
 ) -> Result<()> {
     let id = request_id.to_string();
-    let rotation = RotationRow {
-        serial: row.serial.clone(),
-        device: row.device.clone(),
-        id,
-        deadline: None,
-        sessions: 0,
-        session_at: None,
-        alert_at: None,
-    };
-    tx.insert_rotation(&rotation).await?;
-    let rows = tx.ladder(&row.device).await?;
+    let mut rows = tx.ladder(&row.device).await?;
     let mut held = held_of(&rows)?;
     for one in held.iter_mut().filter(|one| one.serial == row.serial) {
         one.standing = Standing::Pending;
     }
     let event = Event::Issued { serial: &row.serial, renews };
     let steps = decide(row.issued_at, &held, event, terms);
+    for new in rows.iter_mut().filter(|new| new.serial == row.serial) {
+        new.id.clone_from(&id);
+    }
+    // Its place is written once, as it is decided.
+    let place = steps.iter().find(|step| step.after.serial == row.serial).map(|step| &step.after);
+    let rotation = RotationRow {
+        serial: row.serial.clone(),
+        device: row.device.clone(),
+        id,
+        deadline: place.and_then(|place| place.deadline),
+        sessions: place.map_or(0, |place| place.sessions),
+        session_at: place.and_then(|place| place.session_at),
+        alert_at: None,
+    };
+    tx.insert_rotation(&rotation).await?;
+    let steps: Vec<Step> = steps.into_iter().filter(|step| step.from != Standing::Pending).collect();
     let by = By::device(&row.device, request_id);
     apply(tx, &row.device, &rows, &steps, &row.serial, &by, row.issued_at).await
 }

@@ -133,7 +133,10 @@ async fn renew(
                     refused("device-status", "life-cycle", "the device may not renew its certificate now")
                 })?;
                 let terms = policy.terms();
-                ladder::used(tx, &old, &terms, request_id, now).await?;
+                // One that is in charge alone takes no step by being used.
+                if old.status != Standing::Active.as_str() {
+                    ladder::used(tx, &old, &terms, request_id, now).await?;
+                }
                 if let Some(same) = issued_for(tx, &old, &signed.request, now).await? {
                     return Ok(same);
                 }

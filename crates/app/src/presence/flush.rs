@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fleetward_base::{DeviceId, TenantId, Timestamp, limits};
 use fleetward_core::journal::{Action, Actor, Entry};
 use fleetward_core::presence::Presence;
-use fleetward_store::{DeviceFilter, PresenceRow, SeenRow};
+use fleetward_store::{PresenceRow, SeenRow};
 use serde_json::json;
 
 use super::{Transition, What};
@@ -69,16 +69,13 @@ async fn expect_heartbeats(app: &App) -> Result<()> {
             let from = after.take();
             let rows = app
                 .read(&tenant, "heartbeats", move |tx| {
-                    Box::pin(async move {
-                        Ok(tx.devices(&DeviceFilter::default(), from.as_ref(), limits::PAGE_ROWS).await?)
-                    })
+                    Box::pin(async move { Ok(tx.heartbeats(from.as_ref(), limits::PAGE_ROWS).await?) })
                 })
                 .await?;
             let Some(last) = rows.last() else { break };
-            after = Some(last.id.clone());
-            for row in rows.iter().filter(|row| row.heartbeat_s.is_some()) {
-                let every_s = row.heartbeat_s.and_then(|secs| u32::try_from(secs).ok());
-                app.presence().expect_heartbeat(&tenant, &row.id, every_s);
+            after = Some(last.device.clone());
+            for row in &rows {
+                app.presence().expect_heartbeat(&tenant, &row.device, u32::try_from(row.every_s).ok());
             }
         }
     }

@@ -51,10 +51,40 @@ struct Kept {
     stale_at: Timestamp,
 }
 
+/// Answers of one authority: those of late, and those of before that somebody may yet ask for. Whoever asks after a whole
+/// fleet pushes out what nobody asks for, and not what everybody does.
+#[derive(Default)]
+struct Shelf {
+    recent: HashMap<Vec<u8>, Kept>,
+    earlier: HashMap<Vec<u8>, Kept>,
+}
+
+impl Shelf {
+    fn find(&mut self, id: &[u8]) -> Option<Kept> {
+        if let Some(kept) = self.recent.get(id) {
+            return Some(kept.clone());
+        }
+        let (id, kept) = self.earlier.remove_entry(id)?;
+        self.keep(id, kept.clone());
+        Some(kept)
+    }
+
+    fn keep(&mut self, id: Vec<u8>, kept: Kept) {
+        if self.recent.len() >= limits::OCSP_ANSWERS_KEPT / 2 {
+            self.earlier = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(id, kept);
+    }
+
+    fn len(&self) -> usize {
+        self.recent.len() + self.earlier.len()
+    }
+}
+
 /// Answers that are kept, and the allowance of those that are not.
 #[derive(Default)]
 pub(crate) struct Answers {
-    kept: Mutex<HashMap<String, HashMap<Vec<u8>, Kept>>>,
+    kept: Mutex<HashMap<String, Shelf>>,
     /// Grows when something is revoked: an answer that was on its way then is not kept.
     epoch: AtomicU64,
     allowance: Mutex<Duration>,
@@ -78,8 +108,8 @@ impl Answers {
     }
 
     fn find(&self, ca: &Ca, id: &[u8], now: Timestamp) -> Option<Kept> {
-        let kept = self.kept.lock();
-        kept.get(&ca.fingerprint)?.get(id).filter(|kept| kept.from <= now && now < kept.stale_at).cloned()
+        let mut kept = self.kept.lock();
+        kept.get_mut(&ca.fingerprint)?.find(id).filter(|kept| kept.from <= now && now < kept.stale_at)
     }
 
     fn keep(&self, ca: &Ca, id: Vec<u8>, answer: Kept, epoch: u64) {
@@ -87,11 +117,7 @@ impl Answers {
         if self.epoch.load(Ordering::SeqCst) != epoch {
             return;
         }
-        let of = kept.entry(ca.fingerprint.clone()).or_default();
-        if of.len() >= limits::OCSP_ANSWERS_KEPT {
-            of.clear();
-        }
-        of.insert(id, answer);
+        kept.entry(ca.fingerprint.clone()).or_default().keep(id, answer);
     }
 
     /// Takes from the allowance of live signatures (one moment says all, as in the enrolment gate).
@@ -234,5 +260,26 @@ pub(super) async fn own_standing(app: &App, ca: &Arc<Ca>, serial: &Serial) -> Re
 /// `Denied`.
 pub fn kept(app: &App, ctx: &Ctx) -> Result<usize> {
     ctx.allow_installation(Permission::SystemRead)?;
-    Ok(app.publication().answers.kept.lock().values().map(HashMap::len).sum())
+    Ok(app.publication().answers.kept.lock().values().map(Shelf::len).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_stays_while_a_fleet_goes_by() {
+        let moment = Timestamp::from_secs(1_900_000_000);
+        let kept = Kept { der: Arc::from([1_u8].as_slice()), from: moment, until: moment, stale_at: moment };
+        let mut shelf = Shelf::default();
+        shelf.keep(b"asked for".to_vec(), kept.clone());
+        for number in 0..3 * limits::OCSP_ANSWERS_KEPT {
+            shelf.keep(number.to_be_bytes().to_vec(), kept.clone());
+            assert!(shelf.len() <= limits::OCSP_ANSWERS_KEPT);
+            if number % 1000 == 0 {
+                assert!(shelf.find(b"asked for").is_some(), "after {number}");
+            }
+        }
+        assert!(shelf.find(&0_usize.to_be_bytes()).is_none());
+    }
 }

@@ -99,6 +99,14 @@ impl EnrolmentPolicy {
         Duration::from_secs(u64::from(self.approval_retry_seconds))
     }
 
+    /// Whether anything depends on the manufacturing database at all.
+    pub fn asks_inventory(&self) -> bool {
+        self.require_inventory
+            || self.require_attested_inventory
+            || !self.require_inventory_of.is_empty()
+            || !self.root_of_trust.is_empty()
+    }
+
     /// Whether a device of `class` may come in by what the manufacturing database says of it, which may be nothing.
     ///
     /// # Errors

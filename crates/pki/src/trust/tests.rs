@@ -332,3 +332,36 @@ fn what_names_no_device_is_none_and_a_claim_is_a_claim() {
     let issued = leaf::claim(&issuer, &foreign, &csr, serial(3), validity(), None).expect("issued");
     assert_eq!(index.verify_claim(&CertificateDer::from(issued.der.as_slice()), now()), Err(TrustError::Foreign));
 }
+
+#[test]
+fn a_signature_is_verified_once_and_the_time_always() {
+    let house = house();
+    let index = house.index();
+    let issued = house.leaf(&house.acme, "acme", 90);
+    for _ in 0..3 {
+        verify(&index, &issued.der, now()).expect("trusted");
+    }
+    assert_eq!(verify(&index, &issued.der, now().plus(DAY * 91)), Err(TrustError::Expired), "it ends all the same");
+    let mut other = issued.der.clone();
+    let last = other.last_mut().expect("bytes");
+    *last ^= 1;
+    assert!(verify(&index, &other, now()).is_err(), "it is known by all its bytes");
+    let without = TrustIndex::new([]).expect("nobody");
+    assert_eq!(verify(&without, &issued.der, now()), Err(TrustError::UnknownIssuer));
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let mut known = Known::default();
+    let hash = |number: usize| {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&number.to_be_bytes());
+        hash
+    };
+    for number in 0..3 * REMEMBERED {
+        known.keep(hash(number), 1);
+    }
+    assert!(known.recent.len() + known.earlier.len() <= 2 * REMEMBERED);
+    assert!(known.has(&hash(3 * REMEMBERED - 1), 1) && !known.has(&hash(0), 1));
+    assert!(!known.has(&hash(3 * REMEMBERED - 1), 0), "under the other authority it is not known");
+}

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::figures::{Figures, Latency};
 use super::stage::Stage;
-use super::{Bench, BenchArgs, fleet, progress};
+use super::{Bench, BenchArgs, crypto, fleet, progress};
 use crate::mqtt::{Client, Options};
 use crate::net::{Door, source};
 use crate::tls::ALPN_MQTT;
@@ -41,7 +41,7 @@ struct Caller {
 
 pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
     let count = args.devices.unwrap_or(2000).max(AT_ONCE);
-    let signs = openssl_signs_per_second().await?;
+    let (signs, _) = crypto::openssl_p256().await?;
     let stage = Stage::raise(args, None).await?;
     let devices = fleet::enroll(&stage, "caller", count).await?;
     let callers: Vec<Caller> = devices
@@ -127,38 +127,4 @@ async fn call(door: &Door, caller: &Caller, depth: Depth) -> anyhow::Result<()> 
         }
     }
     Ok(())
-}
-
-/// Signatures a second of one core by the machine's OpenSSL.
-async fn openssl_signs_per_second() -> anyhow::Result<f64> {
-    let spinner = progress::spinner("openssl speed");
-    let mut command = tokio::process::Command::new("openssl");
-    command.args(["speed", "-mr", "-seconds", "1", "ecdsap256"]).stdin(std::process::Stdio::null());
-    let output = command.output().await.context("running `openssl speed`; install openssl")?;
-    spinner.finish_and_clear();
-    anyhow::ensure!(output.status.success(), "`openssl speed` failed with {}", output.status);
-    signs_in(&String::from_utf8_lossy(&output.stdout)).context("`openssl speed` printed no figure for P-256")
-}
-
-/// The line `+F4:INDEX:BITS:SIGN:VERIFY` of `openssl speed -mr`: SIGN is a rate, or the seconds that one takes.
-fn signs_in(text: &str) -> Option<f64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("+F4:"))?;
-    let value: f64 = line.split(':').nth(2)?.parse().ok()?;
-    if value <= 0.0 {
-        return None;
-    }
-    Some(if value < 1.0 { 1.0 / value } else { value })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_forms_of_openssl() {
-        assert_eq!(signs_in("+DTP:256:sign:ecdsa:1\n+F4:3:256:37060.0:11770.0\n"), Some(37_060.0));
-        assert_eq!(signs_in("+F4:3:256:0.000025:0.0001"), Some(40_000.0));
-        assert_eq!(signs_in("+F4:3:256:0:0"), None);
-        assert_eq!(signs_in("nothing"), None);
-    }
 }

@@ -35,13 +35,15 @@ impl Figures {
         self.metrics.get(name).copied()
     }
 
-    /// Rate by the wall clock, rate by the server's CPU second, CPU seconds and memory of one measured stretch.
+    /// Rate by the wall clock, rate by the server's CPU second, CPU seconds of the server and of the load, and memory of one
+    /// measured stretch.
     /// `what` is the plural of what was counted, as in `acked`; prefix and suffix stand around each name.
     pub(crate) fn stretch(&mut self, (prefix, what, suffix): (&str, &str, &str), count: u64, used: &Used) {
         self.set(format!("{prefix}{what}_per_second{suffix}"), per_second(count, used.wall));
         self.set(format!("{prefix}{what}_per_server_cpu_second{suffix}"), per_second(count, used.cpu));
         self.set(format!("{prefix}{what}{suffix}"), whole(count));
         self.set(format!("{prefix}{what}_server_cpu_seconds{suffix}"), used.cpu.as_secs_f64());
+        self.set(format!("{prefix}{what}_load_cpu_seconds{suffix}"), used.load.as_secs_f64());
         self.set(format!("{prefix}{what}_seconds{suffix}"), used.wall.as_secs_f64());
         self.set(format!("{prefix}{what}_server_rss_bytes{suffix}"), whole(used.memory.rss));
     }

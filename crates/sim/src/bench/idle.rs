@@ -120,7 +120,7 @@ async fn ping(held: Vec<Client<Stream>>) -> anyhow::Result<Vec<Client<Stream>>> 
         .await
 }
 
-async fn settle() {
+pub(crate) async fn settle() {
     let clock = fleetward_base::SystemClock::new();
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     while clock.monotonic() < SETTLE {

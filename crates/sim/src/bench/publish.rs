@@ -122,7 +122,8 @@ struct Sum<'a> {
 
 impl<'a> Sum<'a> {
     fn new(prefix: &'static str, target: &'a Target) -> Self {
-        let used = Used { wall: Duration::ZERO, cpu: Duration::ZERO, memory: Memory { rss: 0, pss: 0 } };
+        let used =
+            Used { wall: Duration::ZERO, cpu: Duration::ZERO, load: Duration::ZERO, memory: Memory { rss: 0, pss: 0 } };
         Self { prefix, target, outcome: Outcome { acked: 0, latency: Latency::new() }, used }
     }
 
@@ -135,6 +136,7 @@ impl<'a> Sum<'a> {
         self.outcome.latency.merge(&outcome.latency);
         self.used.wall += used.wall;
         self.used.cpu += used.cpu;
+        self.used.load += used.load;
         self.used.memory = used.memory;
         Ok(())
     }
@@ -189,12 +191,12 @@ async fn measure(target: &Target, pace: Pace, sessions: usize) -> anyhow::Result
         client.depart().await?;
     }
     let clock = SystemClock::new();
-    let mut begun = (Duration::ZERO, Duration::ZERO);
+    let mut begun = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     let spinner = progress::spinner("publishing");
     let publishers: Vec<Publisher> =
         target.publishers.iter().enumerate().map(|(place, one)| one.to(place, sessions)).collect();
     let outcome = load::publish(&target.door, &publishers, pace, || {
-        begun = (clock.monotonic(), process::cpu_time(target.pid)?);
+        begun = (clock.monotonic(), process::cpu_time(target.pid)?, process::cpu_time(std::process::id())?);
         Ok(())
     })
     .await?;
@@ -202,6 +204,7 @@ async fn measure(target: &Target, pace: Pace, sessions: usize) -> anyhow::Result
     let used = Used {
         wall: clock.monotonic().saturating_sub(begun.0),
         cpu: process::cpu_time(target.pid)?.saturating_sub(begun.1),
+        load: process::cpu_time(std::process::id())?.saturating_sub(begun.2),
         memory: process::memory(target.pid)?,
     };
     Ok((outcome, used))

@@ -1,6 +1,7 @@
 //! What every benchmark needs first: a fresh server, an administrator, a tenant; and what the server used meanwhile.
 
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,7 +9,7 @@ use fleetward_base::{Clock, SystemClock, TenantId};
 use tempfile::TempDir;
 
 use super::BenchArgs;
-use crate::process::Memory;
+use crate::process::{self, Memory};
 use crate::rest::Rest;
 use crate::server::{Server, ServerOptions, beside};
 
@@ -33,6 +34,8 @@ pub(crate) struct Stage {
 pub(crate) struct Used {
     pub(crate) wall: Duration,
     pub(crate) cpu: Duration,
+    /// What this process, which makes the load, used of the same machine.
+    pub(crate) load: Duration,
     /// At the end of the stretch.
     pub(crate) memory: Memory,
 }
@@ -42,11 +45,21 @@ pub(crate) struct Used {
 pub(crate) struct Mark {
     at: Duration,
     cpu: Duration,
+    load: Duration,
 }
 
 impl Stage {
     /// A fresh server on the embedded database, or on `database`.
     pub(crate) async fn raise(args: &BenchArgs, database: Option<String>) -> anyhow::Result<Self> {
+        Self::raise_as(args, database, false).await
+    }
+
+    /// As [`raise`](Self::raise), with the port where lists and OCSP are.
+    pub(crate) async fn raise_with_pki(args: &BenchArgs) -> anyhow::Result<Self> {
+        Self::raise_as(args, None, true).await
+    }
+
+    async fn raise_as(args: &BenchArgs, database: Option<String>, pki: bool) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("fleetward-bench-").tempdir()?;
         let options = ServerOptions {
             bin: server_bin(args)?,
@@ -54,6 +67,7 @@ impl Stage {
             database,
             publish_rate: PUBLISH_RATE,
             default_tenant: None,
+            pki,
         };
         let server = Server::start(&options).await?;
         let token = server.first_administrator().await.context("first administrator")?;
@@ -64,11 +78,39 @@ impl Stage {
     }
 
     /// Stops the server and starts it again on the same data: a process that has done nothing yet.
-    pub(crate) async fn restart(mut self) -> anyhow::Result<Self> {
+    pub(crate) async fn restart(self) -> anyhow::Result<Self> {
+        Ok(self.between(async |_| Ok(())).await?.0)
+    }
+
+    /// As [`restart`](Self::restart), with `work` on the folder of its data while no server runs.
+    pub(crate) async fn between<T>(
+        mut self,
+        work: impl AsyncFnOnce(&Path) -> anyhow::Result<T>,
+    ) -> anyhow::Result<(Self, T)> {
         self.server.stop().await?;
+        let made = work(&self.options.data_dir).await?;
         self.server = Server::start(&self.options).await?;
         self.rest = self.server.rest(&self.token)?;
-        Ok(self)
+        Ok((self, made))
+    }
+
+    /// What the database takes on disk, its log included.
+    pub(crate) fn disk_bytes(&self) -> anyhow::Result<u64> {
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(&self.options.data_dir)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("fleetward.db") {
+                bytes += entry.metadata()?.len();
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Where lists and OCSP are handed out.
+    pub(crate) fn pki_address(&self) -> anyhow::Result<SocketAddr> {
+        let url: http::Uri = self.server.endpoints.pki_url.as_deref().context("there is no such port")?.parse()?;
+        let port = url.port_u16().context("the URL has no port")?;
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 
     pub(crate) async fn close(self) -> anyhow::Result<()> {
@@ -76,12 +118,14 @@ impl Stage {
     }
 
     pub(crate) fn mark(&self) -> anyhow::Result<Mark> {
-        Ok(Mark { at: self.clock.monotonic(), cpu: self.server.cpu_time()? })
+        let load = process::cpu_time(std::process::id())?;
+        Ok(Mark { at: self.clock.monotonic(), cpu: self.server.cpu_time()?, load })
     }
 
     pub(crate) fn since(&self, mark: Mark) -> anyhow::Result<Used> {
         let cpu = self.server.cpu_time()?.saturating_sub(mark.cpu);
-        Ok(Used { wall: self.clock.monotonic().saturating_sub(mark.at), cpu, memory: self.server.memory()? })
+        let load = process::cpu_time(std::process::id())?.saturating_sub(mark.load);
+        Ok(Used { wall: self.clock.monotonic().saturating_sub(mark.at), cpu, load, memory: self.server.memory()? })
     }
 }
 

@@ -68,6 +68,16 @@ macro_rules! device_columns {
 }
 pub(super) use device_columns;
 
+/// A device that is expected to be heard of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeartbeatRow {
+    pub device: DeviceId,
+    /// How often, in seconds.
+    pub every_s: u64,
+}
+
+from_row!(HeartbeatRow { device: id, every_s: count });
+
 /// Which devices a list shows. Nothing set: all.
 #[derive(Clone, Debug, Default)]
 pub struct DeviceFilter {
@@ -149,6 +159,14 @@ impl TenantTx {
     pub async fn device_for_update(&mut self, id: &DeviceId) -> Result<Option<DeviceRow>, StoreError> {
         const SQL: Sql = for_update!("SELECT ", device_columns!(), " FROM device WHERE tenant_id = $1 AND id = $2");
         self.conn.query_opt(SQL, params![self.scope.key(), id]).await
+    }
+
+    /// Those that are expected to be heard of, in the order of their names. In a fleet where none is, that is one walk over
+    /// the table and no row.
+    pub async fn heartbeats(&mut self, after: Option<&DeviceId>, limit: u32) -> Result<Vec<HeartbeatRow>, StoreError> {
+        const SQL: &str = "SELECT id, heartbeat_s FROM device WHERE tenant_id = $1 AND id > $2 \
+             AND heartbeat_s IS NOT NULL ORDER BY id LIMIT $3";
+        self.conn.query(SQL, params![self.scope.key(), after.map_or("", DeviceId::as_str), limit]).await
     }
 
     /// In the order of their names.

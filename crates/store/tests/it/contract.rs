@@ -46,7 +46,8 @@ contract! {
     attestation: a_device_has_one_attestation, anchors_and_references;
     deployments: deployments_are_queued_once, a_report_needs_the_version_it_read, candidates_meet_every_piece,
         deployments_are_counted_and_paged;
-    devices: a_device_is_written_and_read, devices_are_filtered_and_paged, presence_only_moves_on;
+    devices: a_device_is_written_and_read, devices_are_filtered_and_paged, only_those_with_a_heartbeat_are_expected,
+        presence_only_moves_on;
     drills: a_drill_sees_what_a_revocation_takes, a_drill_sees_who_goes_back, a_drill_sees_tokens_that_wait;
     identity: keys_and_authorities, sealed_keys_are_listed_and_sealed_again, api_tokens_live_and_end, enroll_tokens_are_used_once,
         scep_transactions_stand_for_one_request, certificates_live_and_end;

@@ -1,4 +1,4 @@
-use fleetward_store::{DeviceFilter, DeviceRow, PresenceRow, SeenRow, StoreErrorKind};
+use fleetward_store::{DeviceFilter, DeviceRow, HeartbeatRow, PresenceRow, SeenRow, StoreErrorKind};
 
 use crate::support::{Fixture, at, device, device_row};
 
@@ -102,6 +102,25 @@ pub(crate) async fn devices_are_filtered_and_paged(on: Fixture) {
         .await;
     assert_eq!(page.first().map(|row| row.id.clone()), Some(device("a-2")));
     assert_eq!(page.len(), 1);
+}
+
+pub(crate) async fn only_those_with_a_heartbeat_are_expected(on: Fixture) {
+    on.write(|tx| {
+        Box::pin(async move {
+            for (name, heartbeat_s) in [("a-1", Some(60)), ("a-2", None), ("a-3", Some(5))] {
+                tx.insert_device(&DeviceRow { heartbeat_s, ..device_row(name) }).await?;
+            }
+            Ok(())
+        })
+    })
+    .await;
+    let (all, rest) = on
+        .read(|tx| {
+            Box::pin(async move { Ok((tx.heartbeats(None, 1).await?, tx.heartbeats(Some(&device("a-1")), 9).await?)) })
+        })
+        .await;
+    assert_eq!(all, [HeartbeatRow { device: device("a-1"), every_s: 60 }]);
+    assert_eq!(rest, [HeartbeatRow { device: device("a-3"), every_s: 5 }]);
 }
 
 pub(crate) async fn presence_only_moves_on(on: Fixture) {
