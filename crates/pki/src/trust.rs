@@ -271,7 +271,7 @@ impl TrustIndex {
             let at = if entry.kind == Kind::Issuing { at.max(certificate.not_before) } else { at };
             let known = entry.kind == Kind::Issuing && self.known().has(&hash, number);
             let checked = check_time(&certificate, entry, at)
-                .and_then(|()| if known { Ok(()) } else { check_chain(leaf, below, entry, at) });
+                .and_then(|()| if known { Ok(()) } else { check_chain((leaf, &certificate), below, entry, at) });
             if checked.is_ok() && !known && entry.kind == Kind::Issuing {
                 self.known().keep(hash, number);
             }
@@ -379,7 +379,7 @@ fn check_time(certificate: &Certificate, entry: &Entry, now: Timestamp) -> Resul
 }
 
 fn check_chain(
-    leaf: &CertificateDer<'_>,
+    (leaf, certificate): (&CertificateDer<'_>, &Certificate),
     intermediates: &[CertificateDer<'_>],
     entry: &Entry,
     now: Timestamp,

@@ -200,7 +200,9 @@ fn a_fleet_that_was_made_in_one_hour_does_not_renew_in_one() {
         // Certificates that differ as those of a fleet do: in serial number and in the moment of the hour.
         let late = HOUR.mul_f64(f64::from(number) / f64::from(FLEET));
         let (not_before, not_after) = (made.not_before.plus(late), made.not_after.plus(late));
-        let certificate = Certificate { serial: Serial::generate(&server.rng), not_before, not_after, ..made.clone() };
+        let mut certificate = made.clone();
+        (certificate.serial, certificate.not_before, certificate.not_after) =
+            (Serial::generate(&server.rng), not_before, not_after);
         let at = renewal_time(&certificate, place_in_window(&certificate));
         *by_hour.entry(at.secs() / 3600).or_default() += 1;
     }

@@ -104,7 +104,7 @@ impl Answers {
     pub(crate) fn kept(&self, authorities: impl Iterator<Item = Arc<Ca>>, tenant: &TenantId) -> usize {
         let kept = self.kept.lock();
         let own = authorities.filter(|ca| ca.tenant.as_ref() == Some(tenant));
-        own.filter_map(|ca| kept.get(&ca.fingerprint)).map(HashMap::len).sum()
+        own.filter_map(|ca| kept.get(&ca.fingerprint)).map(Shelf::len).sum()
     }
 
     fn find(&self, ca: &Ca, id: &[u8], now: Timestamp) -> Option<Kept> {

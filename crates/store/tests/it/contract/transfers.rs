@@ -275,7 +275,7 @@ async fn live(tx: &mut TenantTx, name: &str) -> Result<(), StoreError> {
     };
     tx.insert_factory_certificate(&factory).await?;
     tx.put_sessions(&[session(name)]).await?;
-    let subscription = SubscriptionRow { client: name.into(), filter: "x".into(), qos: 1, options: 0 };
+    let subscription = SubscriptionRow { client: name.into(), filter: "x".into(), qos: 1, options: 0, identifier: 0 };
     tx.put_subscription(&subscription).await?;
     tx.append_queue(&[QueueRow { client: name.into(), first_seq: 1, last_seq: 1, messages: vec![1] }]).await
 }
