@@ -692,7 +692,7 @@ CREATE TABLE journal (
 
 CREATE INDEX journal_device ON public.journal USING btree (tenant_id, device, id) WHERE (device IS NOT NULL);
 
-CREATE INDEX journal_ends ON public.journal USING btree (xid, id) WHERE (action = ANY (ARRAY['attestation.overdue'::text, 'attestation.verdict'::text, 'certificate.forgotten'::text, 'certificate.retired'::text, 'certificate.revoked'::text, 'claim.revoked'::text, 'deny_list.changed'::text, 'device.decommissioned'::text, 'device.revoked'::text, 'device.status_changed'::text, 'device.transferred'::text, 'factory_authority.revoked'::text]));
+CREATE INDEX journal_ends ON public.journal USING btree (xid, id) WHERE (action = ANY (ARRAY['attestation.overdue'::text, 'attestation.verdict'::text, 'ca.revoked'::text, 'certificate.forgotten'::text, 'certificate.retired'::text, 'certificate.revoked'::text, 'claim.revoked'::text, 'deny_list.changed'::text, 'device.decommissioned'::text, 'device.revoked'::text, 'device.status_changed'::text, 'device.transferred'::text, 'factory_authority.revoked'::text]));
 
 CREATE UNIQUE INDEX journal_sealed ON public.journal USING btree (tenant_id, seq) WHERE (seq IS NOT NULL);
 
@@ -1149,6 +1149,45 @@ ALTER TABLE tenant ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenant FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON tenant USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE token_issuer (
+    tenant_id text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    issuer text COLLATE "C" NOT NULL,
+    rules text COLLATE "C" NOT NULL,
+    jwks text COLLATE "C",
+    jwks_url text COLLATE "C",
+    anchors text COLLATE "C",
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    disabled_at bigint,
+    CONSTRAINT token_issuer_pkey PRIMARY KEY (tenant_id, name),
+    CONSTRAINT token_issuer_tenant_id_issuer_key UNIQUE (tenant_id, issuer)
+);
+
+ALTER TABLE token_issuer ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE token_issuer FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON token_issuer USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE token_use (
+    tenant_id text COLLATE "C" NOT NULL,
+    issuer text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    request bytea NOT NULL,
+    expires_at bigint NOT NULL,
+    CONSTRAINT token_use_pkey PRIMARY KEY (tenant_id, issuer, id)
+);
+
+CREATE INDEX token_use_end ON public.token_use USING btree (tenant_id, expires_at);
+
+ALTER TABLE token_use ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE token_use FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON token_use USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE transfer (
     tenant_id text COLLATE "C" NOT NULL,

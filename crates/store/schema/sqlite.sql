@@ -494,7 +494,7 @@ CREATE TABLE journal (
 
 CREATE INDEX journal_device ON journal (tenant_id, device, id) WHERE device IS NOT NULL;
 
-CREATE INDEX journal_ends ON journal (id) WHERE action IN ('attestation.overdue', 'attestation.verdict',
+CREATE INDEX journal_ends ON journal (id) WHERE action IN ('attestation.overdue', 'attestation.verdict', 'ca.revoked',
     'certificate.forgotten', 'certificate.retired', 'certificate.revoked', 'claim.revoked', 'deny_list.changed',
     'device.decommissioned', 'device.revoked', 'device.status_changed', 'device.transferred', 'factory_authority.revoked');
 
@@ -810,6 +810,33 @@ CREATE TABLE tenant (
     revision INTEGER NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE token_issuer (
+    tenant_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    issuer TEXT NOT NULL,
+    rules TEXT NOT NULL,
+    jwks TEXT,
+    jwks_url TEXT,
+    anchors TEXT,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    disabled_at INTEGER,
+    PRIMARY KEY (tenant_id, name),
+    UNIQUE (tenant_id, issuer)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE token_use (
+    tenant_id TEXT NOT NULL,
+    issuer TEXT NOT NULL,
+    id TEXT NOT NULL,
+    request BLOB NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, issuer, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX token_use_end ON token_use (tenant_id, expires_at);
 
 CREATE TABLE transfer (
     tenant_id TEXT NOT NULL,
