@@ -156,80 +156,80 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
             let status = presence::look_at_heartbeats(&app).await?;
             Ok((status != presence::HeartbeatStatus::default()).then(|| format!("{status:?}")))
         });
-        every(&tracker, &stop, &app, "trust", TRUST_EVERY, None, |app| async move {
-            identity_policy::forget_policies(&app);
-            authority::refresh_trust(&app).await.map(|()| None)
-        });
-        every(&tracker, &stop, &app, "vault", VAULT_EVERY, None, |app| async move {
-            vault::refresh(&app).await?;
-            vault::tell_refused(&app).await.map(|_| None)
-        });
-        every(&tracker, &stop, &app, "rewrap", REWRAP_EVERY, None, |app| async move {
-            let status = vault::rewrap(&app).await?;
-            Ok((status != vault::RewrapStatus::default()).then(|| format!("{status:?}")))
-        });
-        every(&tracker, &stop, &app, "campaigns", CAMPAIGNS_EVERY, None, |app| async move {
-            campaigns::tick(&app).await.map(|status| status.is_worth_a_line().then(|| format!("{status:?}")))
-        });
-        every(&tracker, &stop, &app, "rotation", ROTATION_EVERY, None, |app| async move {
-            let status = rotation::tick(&app).await?;
-            Ok((status != rotation::RotationTickStatus::default()).then(|| format!("{status:?}")))
-        });
-        every(&tracker, &stop, &app, "authorities", AUTHORITIES_EVERY, None, |app| async move {
-            authority::renew_server(&app).await?;
-            let status = authorities::tick(&app).await?;
-            Ok((status != authorities::AuthoritiesStatus::default()).then(|| format!("{status:?}")))
-        });
-        every(&tracker, &stop, &app, "issuers", ISSUERS_EVERY, None, |app| async move {
-            issuers::tell(&app).await.map(|told| (told > 0).then(|| format!("{told} revocations told")))
-        });
-        every(&tracker, &stop, &app, "attestation", ATTESTATION_EVERY, None, |app| async move {
-            let overdue = attestation::look_at_overdue(&app).await?;
-            Ok((overdue > 0).then(|| format!("{overdue} overdue")))
-        });
-        every(&tracker, &stop, &app, "auth failures", AUTH_FAILURES_EVERY, None, |app| async move {
-            detection::forget_stale(&app, app.now());
-            detection::flush_failures(&app).await.map(|_| None)
-        });
-        every(
-            &tracker,
-            &stop,
-            &app,
-            "ends",
-            ENDS_EVERY,
-            None,
-            |app| async move { ends::tick(&app).await.map(|_| None) },
-        );
-        every(&tracker, &stop, &app, "token issuers", TOKEN_ISSUERS_EVERY, None, |app| async move {
-            token_issuers::tick(&app).await.map(|_| None)
-        });
-        every(
-            &tracker,
-            &stop,
-            &app,
-            "revocations",
-            REVOCATIONS_EVERY,
-            Some(|signals| &signals.revocations),
-            |app| async move {
-                let status = revocations::tick(&app).await?;
-                Ok((status != revocations::RevocationStatus::default()).then(|| format!("{status:?}")))
-            },
-        );
-        every(&tracker, &stop, &app, "transparency", LOG_EVERY, None, |app| async move {
-            transparency::tick(&app).await.map(|_| None)
-        });
-        every(&tracker, &stop, &app, "lists", CRLS_EVERY, None, |app| async move {
-            let status = crls::tick(&app).await?;
-            Ok((status != crls::CrlStatus::default()).then(|| format!("{status:?}")))
-        });
-        every(&tracker, &stop, &app, "transfers", TRANSFERS_EVERY, None, |app| async move {
-            let status = transfers::tick(&app).await?;
-            Ok((status != transfers::TransfersStatus::default()).then(|| format!("{status:?}")))
-        });
-        every(&tracker, &stop, &app, "expiry", EXPIRY_EVERY, None, |app| async move {
-            expiry::expire(&app).await.map(|_| None)
-        });
+        look_after_identities(&app, &tracker, &stop);
     });
+}
+
+/// What keeps authorities, keys and certificates as they should be.
+fn look_after_identities(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
+    every(tasks, stop, app, "trust", TRUST_EVERY, None, |app| async move {
+        identity_policy::forget_policies(&app);
+        authority::refresh_trust(&app).await.map(|()| None)
+    });
+    every(tasks, stop, app, "vault", VAULT_EVERY, None, |app| async move {
+        vault::refresh(&app).await?;
+        vault::tell_refused(&app).await.map(|_| None)
+    });
+    every(tasks, stop, app, "rewrap", REWRAP_EVERY, None, |app| async move {
+        let status = vault::rewrap(&app).await?;
+        Ok((status != vault::RewrapStatus::default()).then(|| format!("{status:?}")))
+    });
+    every(tasks, stop, app, "campaigns", CAMPAIGNS_EVERY, None, |app| async move {
+        campaigns::tick(&app).await.map(|status| status.is_worth_a_line().then(|| format!("{status:?}")))
+    });
+    every(tasks, stop, app, "rotation", ROTATION_EVERY, None, |app| async move {
+        let status = rotation::tick(&app).await?;
+        Ok((status != rotation::RotationTickStatus::default()).then(|| format!("{status:?}")))
+    });
+    every(tasks, stop, app, "authorities", AUTHORITIES_EVERY, None, |app| async move {
+        authority::renew_server(&app).await?;
+        let status = authorities::tick(&app).await?;
+        Ok((status != authorities::AuthoritiesStatus::default()).then(|| format!("{status:?}")))
+    });
+    every(tasks, stop, app, "issuers", ISSUERS_EVERY, None, |app| async move {
+        issuers::tell(&app).await.map(|told| (told > 0).then(|| format!("{told} revocations told")))
+    });
+    every(tasks, stop, app, "attestation", ATTESTATION_EVERY, None, |app| async move {
+        let overdue = attestation::look_at_overdue(&app).await?;
+        Ok((overdue > 0).then(|| format!("{overdue} overdue")))
+    });
+    every(tasks, stop, app, "auth failures", AUTH_FAILURES_EVERY, None, |app| async move {
+        detection::forget_stale(&app, app.now());
+        detection::flush_failures(&app).await.map(|_| None)
+    });
+    look_after_ends(app, tasks, stop);
+}
+
+/// What makes ends known: of sessions, certificates, transfers, and of what is over.
+fn look_after_ends(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
+    every(tasks, stop, app, "ends", ENDS_EVERY, None, |app| async move { ends::tick(&app).await.map(|_| None) });
+    every(tasks, stop, app, "token issuers", TOKEN_ISSUERS_EVERY, None, |app| async move {
+        token_issuers::tick(&app).await.map(|_| None)
+    });
+    every(tasks, stop, app, "revocations", REVOCATIONS_EVERY, Some(|signals| &signals.revocations), |app| async move {
+        let status = revocations::tick(&app).await?;
+        Ok((status != revocations::RevocationStatus::default()).then(|| format!("{status:?}")))
+    });
+    every(tasks, stop, app, "transparency", LOG_EVERY, None, |app| async move {
+        transparency::tick(&app).await.map(|_| None)
+    });
+    every(tasks, stop, app, "lists", CRLS_EVERY, None, |app| async move {
+        let status = crls::tick(&app).await?;
+        Ok((status != crls::CrlStatus::default()).then(|| format!("{status:?}")))
+    });
+    every(tasks, stop, app, "transfers", TRANSFERS_EVERY, None, |app| async move {
+        let status = transfers::tick(&app).await?;
+        Ok((status != transfers::TransfersStatus::default()).then(|| format!("{status:?}")))
+    });
+    every(
+        tasks,
+        stop,
+        app,
+        "expiry",
+        EXPIRY_EVERY,
+        None,
+        |app| async move { expiry::expire(&app).await.map(|_| None) },
+    );
 }
 
 /// Ends when the reconciler is woken; without a signal never.

@@ -292,7 +292,10 @@ async fn an_authority_tells_of_its_own_alone() {
     // Its serial number under our name is nobody's, and a request about them is not for us.
     assert_eq!(standing(&ask(&house, &mark, request(&[&crossed], &[])).await, &crossed), UNKNOWN);
     refused(&ask(&house, &mark, request(&[&right], &[])).await, UNAUTHORIZED);
-    let good = id(&own, &held);
+    // Nor is ours under another's name, also where it is asked for beside one of ours.
+    let (good, misnamed) = (id(&own, &held), id(&other, &held));
+    let both = ask(&house, &mark, request(&[&good, &misnamed], &[])).await;
+    assert_eq!((standing(&both, &good), standing(&both, &misnamed)), (GOOD, UNKNOWN));
     refused(&ask(&house, &other_mark, request(&[&good], &[])).await, UNAUTHORIZED);
 
     let long = format!("{mark}0000");
