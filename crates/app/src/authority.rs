@@ -55,6 +55,8 @@ pub(crate) use other::{OtherKind, other_row};
 
 /// Kinds of authorities that vouch for devices: ours, and those of external issuers, whose keys are not here.
 pub(crate) const ISSUING: &str = issuing::KIND;
+/// The kind of what speaks SCEP for a tenant: it signs messages and no certificates.
+pub(crate) const REGISTRATION: &str = registration::KIND;
 pub(crate) const EXTERNAL: &str = "external";
 pub(crate) use keys::opened;
 pub(crate) use registration::{Registration, registration, registration_anew};

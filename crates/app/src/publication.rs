@@ -23,7 +23,7 @@ use fleetward_store::SystemTx;
 use parking_lot::{Mutex, RwLock};
 
 use crate::App;
-use crate::authority::{EXTERNAL, FACTORY};
+use crate::authority::{EXTERNAL, FACTORY, REGISTRATION};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 
@@ -93,8 +93,9 @@ pub(crate) async fn refresh(app: &App) -> Result<bool> {
         .await?;
     let known = app.publication().authorities.load_full();
     let (mut next, mut changed) = (HashMap::new(), false);
-    // Whose key is elsewhere publishes for itself.
-    for of in rows.into_iter().filter(|of| of.row.kind != FACTORY && of.row.kind != EXTERNAL) {
+    // Whose key is elsewhere publishes for itself, and what signs no certificates has nothing to publish.
+    let ours = |kind: &str| ![FACTORY, EXTERNAL, REGISTRATION].contains(&kind);
+    for of in rows.into_iter().filter(|of| ours(&of.row.kind)) {
         let mark = of.row.fingerprint.get(..MARK).unwrap_or_default().to_owned();
         if let Some(ca) = known.get(&mark).filter(|ca| ca.fingerprint == of.row.fingerprint) {
             next.insert(mark, Arc::clone(ca));

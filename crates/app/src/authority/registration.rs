@@ -21,7 +21,7 @@ use crate::App;
 use crate::error::{Error, Result};
 use crate::journal::record;
 
-const KIND: &str = "scep-ra";
+pub(crate) const KIND: &str = "scep-ra";
 const LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Those of a tenant that are opened, the newest first.

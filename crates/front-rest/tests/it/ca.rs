@@ -16,7 +16,7 @@ async fn a_tenant_sees_its_own_devices_that_lag() {
     for (home, names) in [("acme", &["gw-1", "gw-2", "gw-3"][..]), ("beta", &["gw-9"])] {
         for name in names {
             let path = format!("/v1/tenants/{home}/devices");
-            let made = house.post(&path, &house.admin, &json!({ "id": name })).await;
+            let made = house.post(&path, &house.admin, &json!({ "name": name })).await;
             assert_eq!(made.status, 201, "{}", made.json);
         }
     }
