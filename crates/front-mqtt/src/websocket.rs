@@ -21,8 +21,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::{CopyToBytes, SinkWriter, StreamReader};
 use tokio_util::task::TaskTracker;
 
-/// Where AWS's clients and most others ask, and where Azure's do.
-const PATHS: [&str; 2] = ["/mqtt", "/$iothub/websocket"];
 /// MQTT 5.0 §6.0, and what clients of MQTT 3.1 still ask for.
 const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 /// What waits to be written beyond one packet: above it the session waits.
@@ -42,7 +40,8 @@ impl Upgrades {
 
 /// Upgrades to MQTT. Every request must carry [`Peer`] and [`Upgrades`] as extensions.
 pub fn router(broker: Broker) -> Router {
-    PATHS.into_iter().fold(Router::new(), |router, path| router.route(path, get(upgrade))).with_state(broker)
+    // Where AWS's clients and most others ask, and where Azure's do.
+    Router::new().route("/mqtt", get(upgrade)).route("/$iothub/websocket", get(upgrade)).with_state(broker)
 }
 
 async fn upgrade(

@@ -24,7 +24,7 @@ async fn a_tenant_sees_its_own_devices_that_lag() {
         let names: Vec<DeviceId> = names.iter().map(|name| name.parse().expect("a name")).collect();
         let (now, home) = (house.app.now(), tenant(home));
         let moved = house.app.write(&home, "test", move |tx| {
-            Box::pin(async move { Ok(tx.move_devices(&names, "manufactured", "active", now).await?.len()) })
+            Box::pin(async move { Ok(tx.move_devices(&names, "claimed", "active", now).await?.len()) })
         });
         assert!(moved.await.expect("moved") > 0);
     }

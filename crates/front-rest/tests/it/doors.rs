@@ -30,9 +30,12 @@ fn routes() -> BTreeSet<(String, String)> {
     found
 }
 
-/// The first text in the parentheses of each `.route(`.
+/// The text in the first argument of each `.route(`, where it is one; and the paths in each list that a router is made of.
 fn literals(source: &str) -> impl Iterator<Item = String> {
-    source.split(".route(").skip(1).map(|rest| rest.split('"').nth(1).expect("a route has a path").to_owned())
+    let routed = source.split(".route(").skip(1).filter_map(|rest| rest.split(',').next()?.split('"').nth(1));
+    let listed = source.split("fn served()").skip(1).filter_map(|rest| rest.split("\n}\n").next());
+    let listed = listed.flat_map(|list| list.split('"').filter(|text| text.starts_with('/')));
+    routed.chain(listed).map(str::to_owned)
 }
 
 #[test]
