@@ -153,10 +153,10 @@ fn roots_of<'a>(rows: &[Of<AuthorityRow>], standing: &impl Fn(&Of<AuthorityRow>)
     for of in rows.iter().filter(|of| of.tenant.is_none() && !standing::is_over(standing(of))) {
         match (of.row.kind.as_str(), standing(of)) {
             (following::CROSS, _) => roots.cross.push(of.row.der.clone()),
-            (installation::TENANTS, standing::CURRENT | standing::RETIRING) => {
-                if roots.tenants.is_none() || standing(of) == standing::CURRENT {
-                    roots.tenants = Some(Arc::new(Certificate::parse(&of.row.der).map_err(Error::internal)?));
-                }
+            (installation::TENANTS, at @ (standing::CURRENT | standing::RETIRING))
+                if roots.tenants.is_none() || at == standing::CURRENT =>
+            {
+                roots.tenants = Some(Arc::new(Certificate::parse(&of.row.der).map_err(Error::internal)?));
             }
             (installation::ROOT, at) => {
                 let root = Arc::new(Certificate::parse(&of.row.der).map_err(Error::internal)?);

@@ -9,10 +9,13 @@ const TRANSFERS: &str = "/v1/tenants/acme/transfers";
 /// Offered by acme and accepted by zenith under this name; the transfer's id.
 async fn hand_over(stage: &Stage, device: &str, name: &str) -> String {
     let made = stage.rest.post(TRANSFERS, &json!({ "device": device, "to_tenant": "zenith" })).await;
-    let body = json!({ "code": made["code"], "name": name });
+    let body = json!({ "code": made.get("code"), "name": name });
     let accepted = stage.rest.post("/v1/tenants/zenith/transfers/accept", &body).await;
-    assert!(accepted["waits_until"].is_string(), "the device is to wipe itself first: {accepted}");
-    made["id"].as_str().expect("an id").to_owned()
+    assert!(
+        accepted.get("waits_until").is_some_and(Value::is_string),
+        "the device is to wipe itself first: {accepted}"
+    );
+    made.get("id").and_then(Value::as_str).expect("an id").to_owned()
 }
 
 async fn online(stage: &Stage, tenant: &str, device: &str) -> Value {

@@ -26,7 +26,7 @@ enum Next {
     /// The device has gone.
     Farewell(DeviceId),
     /// The device is to be told.
-    Tell(TransferRow),
+    Tell(Box<TransferRow>),
 }
 
 /// Takes over the device that `code` is for, under `name` or the one that it had. All of it happens, or nothing; of two
@@ -66,7 +66,7 @@ pub async fn accept_transfer(
                 let received = Received { from_tenant: from_in.clone(), token, waits_until };
                 idempotency::keep(&app_in, receiving, &ctx_in, &received).await?;
                 let next = match step {
-                    Step::Wait => Next::Tell(row),
+                    Step::Wait => Next::Tell(Box::new(row)),
                     Step::HandOver(wiped) => {
                         hand_over::hand_over(tx, &from_in, &row, wiped, ctx_in.request_id, now).await?;
                         Next::Farewell(given.id)

@@ -243,7 +243,7 @@ async fn a_device_wipes_itself_and_goes_then() {
     assert_eq!(received.waits_until, Some(app.now().plus(HOUR * 2)));
     let topic = "devices/gw-1/identity/transfer".to_owned();
     let notice = (topic, json!({ "transfer": made.id.to_string() }));
-    assert_eq!(told.take(), [notice.clone()]);
+    assert_eq!(told.take(), std::slice::from_ref(&notice));
     tell_again(app, &acme, &device("gw-1")).await.expect("told");
     tell_again(app, &acme, &device("gw-9")).await.expect("nobody to tell");
     assert_eq!(told.take(), [notice]);

@@ -22,7 +22,7 @@ const COLUMNS: [Column; 6] = [
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenIssuer {
     /// Take its word for a device from now on, in place of what was said under the same name
-    Register(Register),
+    Register(Box<Register>),
     #[command(visible_alias = "ls")]
     List,
     Show {
@@ -92,7 +92,7 @@ impl Register {
             ("device_claim", self.device_claim.map(Value::from)),
             ("max_lifetime_s", self.max_lifetime.map(Value::from)),
             ("leeway_s", self.leeway.map(Value::from)),
-            ("registers", self.registers.then(|| json!(true))),
+            ("registers", self.registers.then_some(json!(true))),
         ]);
         Ok(super::object([
             ("name", Some(json!(self.name))),

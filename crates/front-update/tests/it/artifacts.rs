@@ -43,7 +43,7 @@ async fn nobody_else_gets_it() {
 #[tokio::test]
 async fn what_stands_above_a_factorys_certificate_comes_with_it() {
     let house = House::new().await;
-    let chain = house.from_a_line("acme", "gw-1").await;
+    let chain = house.made_on_a_line("acme", "gw-1").await;
     let alone = peer(chain.iter().take(1).cloned().collect());
     let whole = peer(chain);
     assert_eq!(house.get(&alone, &[]).await.status, StatusCode::FORBIDDEN, "nobody knows who made it");

@@ -166,7 +166,7 @@ impl House {
     }
 
     /// What a device of a registered factory shows that was made on a line with an authority of its own.
-    pub(crate) async fn from_a_line(&self, home: &str, id: &str) -> Vec<CertificateDer<'static>> {
+    pub(crate) async fn made_on_a_line(&self, home: &str, id: &str) -> Vec<CertificateDer<'static>> {
         let authority = |name: &str| {
             let mut params = named(name);
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

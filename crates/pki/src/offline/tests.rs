@@ -102,7 +102,7 @@ fn requests_that_are_not_signed() {
     assert_eq!(read(&device, &it.root), Err(RequestError::Rights));
     // More room than an authority of tenants has, and a right beside.
     for more in [
-        vec![ca::authority_extensions(Vouches::Servers), ca::authority_extensions(Vouches::Tenants)].concat(),
+        [ca::authority_extensions(Vouches::Servers), ca::authority_extensions(Vouches::Tenants)].concat(),
         ca::authority_extensions(Vouches::Devices),
     ] {
         let key_id = asn1::sequence(&[&asn1::element(0x80, &[it.root.subject_key_id.as_deref().expect("it has one")])]);
