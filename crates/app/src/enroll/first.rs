@@ -117,6 +117,9 @@ async fn find_holder(
     label: Option<&TenantId>,
     credentials: &Credentials,
 ) -> Result<(TenantId, DeviceId), (Whose, Fault)> {
+    if looks_like_token(credentials.token.expose()) {
+        return bearer::holder(app, label, credentials).await;
+    }
     if let Some(key) = symmetric::key_of(credentials) {
         let tenant = label.cloned().or_else(|| app.settings().ok()?.default_tenant.clone());
         let device = credentials.device.parse::<DeviceId>().ok();

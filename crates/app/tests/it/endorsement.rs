@@ -231,9 +231,8 @@ async fn vouch(fixture: &Fixture, name: &str, key: &[u8], identity: &str) {
         until: Some(now.plus(limits::CERTIFIED_KEY_TTL)),
         ..VouchedKeyRow::new(device(name), now)
     };
-    let put = fixture
-        .app
-        .write(&tenant("acme"), "test", move |tx| Box::pin(async move { Ok(tx.put_vouched_key(&row).await?) }));
+    let acme = tenant("acme");
+    let put = fixture.app.write(&acme, "test", move |tx| Box::pin(async move { Ok(tx.put_vouched_key(&row).await?) }));
     put.await.expect("kept");
 }
 

@@ -209,8 +209,8 @@ fn a_claim_and_what_waits_have_their_names_and_no_other() {
     let issuer = Issuer::new(&there.certificate, &there.key).expect("its key");
     let serial = || Serial::generate(&there.rng);
     let claim = ClaimName { tenant: there.tenant.clone(), claim: "line-4".to_owned() };
-    let claim = leaf::claim(&issuer, &claim, &there.csr, serial(), days(90)).expect("issues");
-    let unbound = leaf::unbound(&issuer, &there.tenant, &there.csr, serial(), days(90)).expect("issues");
+    let claim = leaf::claim(&issuer, &claim, &there.csr, serial(), days(90), None).expect("issues");
+    let unbound = leaf::unbound(&issuer, &there.tenant, &there.csr, serial(), days(90), None).expect("issues");
     let device = leaf::issue(&issuer, &there.tenant, &there.device, &there.csr, serial(), days(90)).expect("issues");
     let id = unbound.serial.to_string();
     let judge = |der: &[u8], named: Named<'_>| {

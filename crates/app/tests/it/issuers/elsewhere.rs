@@ -61,7 +61,8 @@ impl Authority {
         let csr = csr::parse(&der).expect("a request");
         let issuer = Issuer::new(&self.0.0, &self.0.1).expect("its key");
         let validity = Validity { not_before: now().minus(HOUR), not_after: now().plus(HOUR * hours) };
-        let issued = leaf::claim(&issuer, &uri.parse().expect("a claim"), &csr, Serial::generate(&SystemRng), validity);
+        let issued =
+            leaf::claim(&issuer, &uri.parse().expect("a claim"), &csr, Serial::generate(&SystemRng), validity, None);
         pem::write(pem::CERTIFICATE, &issued.expect("issues").der)
     }
 
@@ -72,7 +73,7 @@ impl Authority {
         let issuer = Issuer::new(&self.0.0, &self.0.1).expect("its key");
         let validity = Validity { not_before: now().minus(HOUR), not_after: now().plus(HOUR * hours) };
         let name = uri.parse().expect("an id");
-        let issued = leaf::unbound_as(&issuer, &name, &csr, Serial::generate(&SystemRng), validity);
+        let issued = leaf::unbound_as(&issuer, &name, &csr, Serial::generate(&SystemRng), validity, None);
         pem::write(pem::CERTIFICATE, &issued.expect("issues").der)
     }
 
