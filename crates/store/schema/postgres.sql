@@ -244,25 +244,6 @@ ALTER TABLE certificate FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON certificate USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
-CREATE TABLE certified_key (
-    tenant_id text COLLATE "C" NOT NULL,
-    device text COLLATE "C" NOT NULL,
-    pending text COLLATE "C",
-    key text COLLATE "C",
-    identity text COLLATE "C",
-    until bigint,
-    updated_at bigint NOT NULL,
-    CONSTRAINT certified_key_pkey PRIMARY KEY (tenant_id, device)
-);
-
-CREATE INDEX certified_key_age ON public.certified_key USING btree (tenant_id, updated_at);
-
-ALTER TABLE certified_key ENABLE ROW LEVEL SECURITY;
-
-ALTER TABLE certified_key FORCE ROW LEVEL SECURITY;
-
-CREATE POLICY tenant_rows ON certified_key USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
-
 CREATE TABLE claim (
     tenant_id text NOT NULL,
     name text NOT NULL,
@@ -1314,3 +1295,22 @@ ALTER TABLE vault_key ENABLE ROW LEVEL SECURITY;
 ALTER TABLE vault_key FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON vault_key USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE vouched_key (
+    tenant_id text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    pending text COLLATE "C",
+    key text COLLATE "C",
+    identity text COLLATE "C",
+    until bigint,
+    updated_at bigint NOT NULL,
+    CONSTRAINT vouched_key_pkey PRIMARY KEY (tenant_id, device)
+);
+
+CREATE INDEX vouched_key_age ON public.vouched_key USING btree (tenant_id, updated_at);
+
+ALTER TABLE vouched_key ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE vouched_key FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON vouched_key USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));

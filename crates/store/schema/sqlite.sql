@@ -169,19 +169,6 @@ CREATE INDEX certificate_revoked_tail ON certificate (tenant_id, authority, subs
 
 CREATE INDEX certificate_unlogged ON certificate (tenant_id, issued_at, serial) WHERE log_index IS NULL;
 
-CREATE TABLE certified_key (
-    tenant_id TEXT NOT NULL,
-    device TEXT NOT NULL,
-    pending TEXT,
-    key TEXT,
-    identity TEXT,
-    until INTEGER,
-    updated_at INTEGER NOT NULL,
-    PRIMARY KEY (tenant_id, device)
-) STRICT, WITHOUT ROWID;
-
-CREATE INDEX certified_key_age ON certified_key (tenant_id, updated_at);
-
 CREATE TABLE claim (
     tenant_id TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -912,3 +899,16 @@ CREATE TABLE vault_key (
     retired_at INTEGER,
     PRIMARY KEY (tenant_id, kind, version)
 ) STRICT;
+
+CREATE TABLE vouched_key (
+    tenant_id TEXT NOT NULL,
+    device TEXT NOT NULL,
+    pending TEXT,
+    key TEXT,
+    identity TEXT,
+    until INTEGER,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX vouched_key_age ON vouched_key (tenant_id, updated_at);
