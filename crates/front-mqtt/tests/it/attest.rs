@@ -77,7 +77,7 @@ async fn a_device_that_is_held_back_attests_where_it_is() {
         let challenge: Challenge = decode(format, &challenge).expect("a challenge");
         assert_eq!((challenge.nonce.0.len(), challenge.ttl, challenge.pcrs.len()), (32, 120, 4));
         let evidence = encode(format, &maker.token(&challenge.nonce.0));
-        link.publish_bytes(&format!("{A}/evidence/{name}"), &evidence).await;
+        link.send_bytes(&format!("{A}/evidence/{name}"), &evidence).await;
         let verdict: Verdict =
             decode(format, &answer(&mut link, &format!("evidence/{name}/accepted")).await).expect("a verdict");
         assert_eq!((verdict.verdict.as_str(), verdict.restricted), ("warning", false));
