@@ -1,4 +1,5 @@
-"""The agent with a TPM in software: enrolled and held back, attested and let in; tampered with and quarantined."""
+"""The agent with a TPM in software: its key certified before it has a certificate, attested and let in; tampered with and
+quarantined."""
 
 import contextlib
 import subprocess
@@ -51,6 +52,22 @@ def device(server, name):
     return server.ctl("device", "show", name, tenant="acme")
 
 
+def events(server, name):
+    return [row for row in server.ctl("event", "list", tenant="acme") if row["device"] == name]
+
+
+def actions(server, name):
+    return [row["action"] for row in events(server, name)]
+
+
+def causes(server, name):
+    return [row["detail"].get("cause") for row in events(server, name)]
+
+
+def certificates(server, name):
+    return server.ctl("device", "certificates", name, tenant="acme")
+
+
 def reported(server, name):
     """Whether the agent could report into its shadow, which it may not while it is held back."""
     shadow = server.ctl("shadow", "get", name, tenant="acme", check=False)
@@ -59,24 +76,49 @@ def reported(server, name):
 
 @story.check
 def enrolled_attested_let_in(server):
-    """The agent enrols with a key in its TPM, attests with the key certified, teaches its cohort, and gets all its rights"""
+    """The agent's TPM vouches for its key before there is a certificate; it attests, teaches its cohort, and gets all its rights"""
     server.ctl("attestation", "learn", "--hardware", HARDWARE, "--devices", "1", tenant="acme")
     token = server.enrol_token("acme", "gw-1", "--class", "gateway", "--hardware", HARDWARE)
     with agent(server, "gw-1", token, server.tpm):
         found = wait_for("a verdict", lambda: (it := stands(server, "gw-1"))["verdict"] and it)
         expect((found["verdict"], found["restricted"], found["root_of_trust"]), ("affirming", None, "tpm2"))
         wait_for("a report in its shadow", lambda: reported(server, "gw-1"))
-        expect(device(server, "gw-1")["status"], "active")
+        record = device(server, "gw-1")
+        expect((record["status"], record["attestation"]["verdict"], record["attestation"]["format"]), ("active", "affirming", "tpm2"))
+    holds("attestation.key_certified" in actions(server, "gw-1"), "the key was certified before")
+
+
+@story.check
+def no_certificate_for_another_key(server):
+    """An agent of that class whose key is in a file gets no certificate at all, whatever its token"""
+    token = server.enrol_token("acme", "gw-2", "--class", "gateway", "--hardware", HARDWARE)
+    with agent(server, "gw-2", token):
+        wait_for("a refusal", lambda: "key-not-certified" in causes(server, "gw-2"))
+    holds(not server.ctl("device", "certificates", "gw-2", tenant="acme", check=False), "there is none")
 
 
 @story.check
 def without_a_tpm(server):
-    """An agent that cannot attest is connected and held back"""
-    token = server.enrol_token("acme", "gw-2", "--class", "gateway", "--hardware", HARDWARE)
-    with agent(server, "gw-2", token):
-        wait_for("a connection", lambda: device(server, "gw-2")["presence"] == "online")
-        expect(stands(server, "gw-2")["restricted"], "never-attested")
-        holds(not reported(server, "gw-2"), "its shadow is not its to write")
+    """An agent of another class that cannot attest is connected and held back"""
+    token = server.enrol_token("acme", "gw-3", "--class", "endpoint", "--hardware", HARDWARE)
+    with agent(server, "gw-3", token):
+        wait_for("a connection", lambda: device(server, "gw-3")["presence"] == "online")
+        expect(stands(server, "gw-3")["restricted"], "never-attested")
+        holds(not reported(server, "gw-3"), "its shadow is not its to write")
+
+
+@story.check
+def renewed(server):
+    """Asked to renew, the agent has its TPM vouch for the next key too, and goes on with it"""
+    before = device(server, "gw-1")["certificate"]["serial"]
+    with agent(server, "gw-1", "", server.tpm):
+        wait_for("a connection", lambda: device(server, "gw-1")["presence"] == "online")
+        server.ctl("device", "renew", "gw-1", tenant="acme")
+        wait_for("another certificate", lambda: device(server, "gw-1")["certificate"]["serial"] != before)
+        newest = device(server, "gw-1")["certificate"]["serial"]
+        proven = lambda: any(row["serial"] == newest and row["proven_at"] for row in certificates(server, "gw-1"))
+        wait_for("its first use", proven)
+    expect(actions(server, "gw-1").count("certificate.renewed"), 1)
 
 
 @story.check
@@ -101,16 +143,16 @@ def tampered(server):
         expect((found["verdict"], found["reasons"]), ("contraindicated", ["unknown-measurement:pcr/4"]))
         expect(device(server, "gw-1")["status"], "quarantined")
         wait_for("a connection", lambda: device(server, "gw-1")["presence"] == "online")
-    rows = server.ctl("event", "list", tenant="acme")
-    actions = [row["action"] for row in rows if row["device"] == "gw-1" and row["severity"] == "critical"]
-    expect(sorted(actions), ["attestation.verdict", "device.status_changed"])
+    critical = [row["action"] for row in events(server, "gw-1") if row["severity"] == "critical"]
+    expect(sorted(critical), ["attestation.verdict", "device.status_changed"])
 
 
 if __name__ == "__main__":
     with Server() as server, Swtpm(server.folder / "tpm") as tpm:
         server.tpm = tpm
         server.tenant("acme")
-        asks = 'attestation.classes={"gateway": {"required": true, "root_of_trust": ["tpm2"], "certified_key": true}}'
+        gateway = '{"required": true, "root_of_trust": ["tpm2"], "certified_key": true}'
+        asks = f'attestation.classes={{"gateway": {gateway}, "endpoint": {{"required": true}}}}'
         server.ctl("tenant", "policy", "set", asks, tenant="acme")
         server.ctl("attestation", "anchor", "add", "tpm-root", tpm.maker()[0], "--name", "swtpm", tenant="acme")
         story.tell(server)

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fleetward_attest::Evidence;
 use fleetward_attest::evidence::{Bytes as Encoded, CertifiedKey, Tpm2};
 use fleetward_attest::tpm::{Tpm, TpmError, certified};
+use fleetward_attest::{Evidence, messages};
 use fleetward_base::{Rng, limits};
 use http_body_util::Full;
 use hyper::Request;
@@ -17,10 +17,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::attester::Keys;
-use crate::est::Service;
+use crate::est::{Proof, Service, basic};
 use crate::http::{self, HttpError};
 use crate::identity::Credential;
 use crate::keys::tpm::{TpmKeys, handle};
+use crate::record::Slot;
 use crate::tpm::Place;
 
 /// Longest answer of the server.
@@ -106,15 +107,52 @@ impl Attester {
         self.ask(credential, "/v1/attest", &body).await
     }
 
-    async fn activate(&self, credential: &Credential) -> Result<(), AttestError> {
+    /// Shows the TPM before a certificate is asked for, and has it vouch for the key in this place: a server whose policy
+    /// wants to know which hardware has a key issues a certificate for no other. Keys that are not in this TPM are nobody's
+    /// to vouch for.
+    ///
+    /// # Errors
+    /// What the TPM, the network or the server says.
+    pub async fn introduce(&self, device: &str, proof: &Proof<'_>, place: Slot) -> Result<(), AttestError> {
+        if self.shared.is_none() {
+            return Ok(());
+        }
+        let own = handle(place);
+        let wrapped: Activation = self.ask_as(device, proof, "/v1/attest/activate", &self.keys_shown().await?).await?;
+        let mut nonce = [0; 16];
+        self.rng.fill(&mut nonce);
+        let speak = move |tpm: &mut Tpm, keys: &Keys| {
+            let secret = keys.activate(tpm, &wrapped.credential.0, &wrapped.secret.0, &nonce)?;
+            let public = tpm.read_public(own)?;
+            let signed = keys.certify(tpm, own, &certified::qualifying_data(&secret, &public.spki()))?;
+            let certified = CertifiedKey {
+                public: Encoded(public.bytes().to_vec()),
+                attest: Encoded(signed.statement),
+                signature: Encoded(signed.signature),
+            };
+            Ok(messages::Proof { secret: Encoded(secret), certified: Some(certified) })
+        };
+        let path = "/v1/attest/activate/proof";
+        let body = serde_json::to_value(self.with_keys(speak).await?).map_err(|_| AttestError::Answer(path))?;
+        self.ask_as::<Value>(device, proof, path, &body).await.map(drop)
+    }
+
+    /// What is shown of the TPM's keys.
+    async fn keys_shown(&self) -> Result<Value, AttestError> {
         let shown = |_: &mut Tpm, keys: &Keys| {
-            Ok(json!({
-                "endorsement": Encoded(keys.endorsement_public.bytes().to_vec()),
-                "certificate": keys.certificate.clone().map(Encoded),
-                "attestation": Encoded(keys.attestation_public.bytes().to_vec()),
-            }))
+            Ok(messages::Keys {
+                endorsement: Encoded(keys.endorsement_public.bytes().to_vec()),
+                certificate: keys.certificate.clone().map(Encoded),
+                chain: Vec::new(),
+                attestation: Encoded(keys.attestation_public.bytes().to_vec()),
+            })
         };
         let shown = self.with_keys(shown).await?;
+        serde_json::to_value(shown).map_err(|_| AttestError::Answer("/v1/attest/activate"))
+    }
+
+    async fn activate(&self, credential: &Credential) -> Result<(), AttestError> {
+        let shown = self.keys_shown().await?;
         let wrapped: Activation = self.ask(credential, "/v1/attest/activate", &shown).await?;
         let mut nonce = [0; 16];
         self.rng.fill(&mut nonce);
@@ -152,11 +190,30 @@ impl Attester {
         path: &'static str,
         body: &Value,
     ) -> Result<T, AttestError> {
+        self.ask_as("", &Proof::Certificate(credential), path, body).await
+    }
+
+    /// As [`Self::ask`], by whatever the device has to prove who it is.
+    async fn ask_as<T: for<'a> Deserialize<'a>>(
+        &self,
+        device: &str,
+        proof: &Proof<'_>,
+        path: &'static str,
+        body: &Value,
+    ) -> Result<T, AttestError> {
         let body = Full::new(Bytes::from(body.to_string()));
-        let request = Request::post(path).header("content-type", "application/json").body(body);
-        let request = request.map_err(HttpError::from)?;
+        let tenant = self.service.label.as_ref().map(|label| format!("?tenant={label}")).unwrap_or_default();
+        let (to, credential, basic) = match proof {
+            Proof::Certificate(credential) => (path.to_owned(), Some(*credential), None),
+            Proof::Token(token) => (format!("{path}{tenant}"), None, Some(basic(device, token))),
+        };
+        let mut request = Request::post(to).header("content-type", "application/json");
+        if let Some(basic) = basic {
+            request = request.header("authorization", basic);
+        }
+        let request = request.body(body).map_err(HttpError::from)?;
         let to = (self.service.server.host.as_str(), self.service.port);
-        let mut answer = http::send(&self.service.server, to, Some(credential), request).await?;
+        let mut answer = http::send(&self.service.server, to, credential, request).await?;
         let status = answer.status();
         let body = answer.body(ANSWER_BYTES).await?;
         if status != 200 {

@@ -93,8 +93,7 @@ impl Service {
             .header("content-type", "application/pkcs10")
             .header("content-transfer-encoding", "base64");
         if let Proof::Token(token) = proof {
-            let basic = STANDARD.encode(format!("{device}:{}", token.expose()));
-            request = request.header("authorization", format!("Basic {basic}"));
+            request = request.header("authorization", basic(device, token));
         }
         let body = Full::new(Bytes::from(est::encode(csr, est::Layout::Lines)));
         let request = request.body(body).map_err(HttpError::from)?;
@@ -103,6 +102,11 @@ impl Service {
         let certificates = read(answer).await?;
         certificates.into_iter().next().ok_or_else(|| EstError::Answer(String::from("there is none in it")))
     }
+}
+
+/// HTTP Basic credentials of a device that has a token.
+pub(crate) fn basic(device: &str, token: &Secret<String>) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{device}:{}", token.expose())))
 }
 
 async fn read(mut answer: Answer) -> Result<Vec<Vec<u8>>, EstError> {

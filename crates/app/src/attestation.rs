@@ -2,7 +2,9 @@
 //!
 //! A device asks for a [`challenge`], answers it with [`submit_evidence`], and gets a verdict. One that has a TPM first shows
 //! whose it is and which key it attests with ([`begin_activation`], [`prove_activation`]): the server is the attestation
-//! CA. What is proven is found out by `fleetward_attest`, what that is worth by `core::attestation`; here it is loaded,
+//! CA. A newcomer shows its TPM the same way before it has a certificate ([`begin_introduction`],
+//! [`prove_introduction`]), where policy wants to know which hardware has the key first. What is proven is found out by
+//! `fleetward_attest`, what that is worth by `core::attestation`; here it is loaded,
 //! kept and acted upon. [`rights_of`] is what admission asks.
 //!
 //! A challenge is used up by the first answer, whatever that is worth. Evidence that proves nothing changes no verdict.
@@ -10,6 +12,7 @@
 mod activate;
 mod anchors;
 mod evidence;
+mod introduction;
 mod overdue;
 mod read;
 mod references;
@@ -31,9 +34,10 @@ use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 use crate::{App, Ctx};
 
-pub use activate::{Activation, Endorsement, begin_activation, prove_activation};
+pub use activate::{Activation, Endorsement, Proved, begin_activation, prove_activation};
 pub use anchors::{Anchor, AnchorKind, NewAnchor, add_anchor, anchors, remove_anchor};
-pub use evidence::{Outcome, submit_evidence};
+pub use evidence::{Outcome, submit_and_tell, submit_evidence};
+pub use introduction::{begin_introduction, prove_introduction};
 pub use overdue::look_at_overdue;
 pub(crate) use read::state_of;
 pub use read::{AttestationState, AttestationView, device_attestation};

@@ -50,7 +50,7 @@ pub(crate) use issuer::{
     TenantIssuer, config_of, forget_issuer, issuer, open_credential, reseal_credential, seal_credential,
 };
 pub(crate) use issuing::{Issuing, TokenKey, create_issuing, issuing, issuing_ends, key_in_token};
-pub(crate) use leaf::{LeafFault, Wish, sign_leaf};
+pub(crate) use leaf::{LeafFault, SignedLeaf, Wish, sign_leaf};
 pub(crate) use other::{OtherKind, other_row};
 
 /// Kinds of authorities that vouch for devices: ours, and those of external issuers, whose keys are not here.

@@ -5,7 +5,7 @@
 
 use fleetward_base::{TenantId, Timestamp};
 use fleetward_core::access::Permission;
-use fleetward_core::issuer::{Issuer as Config, IssuerKind};
+use fleetward_core::issuer::{Issuer as Config, IssuerKind, Purpose};
 use fleetward_core::journal::{Action, Severity};
 use fleetward_pki::{Certificate, foreign};
 use fleetward_store::{AuthorityRow, AuthorityStandingRow, IssuerRow, Of, SystemTx, TenantTx};
@@ -32,6 +32,8 @@ pub struct IssuerView {
     pub updated_at: Option<Timestamp>,
     /// `None` where our own key signs, or nobody asked since the start.
     pub recent: Option<RecentHealth>,
+    /// What our own authority signs all the same, and why.
+    pub signed_here: Vec<(Purpose, &'static str)>,
 }
 
 /// What [`check_issuer`] found.
@@ -43,6 +45,8 @@ pub struct IssuerCheck {
     /// The end of the authority that signs.
     pub authority_ends: Option<Timestamp>,
     pub recent: Option<RecentHealth>,
+    /// What our own authority signs all the same, and why.
+    pub signed_here: Vec<(Purpose, &'static str)>,
 }
 
 /// Who signs for the tenant.
@@ -67,16 +71,14 @@ pub async fn issuer(app: &App, ctx: &Ctx, tenant: &TenantId) -> Result<IssuerVie
             revision: 0,
             updated_at: None,
             recent: None,
+            signed_here: Vec::new(),
         });
     };
     let credential = !row.credential.is_empty();
-    Ok(IssuerView {
-        config: config_of(&row)?,
-        credential,
-        revision: row.revision,
-        updated_at: Some(row.updated_at),
-        recent,
-    })
+    let config = config_of(&row)?;
+    let signed_here = config.signed_here();
+    let (revision, updated_at) = (row.revision, Some(row.updated_at));
+    Ok(IssuerView { config, credential, revision, updated_at, recent, signed_here })
 }
 
 async fn recent(app: &App, tenant: &TenantId) -> Option<RecentHealth> {
@@ -244,7 +246,13 @@ pub async fn check_issuer(app: &App, tenant: &TenantId) -> Result<IssuerCheck> {
         Err(error @ Error::Unavailable { .. }) => return Err(error),
         Err(error) => {
             let fault = Some(format!("the issuer cannot be used: {error}"));
-            return Ok(IssuerCheck { kind: IssuerKind::BuiltIn, fault, authority_ends: None, recent: None });
+            return Ok(IssuerCheck {
+                kind: IssuerKind::BuiltIn,
+                fault,
+                authority_ends: None,
+                recent: None,
+                signed_here: Vec::new(),
+            });
         }
     };
     let registered = external.authorities().iter().filter_map(|der| Certificate::parse(der).ok());
@@ -259,7 +267,8 @@ pub async fn check_issuer(app: &App, tenant: &TenantId) -> Result<IssuerCheck> {
         Ok(_) => None,
     };
     let recent = Some(external.recent(app.clock().monotonic()));
-    Ok(IssuerCheck { kind: external.kind(), fault, authority_ends: ends, recent })
+    let signed_here = external.config().signed_here();
+    Ok(IssuerCheck { kind: external.kind(), fault, authority_ends: ends, recent, signed_here })
 }
 
 async fn check_own(app: &App, tenant: &TenantId) -> Result<IssuerCheck> {
@@ -267,12 +276,12 @@ async fn check_own(app: &App, tenant: &TenantId) -> Result<IssuerCheck> {
     match authority::issuing_ends(app, tenant).await {
         Ok(end) => {
             let fault = (end < app.now()).then(|| "the issuing authority has expired".to_owned());
-            Ok(IssuerCheck { kind, fault, authority_ends: Some(end), recent: None })
+            Ok(IssuerCheck { kind, fault, authority_ends: Some(end), recent: None, signed_here: Vec::new() })
         }
         Err(error @ (Error::Unavailable { .. } | Error::NotFound { .. })) => Err(error),
         Err(error) => {
             let fault = Some(format!("the issuing authority does not open: {error}"));
-            Ok(IssuerCheck { kind, fault, authority_ends: None, recent: None })
+            Ok(IssuerCheck { kind, fault, authority_ends: None, recent: None, signed_here: Vec::new() })
         }
     }
 }

@@ -1,29 +1,56 @@
-//! The JSON in which evidence arrives: `{"format": "tpm2", "evidence": {..}}`. Bytes are base64, digests hex.
+//! The form in which evidence arrives: `{"format": "tpm2", "evidence": {..}}`, in JSON or CBOR. Bytes are base64 in JSON and
+//! bytes in CBOR, digests hex.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::dice::Chain;
 use crate::tpm::certified::Certified;
 use crate::tpm::quote::Quote;
 
-/// Bytes that are base64 in JSON.
+/// Bytes: base64 in JSON, and themselves in CBOR.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
 
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&BASE64_STANDARD.encode(&self.0))
+        if serializer.is_human_readable() {
+            serializer.serialize_str(&BASE64_STANDARD.encode(&self.0))
+        } else {
+            serializer.serialize_bytes(&self.0)
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        BASE64_STANDARD.decode(text).map(Self).map_err(|_| serde::de::Error::custom("not base64"))
+        // By what is there and not by what the format is for: what stands before the name of its kind is read from memory,
+        // which does not say what it was.
+        deserializer.deserialize_any(Whatever)
+    }
+}
+
+/// Reads base64, or bytes as they are.
+struct Whatever;
+
+impl Visitor<'_> for Whatever {
+    type Value = Bytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes, or a text of them in base64")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Bytes, E> {
+        BASE64_STANDARD.decode(text).map(Bytes).map_err(|_| E::custom("not base64"))
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+        Ok(Bytes(bytes.to_vec()))
     }
 }
 

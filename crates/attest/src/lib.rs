@@ -13,6 +13,7 @@ pub mod dice;
 pub mod evidence;
 pub mod facts;
 pub mod jwt;
+pub mod messages;
 pub mod signed;
 pub mod tpm;
 pub mod verify;

@@ -301,6 +301,9 @@ pub const ATTESTATION_TEACHERS: u32 = 1000;
 pub const ATTESTATION_ANCHORS: u32 = 1000;
 /// How long a challenge waits for its answer.
 pub const ATTESTATION_CHALLENGE_TTL: Duration = Duration::from_secs(120);
+/// How long a certificate is issued for a key that a TPM vouched for, and how long that is kept.
+pub const CERTIFIED_KEY_TTL: Duration = Duration::from_secs(3600);
+pub const CERTIFIED_KEY_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Attestation: one message of a device.
 pub const ATTESTATION_BYTES: usize = 1024 * 1024;
 /// Devices found overdue in one look.

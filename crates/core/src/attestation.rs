@@ -9,6 +9,7 @@
 //! do not speak of is not looked at, so that a policy on `event/4` survives a kernel update that changes `pcr/4`.
 
 pub mod endorsement;
+pub mod issuance;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

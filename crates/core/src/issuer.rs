@@ -21,6 +21,21 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// What certificates are made for a tenant, by whom they are for.
+    pub enum Purpose("purpose of a certificate") {
+        Device => "device",
+        /// Good for asking for an identity and for nothing else.
+        Claim => "claim",
+        /// Given to a claim, to become a device's.
+        Waiting => "waiting",
+        /// SCEP's registration authority.
+        Registration => "registration-authority",
+        /// The attestation key of a TPM.
+        AttestationKey => "attestation-key",
+    }
+}
+
 /// Who signs. Everything but the credential.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -109,6 +124,27 @@ impl Issuer {
             Self::Vault(_) => IssuerKind::Vault,
             Self::Cfssl(_) => IssuerKind::Cfssl,
         }
+    }
+
+    /// Whether it can make a certificate of this purpose; why not, where our own authority has to.
+    ///
+    /// # Errors
+    /// The reason, for people.
+    pub const fn makes(&self, purpose: Purpose) -> Result<(), &'static str> {
+        match (self, purpose) {
+            (Self::BuiltIn, _) | (_, Purpose::Device) => Ok(()),
+            (Self::Vault(Vault { verbatim: true, .. }), Purpose::Claim | Purpose::Waiting) => {
+                Err("sign-verbatim takes names from the request, and a request for it has none")
+            }
+            (_, Purpose::Claim | Purpose::Waiting) => Ok(()),
+            (_, Purpose::Registration) => Err("it decrypts, and such an issuer makes certificates of TLS clients"),
+            (_, Purpose::AttestationKey) => Err("an attestation key signs no request, and such an issuer wants one"),
+        }
+    }
+
+    /// What our own authority signs all the same, and why.
+    pub fn signed_here(&self) -> Vec<(Purpose, &'static str)> {
+        Purpose::ALL.iter().filter_map(|&purpose| Some((purpose, self.makes(purpose).err()?))).collect()
     }
 
     /// Where it is.
@@ -275,5 +311,19 @@ mod tests {
                 .is_err()
         );
         assert!(serde_json::from_str::<Issuer>(r#"{"kind":"ejbca"}"#).is_err());
+    }
+
+    #[test]
+    fn what_it_makes_and_what_not() {
+        let purposes = |issuer: &Issuer| {
+            issuer.signed_here().iter().map(|(purpose, _)| purpose.as_str()).collect::<Vec<_>>().join(" ")
+        };
+        let read = |text: &str| serde_json::from_str::<Issuer>(text).expect("an issuer");
+        assert_eq!(purposes(&Issuer::BuiltIn), "");
+        let ours = "registration-authority attestation-key";
+        assert_eq!(purposes(&read(r#"{"kind": "cfssl", "url": "https://a", "authorities": ""}"#)), ours);
+        let vault = r#"{"kind": "vault", "url": "https://a", "authorities": "", "role": "r", "verbatim": false}"#;
+        assert_eq!(purposes(&read(vault)), ours);
+        assert_eq!(purposes(&read(&vault.replace("false", "true"))), format!("claim waiting {ours}"));
     }
 }

@@ -155,6 +155,8 @@ text_enum! {
         AttestationActivated => "attestation.activated",
         /// A verdict, where it is another than before.
         AttestationVerdict => "attestation.verdict",
+        /// Its TPM vouches for the key that it wants a certificate for.
+        KeyCertified => "attestation.key_certified",
         /// Evidence that proves nothing.
         AttestationRefused => "attestation.refused",
         AttestationOverdue => "attestation.overdue",

@@ -17,6 +17,7 @@ use fleetward_broker::{
 use fleetward_core::access::DeviceRights;
 use fleetward_core::shadow::Refused;
 use fleetward_core::token_issuer::{Login as TokenLogin, looks_like_token};
+use fleetward_wire::attest;
 use fleetward_wire::aws::client_token;
 use fleetward_wire::aws::jobs::RejectCode;
 use fleetward_wire::aws::provisioning;
@@ -62,7 +63,7 @@ impl Hooks for MqttHooks {
     }
 
     fn owns(&self, topic: &str) -> bool {
-        topic.starts_with(PREFIX) || provisioning::owns(topic) || dps::owns(topic)
+        topic.starts_with(PREFIX) || topic.starts_with(attest::PREFIX) || provisioning::owns(topic) || dps::owns(topic)
     }
 
     async fn service(&self, principal: &Arc<Principal>, request: ServiceRequest) -> Result<(), Nack> {
@@ -71,6 +72,14 @@ impl Hooks for MqttHooks {
         }
         if dps::owns(&request.topic) {
             return self.register(principal, &request).await;
+        }
+        if request.topic.starts_with(attest::PREFIX) {
+            let topic = attest::parse(&request.topic).ok_or(Nack::TopicInvalid)?;
+            if topic.device != principal.device.as_str() || !topic.is_request() {
+                return Err(Nack::NotAuthorized);
+            }
+            self.attest(principal, topic, &request).await;
+            return Ok(());
         }
         match request_of(principal, &request.topic)? {
             What::Shadow { name, part: ShadowPart::Request(op) } => self.shadow(principal, name, op, &request).await,
@@ -87,6 +96,10 @@ impl Hooks for MqttHooks {
         }
         if dps::owns(&request.topic) {
             return Overload::Wait;
+        }
+        if let Some(topic) = attest::parse(&request.topic) {
+            self.throttle_attestation(principal, topic);
+            return Overload::Answered;
         }
         let token = client_token(&request.payload);
         match request_of(principal, &request.topic) {

@@ -9,6 +9,7 @@
 //! has the list. To add a family of topics: its parser in `wire`, a module here, its lines in [`policy`] and in that page.
 
 mod answer;
+mod attest;
 mod dps;
 mod guests;
 mod hooks;

@@ -3,11 +3,13 @@
 //! | topics | publish | subscribe |
 //! |---|---|---|
 //! | `$aws/things/{itself}/..` | requests only, never retained | yes |
+//! | `$fleetward/things/{itself}/attest/..` | requests only, never retained | yes |
 //! | `{anything}/{itself}` and below, such as `devices/gw-1/status` | yes | yes |
 //! | `shared/..` | yes | yes |
 //! | `fleet/..` | no: operators do | yes |
 //!
-//! That is for a device with all its rights. One with [`DeviceRights::Restricted`] keeps its jobs, and of its own topics those
+//! That is for a device with all its rights. One with [`DeviceRights::Restricted`] keeps its jobs and its attestation, and of its
+//! own topics those
 //! with `attest`, `diagnostics`, `identity` or `status` in the third level: enough to prove itself, to be updated, and to be
 //! looked at. Guests are no devices yet: one with [`DeviceRights::Claim`] publishes the requests of fleet provisioning and
 //! hears their answers, one with [`DeviceRights::Registrant`] those of Azure's registration.
@@ -17,6 +19,7 @@
 //! wildcards, and in the first level too, since what stands there decides nothing for those who listen.
 
 use fleetward_core::access::DeviceRights;
+use fleetward_wire::attest;
 use fleetward_wire::aws::provisioning;
 use fleetward_wire::aws::topic::{self, What};
 use fleetward_wire::azure;
@@ -33,6 +36,9 @@ const RESTRICTED: [&str; 4] = ["attest", "diagnostics", "identity", "status"];
 pub fn may_publish(rights: DeviceRights, device: &str, topic: &str, retain: bool) -> bool {
     if rights.is_guest() {
         return !retain && may_ask(rights, topic);
+    }
+    if topic.starts_with(attest::PREFIX) {
+        return !retain && attest::parse(topic).is_some_and(|topic| topic.device == device && topic.is_request());
     }
     if topic.starts_with('$') {
         let request = topic::parse(topic).filter(|topic| topic.thing == device && topic.is_request());
@@ -56,6 +62,10 @@ pub fn may_receive(rights: DeviceRights, device: &str, topic: &str) -> bool {
         DeviceRights::Claim => return answers_to_claims(topic),
         DeviceRights::Registrant => return answers_to_registrants(topic),
         DeviceRights::Full | DeviceRights::Restricted => {}
+    }
+    if let Some(rest) = topic.strip_prefix(attest::PREFIX) {
+        let rest = rest.strip_prefix(device).and_then(|rest| rest.strip_prefix("/attest/"));
+        return rest.is_some_and(|rest| !rest.is_empty());
     }
     if topic.starts_with('$') {
         let rest = topic.strip_prefix(topic::PREFIX).and_then(|rest| rest.strip_prefix(device));
@@ -172,6 +182,7 @@ mod tests {
         publish("$aws/things/gw-1/shadow/get", true);
         publish("$aws/things/gw-1/shadow/name/config/update", true);
         publish("$aws/things/gw-1/jobs/start-next", true);
+        publish("$fleetward/things/gw-1/attest/evidence/cbor", true);
         for denied in [
             "",
             "x",
@@ -198,6 +209,10 @@ mod tests {
             "$aws/things/gw-1/unknown",
             "$aws/things/gw-2/shadow/get",
             "$aws/rules/r/x",
+            "$fleetward/things/gw-1/attest/evidence/json/accepted",
+            "$fleetward/things/gw-1/attest/rumour/json",
+            "$fleetward/things/gw-1/x",
+            "$fleetward/things/gw-2/attest/evidence/json",
             "$SYS/uptime",
             "$share/g/shared/x",
         ] {
@@ -222,6 +237,8 @@ mod tests {
             "$aws/things/gw-1/#",
             "$aws/things/gw-1/shadow/get/+",
             "$aws/things/gw-1/jobs/notify-next",
+            "$fleetward/things/gw-1/attest/#",
+            "$fleetward/things/gw-1/attest/+/json/accepted",
         ] {
             subscribe(allowed, true);
         }
@@ -243,6 +260,10 @@ mod tests {
             "$aws/things/+/shadow/update/accepted",
             "$aws/things/gw-2/#",
             "$aws/+/gw-1/#",
+            "$fleetward/#",
+            "$fleetward/things/+/attest/#",
+            "$fleetward/things/gw-1/#",
+            "$fleetward/things/gw-10/attest/#",
             "$share/g/shared/x",
             "$SYS/#",
             "$events/#",
@@ -261,6 +282,8 @@ mod tests {
             assert!(publish(left) && subscribe(left), "{left}");
         }
         assert!(publish("$aws/things/gw-1/jobs/start-next") && subscribe("$aws/things/gw-1/jobs/#"));
+        let own = "$fleetward/things/gw-1/attest/challenge/json";
+        assert!(publish(own) && subscribe("$fleetward/things/gw-1/attest/#"));
         assert!(subscribe("devices/gw-1/attest/#") && subscribe("+/gw-1/identity/renew"));
         for taken in [
             "devices/gw-1",
@@ -283,7 +306,8 @@ mod tests {
     #[test]
     fn guests_have_no_topics_of_a_device_nor_of_each_other() {
         let (claim, registrant) = (DeviceRights::Claim, DeviceRights::Registrant);
-        for topic in ["devices/gw-1/status", "shared/x", "fleet/news", "$aws/things/gw-1/jobs/get"] {
+        let attests = "$fleetward/things/gw-1/attest/challenge/json";
+        for topic in ["devices/gw-1/status", "shared/x", "fleet/news", "$aws/things/gw-1/jobs/get", attests] {
             for rights in [claim, registrant] {
                 assert!(!may_publish(rights, "gw-1", topic, false), "{topic}");
                 assert!(!may_receive(rights, "gw-1", topic), "{topic}");

@@ -1,8 +1,11 @@
-//! A device's certificate that somebody else issued for us: held to what our own would say before it is kept.
+//! A certificate of a device, or of one that is to become a device, that somebody else issued for us: held to what our own
+//! would say before it is kept.
 //!
 //! An external authority is asked for one certificate and trusted for none. What comes back has the key of the request,
-//! one name (the device's own, so that nothing is smuggled beside it), the usage of a TLS client and no more, a life
+//! one name (the one that was asked for, so that nothing is smuggled beside it), the usage of a TLS client and no more, a life
 //! that our policy allows, and the signature of an authority that was registered for the tenant.
+
+use std::time::Duration;
 
 use base::{DeviceId, TenantId, Timestamp};
 use const_oid::ObjectIdentifier;
@@ -15,15 +18,46 @@ use fleetward_base as base;
 use crate::ca::{CLIENT_AUTH, SERVER_AUTH};
 use crate::certificate::{BadCertificate, Certificate, EXTENDED_KEY_USAGE, KEY_USAGE};
 use crate::csr::Csr;
-use crate::identity::Identity;
+use crate::identity::{ClaimName, Identity, UnboundName};
 use crate::issue::{Issued, Validity};
 use crate::name;
-use crate::trust::{Authority, Kind, TrustError, TrustIndex};
+use crate::trust::{Authority, Kind, Presented, TrustError, TrustIndex};
+
+/// Whom a certificate is to name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named<'a> {
+    Device(&'a DeviceId),
+    /// A claim, by its name.
+    Claim(&'a str),
+    /// Nobody yet, under an id of its own.
+    Unbound(&'a str),
+}
+
+impl<'a> Named<'a> {
+    /// The one name that the certificate has.
+    pub fn uri(self, tenant: &TenantId) -> String {
+        let tenant = tenant.clone();
+        match self {
+            Self::Device(device) => Identity { tenant, device: device.clone() }.to_string(),
+            Self::Claim(claim) => ClaimName { tenant, claim: claim.to_owned() }.to_string(),
+            Self::Unbound(id) => UnboundName { tenant, id: id.to_owned() }.to_string(),
+        }
+    }
+
+    /// The common name. What is no device has the one of its request, which says nothing and which an issuer may hold the
+    /// request to.
+    pub fn common_name(self, csr: &'a Csr) -> &'a str {
+        match self {
+            Self::Device(device) => device.as_str(),
+            Self::Claim(name) | Self::Unbound(name) => csr.common_name().unwrap_or(name),
+        }
+    }
+}
 
 /// What was asked for.
 pub struct Wanted<'a> {
     pub tenant: &'a TenantId,
-    pub device: &'a DeviceId,
+    pub named: Named<'a>,
     pub csr: &'a Csr,
     /// The certificate must not last longer.
     pub not_after: Timestamp,
@@ -61,9 +95,14 @@ pub fn check(der: &[u8], wanted: &Wanted<'_>, now: Timestamp) -> Result<(Issued,
     if certificate.spki != wanted.csr.spki() {
         return Err(ForeignError::Key);
     }
-    let identity = Identity { tenant: wanted.tenant.clone(), device: wanted.device.clone() };
-    if certificate.identity().as_ref() != Some(&identity) {
-        return Err(ForeignError::AltName(identity.to_string()));
+    let uri = wanted.named.uri(wanted.tenant);
+    let found = match wanted.named {
+        Named::Device(_) => certificate.identity().map(|name| name.to_string()),
+        Named::Claim(_) => certificate.claim().map(|name| name.to_string()),
+        Named::Unbound(_) => certificate.unbound().map(|name| name.to_string()),
+    };
+    if found.as_ref() != Some(&uri) {
+        return Err(ForeignError::AltName(uri));
     }
     check_subject(&certificate, wanted)?;
     check_usage(&certificate)?;
@@ -105,7 +144,10 @@ pub fn check_authority(der: &[u8], tenant: &TenantId) -> Result<Certificate, Tru
 fn signed_by(der: &[u8], tenant: &TenantId, authority: &[u8], now: Timestamp) -> Result<String, TrustError> {
     let index =
         TrustIndex::new([Authority { tenant: tenant.clone(), kind: Kind::Issuing, certificate: authority.to_vec() }])?;
-    index.verify(&CertificateDer::from(der), &[], now)?;
+    match index.identify(&CertificateDer::from(der), &[], now, Duration::ZERO)? {
+        Presented::Device(_) | Presented::Claim(_) | Presented::Unbound(_) => {}
+        Presented::Factory(_) | Presented::Nameless(_) => return Err(TrustError::Foreign),
+    }
     let authority = Certificate::parse(authority)?;
     let leaf = Certificate::parse(der)?;
     // No leaf outlives who vouches for it.
@@ -118,7 +160,12 @@ fn check_subject(certificate: &Certificate, wanted: &Wanted<'_>) -> Result<(), F
         return Ok(());
     }
     let names = name::read(&certificate.subject).map_err(|_| ForeignError::Subject)?;
-    let one = matches!(names.common_names.as_slice(), [name] if name == wanted.device.as_str());
+    let known = |name: &String| match wanted.named {
+        Named::Device(device) => name == device.as_str(),
+        Named::Claim(claim) => name == claim || wanted.csr.common_name() == Some(name),
+        Named::Unbound(id) => name == id || wanted.csr.common_name() == Some(name),
+    };
+    let one = matches!(names.common_names.as_slice(), [name] if known(name));
     let foreign = |name: &String| name != wanted.tenant.as_str() && name.parse::<TenantId>().is_ok();
     if one && !names.organizations.iter().any(foreign) { Ok(()) } else { Err(ForeignError::Subject) }
 }

@@ -102,11 +102,25 @@ pub fn unbound(
     validity: Validity,
     urls: Option<&Urls>,
 ) -> Result<Issued, LeafError> {
-    csr.check_unbound(tenant)?;
-    let id = serial.to_string();
-    let subject = name::write(Some(tenant.as_str()), &id);
-    let name = UnboundName { tenant: tenant.clone(), id }.to_string();
-    named(issuer, &name, &subject, csr, (serial, validity), urls)
+    let name = UnboundName { tenant: tenant.clone(), id: serial.to_string() };
+    unbound_as(issuer, &name, csr, serial, validity, urls)
+}
+
+/// As [`unbound`], under an id that was chosen before the serial number.
+///
+/// # Errors
+/// As there.
+pub fn unbound_as(
+    issuer: &Issuer<'_>,
+    name: &UnboundName,
+    csr: &Csr,
+    serial: Serial,
+    validity: Validity,
+    urls: Option<&Urls>,
+) -> Result<Issued, LeafError> {
+    csr.check_unbound(&name.tenant)?;
+    let subject = name::write(Some(name.tenant.as_str()), &name.id);
+    named(issuer, &name.to_string(), &subject, csr, (serial, validity), urls)
 }
 
 /// Issues the certificate of a claim. Its subject is the server's, whatever the request says.

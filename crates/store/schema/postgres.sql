@@ -1295,3 +1295,22 @@ ALTER TABLE vault_key ENABLE ROW LEVEL SECURITY;
 ALTER TABLE vault_key FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON vault_key USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE vouched_key (
+    tenant_id text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    pending text COLLATE "C",
+    key text COLLATE "C",
+    identity text COLLATE "C",
+    until bigint,
+    updated_at bigint NOT NULL,
+    CONSTRAINT vouched_key_pkey PRIMARY KEY (tenant_id, device)
+);
+
+CREATE INDEX vouched_key_age ON public.vouched_key USING btree (tenant_id, updated_at);
+
+ALTER TABLE vouched_key ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE vouched_key FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON vouched_key USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));

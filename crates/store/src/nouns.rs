@@ -49,6 +49,7 @@ mod tokens;
 mod transfers;
 mod transparency;
 mod vault;
+mod vouched_keys;
 
 pub use anchors::AnchorCount;
 pub use artifacts::ArtifactRow;
@@ -96,6 +97,7 @@ pub use tokens::ApiTokenRow;
 pub use transfers::TransferRow;
 pub use transparency::{LeafRow, LogRow, TileRow};
 pub use vault::{VaultHoldRow, VaultKeyRow};
+pub use vouched_keys::VouchedKeyRow;
 
 use fleetward_base::TenantId;
 

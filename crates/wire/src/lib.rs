@@ -5,6 +5,7 @@
 //! To add a protocol: a module with its messages, a property test that formatting and parsing are inverse, a fuzz target.
 
 pub mod anchors;
+pub mod attest;
 pub mod aws;
 pub mod azure;
 pub mod issuer;

@@ -31,6 +31,11 @@ impl Attestation {
         Self { attester, asking: false, next: Some(Duration::ZERO), failures: 0, tried: false }
     }
 
+    /// What shows the TPM, where there is one.
+    pub(super) fn attester(&self) -> Option<Attester> {
+        self.attester.clone()
+    }
+
     /// Whether a session would begin with fewer rights than it will have in a moment.
     pub(super) const fn is_first(&self) -> bool {
         self.attester.is_some() && !self.tried

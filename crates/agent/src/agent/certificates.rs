@@ -11,6 +11,7 @@ use fleetward_supply::Sha256;
 use fleetward_wire::renew::{self, RenewRequest};
 
 use super::{Agent, Done, Link, chance};
+use crate::attest::Attester;
 use crate::clock::Steps;
 use crate::disk;
 use crate::est::{EstError, Proof};
@@ -189,7 +190,9 @@ impl Agent {
         tracing::info!("enrolling");
         let (service, device) = (self.service.clone(), self.options.device.clone());
         self.certificates.asking = true;
+        let attester = self.attestation.attester();
         self.work.spawn(async move {
+            introduce(attester.as_ref(), &device, &Proof::Token(&token), place).await;
             let result = service.request(&device, Proof::Token(&token), &request).await;
             Done::Issued { place, result }
         });
@@ -200,7 +203,9 @@ impl Agent {
         tracing::info!(until = %current.certificate.not_after, "renewing the certificate");
         let (service, device) = (self.service.clone(), self.options.device.clone());
         self.certificates.asking = true;
+        let attester = self.attestation.attester();
         self.work.spawn(async move {
+            introduce(attester.as_ref(), &device, &Proof::Certificate(&current), place).await;
             let result = service.request(&device, Proof::Certificate(&current), &request).await;
             Done::Issued { place, result }
         });
@@ -371,5 +376,14 @@ impl Agent {
         if let Err(error) = disk::replace(self.disk.as_ref(), TOKEN_USED, hash.as_bytes()) {
             tracing::warn!(%error, "cannot remember that the token was used");
         }
+    }
+}
+
+/// Shows the TPM before a certificate is asked for. Whether that is needed is the server's to know: what it does not take here
+/// it refuses there, where policy needs it, and not otherwise.
+async fn introduce(attester: Option<&Attester>, device: &str, proof: &Proof<'_>, place: Slot) {
+    let Some(attester) = attester else { return };
+    if let Err(error) = attester.introduce(device, proof, place).await {
+        tracing::warn!(%error, "the server was not shown which TPM has the key");
     }
 }

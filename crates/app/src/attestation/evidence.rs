@@ -49,6 +49,19 @@ struct Before {
 /// # Errors
 /// `Conflict` (`no-challenge`) where none waits; `Untrusted` with the reason where the evidence proves nothing.
 pub async fn submit_evidence(app: &App, ctx: &Ctx, evidence: Evidence) -> Result<Outcome> {
+    submit_and_tell(app, ctx, evidence, |_| {}).await
+}
+
+/// As [`submit_evidence`], for a door on whose session the device waits for its answer: it is told before that ends.
+///
+/// # Errors
+/// As there.
+pub async fn submit_and_tell(
+    app: &App,
+    ctx: &Ctx,
+    evidence: Evidence,
+    tell: impl FnOnce(&Outcome) + Send,
+) -> Result<Outcome> {
     let (tenant, device) = own(ctx)?;
     let policy = identity_policy(app, &tenant).await?;
     let before = take_challenge(app, ctx, &tenant, &device).await?;
@@ -71,6 +84,7 @@ pub async fn submit_evidence(app: &App, ctx: &Ctx, evidence: Evidence) -> Result
         })
         .await?;
     app.attestation_results().count(outcome.verdict.as_str(), outcome.reasons.first().map_or("none", Reason::code));
+    tell(&outcome);
     if let (true, Some(links)) = (moved, app.links()) {
         links.end_sessions(&tenant, &device, EndReason::Administrative);
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use fleetward_base::{Secret, Timestamp, limits};
 use fleetward_core::issuer::{Issuer as Config, IssuerKind};
-use fleetward_pki::foreign::{self, Wanted};
+use fleetward_pki::foreign::{self, Named, Wanted};
 use fleetward_pki::{Certificate, pem};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -51,7 +51,7 @@ enum Api {
 }
 
 pub(crate) struct External {
-    kind: IssuerKind,
+    config: Config,
     api: Api,
     http: Http,
     authorities: Vec<Vec<u8>>,
@@ -94,7 +94,7 @@ impl External {
         if authorities.is_empty() {
             return Err(Error::invalid("authorities", "holds no certificate in PEM"));
         }
-        let kind = config.kind();
+        let kept = config.clone();
         let http = Http::new(config.url().unwrap_or_default(), config.tls_ca())?;
         let api = match config {
             Config::BuiltIn => return Err(Error::internal("the built-in issuer is asked for by its key")),
@@ -103,7 +103,7 @@ impl External {
             Config::Cfssl(config) => Api::Cfssl(Box::new(cfssl::Cfssl::new(config, credential)?)),
         };
         Ok(Self {
-            kind,
+            config: kept,
             api,
             http,
             authorities,
@@ -119,7 +119,11 @@ impl External {
     }
 
     pub(crate) fn kind(&self) -> IssuerKind {
-        self.kind
+        self.config.kind()
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     pub(crate) fn recent(&self, now: Duration) -> RecentHealth {
@@ -151,7 +155,7 @@ impl External {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::Down { reason: "it took too long".to_owned(), wait: None }),
         };
-        if let Ok(signed) = &outcome {
+        if let (Ok(signed), Named::Device(_)) = (&outcome, wish.named) {
             self.remember(wish, signed, app.clock().monotonic());
         }
         let turn = self.count(app, outcome.as_ref().err());
@@ -167,13 +171,13 @@ impl External {
         }?;
         let wanted = Wanted {
             tenant: wish.tenant,
-            device: wish.device,
+            named: wish.named,
             csr: wish.csr,
-            not_after: wish.validity.not_after,
+            not_after: wish.latest,
             authorities: &self.authorities,
         };
         let (issued, authority) = foreign::check(&der, &wanted, app.now()).map_err(Failure::answer)?;
-        Ok(SignedLeaf { issued, authority })
+        Ok(SignedLeaf { issued, authority, elsewhere: true })
     }
 
     /// Tells it that a certificate of its was revoked.

@@ -1,15 +1,18 @@
-//! The one place where a device's certificate is signed, whoever signs: the key of the tenant's issuing authority, or an
-//! issuer elsewhere.
+//! The one place where a certificate of a device is signed, or of one that is to become a device, whoever signs: the key of
+//! the tenant's issuing authority, or an issuer elsewhere.
 //!
 //! Asked before the transaction that keeps the certificate. Nobody waits for it in the database, and one that is not
 //! kept was never seen by anybody.
 
 use std::sync::Arc;
 
-use fleetward_base::{DeviceId, TenantId};
+use fleetward_base::{TenantId, Timestamp};
+use fleetward_core::issuer::Purpose;
 use fleetward_core::journal::{Action, Severity};
+use fleetward_pki::foreign::Named;
+use fleetward_pki::identity::ClaimName;
 use fleetward_pki::leaf::{self, LeafError};
-use fleetward_pki::{Csr, CsrError, Issued, Serial, Validity};
+use fleetward_pki::{Csr, CsrError, Issued, Serial, Validity, issue as pki};
 use fleetward_store::TenantTx;
 use serde_json::json;
 
@@ -24,16 +27,30 @@ use crate::{App, publication};
 /// A certificate to be made.
 pub(crate) struct Wish<'a> {
     pub(crate) tenant: &'a TenantId,
-    pub(crate) device: &'a DeviceId,
+    pub(crate) named: Named<'a>,
     pub(crate) csr: &'a Csr,
     /// It may be shorter, never longer.
     pub(crate) validity: Validity,
+    /// Where somebody else signs it may last until then all the same: what counts is kept here.
+    pub(crate) latest: Timestamp,
 }
 
 impl Wish<'_> {
-    /// The name that the certificate gives the device.
+    /// The one name of the certificate.
     pub(crate) fn uri(&self) -> String {
-        fleetward_pki::Identity { tenant: self.tenant.clone(), device: self.device.clone() }.to_string()
+        self.named.uri(self.tenant)
+    }
+
+    pub(crate) fn common_name(&self) -> &str {
+        self.named.common_name(self.csr)
+    }
+
+    fn purpose(&self) -> Purpose {
+        match self.named {
+            Named::Device(_) => Purpose::Device,
+            Named::Claim(_) => Purpose::Claim,
+            Named::Unbound(_) => Purpose::Waiting,
+        }
     }
 }
 
@@ -42,6 +59,8 @@ impl Wish<'_> {
 pub(crate) struct SignedLeaf {
     pub(crate) issued: Issued,
     pub(crate) authority: String,
+    /// An issuer elsewhere has signed it.
+    pub(crate) elsewhere: bool,
 }
 
 /// Why none was made.
@@ -52,6 +71,16 @@ pub(crate) enum LeafFault {
     Failed(Error),
 }
 
+impl LeafFault {
+    /// For whoever asked with a request of this name.
+    pub(crate) fn into_error(self, field: &'static str) -> Error {
+        match self {
+            Self::Request(error) => Error::invalid(field, error.to_string()),
+            Self::Failed(error) => error,
+        }
+    }
+}
+
 impl From<Error> for LeafFault {
     fn from(error: Error) -> Self {
         Self::Failed(error)
@@ -60,10 +89,18 @@ impl From<Error> for LeafFault {
 
 /// Has a certificate signed by whoever signs for the tenant.
 pub(crate) async fn sign_leaf(app: &App, wish: &Wish<'_>) -> Result<SignedLeaf, LeafFault> {
-    wish.csr.check_identity(wish.tenant, wish.device).map_err(LeafFault::Request)?;
+    match wish.named {
+        Named::Device(device) => wish.csr.check_identity(wish.tenant, device),
+        // What it says of itself is not taken over.
+        Named::Claim(_) => Ok(()),
+        Named::Unbound(_) => wish.csr.check_unbound(wish.tenant),
+    }
+    .map_err(LeafFault::Request)?;
     match issuer(app, wish.tenant).await? {
-        TenantIssuer::BuiltIn => sign_here(app, wish).await,
-        TenantIssuer::External(external) => sign_elsewhere(app, &external, wish).await,
+        TenantIssuer::External(external) if external.config().makes(wish.purpose()).is_ok() => {
+            sign_elsewhere(app, &external, wish).await
+        }
+        TenantIssuer::BuiltIn | TenantIssuer::External(_) => sign_here(app, wish).await,
     }
 }
 
@@ -72,12 +109,29 @@ async fn sign_here(app: &App, wish: &Wish<'_>) -> Result<SignedLeaf, LeafFault> 
     let serial = Serial::generate(app.rng().as_ref());
     let authority = issuing.certificate.fingerprint();
     let urls = publication::urls(app, wish.tenant, &authority, &serial.to_string()).await?;
-    let (subject, validity) = ((wish.tenant.clone(), wish.device.clone(), wish.csr.clone()), wish.validity);
-    let signing = issuing.sign(move |issuer| {
-        leaf::issue_with(issuer, (&subject.0, &subject.1), &subject.2, serial, validity, urls.as_ref())
-    });
-    match signing.await? {
-        Ok(issued) => Ok(SignedLeaf { issued, authority }),
+    let (tenant, csr, validity) = (wish.tenant.clone(), wish.csr.clone(), wish.validity);
+    let signed = match wish.named {
+        Named::Device(device) => {
+            let device = device.clone();
+            let sign = move |issuer: &pki::Issuer<'_>| {
+                leaf::issue_with(issuer, (&tenant, &device), &csr, serial, validity, urls.as_ref())
+            };
+            issuing.sign(sign).await?
+        }
+        Named::Claim(name) => {
+            let claim = ClaimName { tenant, claim: name.to_owned() };
+            let sign =
+                move |issuer: &pki::Issuer<'_>| leaf::claim(issuer, &claim, &csr, serial, validity, urls.as_ref());
+            issuing.sign(sign).await?
+        }
+        Named::Unbound(_) => {
+            let sign =
+                move |issuer: &pki::Issuer<'_>| leaf::unbound(issuer, &tenant, &csr, serial, validity, urls.as_ref());
+            issuing.sign(sign).await?
+        }
+    };
+    match signed {
+        Ok(issued) => Ok(SignedLeaf { issued, authority, elsewhere: false }),
         Err(LeafError::Request(error)) => Err(LeafFault::Request(error)),
         Err(LeafError::Issue(error)) => Err(LeafFault::Failed(Error::internal(error))),
     }
@@ -85,7 +139,9 @@ async fn sign_here(app: &App, wish: &Wish<'_>) -> Result<SignedLeaf, LeafFault> 
 
 async fn sign_elsewhere(app: &App, external: &Arc<External>, wish: &Wish<'_>) -> Result<SignedLeaf, LeafFault> {
     let request = wish.csr.request_hash(wish.tenant);
-    if let Some(known) = external.remembered(&request, app.clock().monotonic()) {
+    let remembered = external.remembered(&request, app.clock().monotonic());
+    // Of claims and of what waits each wish is one of its own.
+    if let Some(known) = remembered.filter(|_| wish.purpose() == Purpose::Device) {
         if !is_kept(app, wish.tenant, &known).await? {
             return Ok(known);
         }

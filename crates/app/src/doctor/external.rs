@@ -4,8 +4,10 @@
 //! examination hang. One that fails is that tenant's trouble and a warning: the installation goes on, and so do devices
 //! that have their certificates.
 
+use std::collections::BTreeSet;
+
 use fleetward_base::{TenantId, limits};
-use fleetward_core::issuer::IssuerKind;
+use fleetward_core::issuer::{IssuerKind, Purpose};
 use fleetward_store::SystemTx;
 use futures::{StreamExt, stream};
 
@@ -15,10 +17,6 @@ use crate::error::Error;
 use crate::issuers::check_issuer;
 
 const NAME: &str = "external-issuers";
-/// What an issuer elsewhere is not asked for, and why. Said where there is one, so that nobody has to find out.
-const OURS: &str = "claims, what waits for its device, registration authorities (SCEP) and attestation keys are signed by \
-                    the built-in authority: an issuer elsewhere is asked for certificates of devices alone";
-
 /// Asks all of them.
 pub(super) async fn issuers(app: &App) -> Check {
     let known = app
@@ -44,15 +42,16 @@ pub(super) async fn issuers(app: &App) -> Check {
 struct Found {
     kind: &'static str,
     fault: Option<String>,
+    signed_here: Vec<(Purpose, &'static str)>,
 }
 
 /// None where the tenant's own key signs, which another check tries.
 async fn ask(app: &App, tenant: &TenantId) -> Option<Found> {
-    let fault = |fault: String| Some(Found { kind: "an issuer", fault: Some(fault) });
+    let fault = |fault: String| Some(Found { kind: "an issuer", fault: Some(fault), signed_here: Vec::new() });
     let check = check_issuer(app, tenant);
     match tokio::time::timeout(limits::ISSUER_CHECK_DEADLINE, check).await {
         Ok(Ok(check)) if check.kind == IssuerKind::BuiltIn && check.fault.is_none() => None,
-        Ok(Ok(check)) => Some(Found { kind: check.kind.as_str(), fault: check.fault }),
+        Ok(Ok(check)) => Some(Found { kind: check.kind.as_str(), fault: check.fault, signed_here: check.signed_here }),
         // A tenant whose vault is disabled, or that is gone, has no issuer that could be asked.
         Ok(Err(Error::Unavailable { .. } | Error::NotFound { .. })) => None,
         Ok(Err(error)) => fault(error.to_string()),
@@ -77,5 +76,9 @@ fn told(found: &[Found], left: usize) -> Check {
     if found.is_empty() {
         return Check::ok(NAME, "there is none: the built-in authorities sign");
     }
-    Check::ok(NAME, format!("{detail}; {OURS}"))
+    // Said where there is one, so that nobody has to find out.
+    let ours: BTreeSet<String> =
+        found.iter().flat_map(|found| &found.signed_here).map(|(purpose, why)| format!("{purpose} ({why})")).collect();
+    let ours = ours.into_iter().collect::<Vec<_>>().join(", ");
+    Check::ok(NAME, format!("{detail}; signed by the built-in authority all the same: {ours}"))
 }

@@ -62,8 +62,16 @@ pub(crate) async fn adopt(
     }
     let facts = |error| Fault::Refused(Refusal { cause: "device-facts", error });
     let fields = fields(known.as_ref()).map_err(facts)?;
-    let (hardware, policy_in) = (hardware.as_slice(), &policy);
-    let intake = Intake { certificate: &row, way, fields, hardware, policy: policy_in, detail, request_id };
+    let intake = Intake {
+        certificate: &row,
+        way,
+        signed_here: way != Way::Factory,
+        fields,
+        hardware: &hardware,
+        policy: &policy,
+        detail,
+        request_id,
+    };
     let returning = take_in(&app, tx, intake, now).await?;
     // Where policy wants a person to look at those who come this way, it is let in with reduced rights until then.
     if !active || (!looked_at && policy.enrolment.approval.contains(&way)) {

@@ -72,14 +72,7 @@ async fn exchange(
     whose: &mut Whose,
 ) -> Result<Enrolled, Fault> {
     let policy = policy_of(app, tenant).await?;
-    if !policy.tokens.exchange {
-        return Err(off());
-    }
-    let shown = recognise(app, tenant, credentials.token.expose()).await?;
-    whose.device = Some(shown.bearer.device.clone());
-    if !credentials.device.is_empty() && credentials.device != shown.bearer.device.as_str() {
-        return Err(foreign());
-    }
+    let shown = exchangeable(app, tenant, &policy, credentials, whose).await?;
     // Without an id nobody could tell it from the same token once more.
     let Some(id) = shown.bearer.id.clone() else {
         return Err(Refusal::credential("jwt-bad-id", "the token has no id (jti)"));
@@ -102,6 +95,42 @@ async fn exchange(
     };
     let row = newcomer::enter(app, attempt, newcomer, once).await?;
     Ok(Enrolled::of(tenant, row))
+}
+
+/// Whose a token is that would be exchanged now; it is not used up.
+pub(super) async fn holder(
+    app: &App,
+    label: Option<&TenantId>,
+    credentials: &Credentials,
+) -> Result<(TenantId, DeviceId), (Whose, Fault)> {
+    let tenant = label.cloned().or_else(|| app.settings().ok()?.default_tenant.clone());
+    let mut whose = Whose { tenant: tenant.clone(), ..Whose::default() };
+    let found = async {
+        let tenant = tenant.ok_or_else(|| Refusal::credential("no-tenant", "say which tenant"))?;
+        let policy = policy_of(app, &tenant).await?;
+        let shown = exchangeable(app, &tenant, &policy, credentials, &mut whose).await?;
+        Ok::<_, Fault>((tenant, shown.bearer.device))
+    };
+    found.await.map_err(|fault| (whose, fault))
+}
+
+/// A token that its tenant exchanges for a certificate.
+async fn exchangeable(
+    app: &App,
+    tenant: &TenantId,
+    policy: &IdentityPolicy,
+    credentials: &Credentials,
+    whose: &mut Whose,
+) -> Result<Shown, Fault> {
+    if !policy.tokens.exchange {
+        return Err(off());
+    }
+    let shown = recognise(app, tenant, credentials.token.expose()).await?;
+    whose.device = Some(shown.bearer.device.clone());
+    if !credentials.device.is_empty() && credentials.device != shown.bearer.device.as_str() {
+        return Err(foreign());
+    }
+    Ok(shown)
 }
 
 /// A token, to be used up for one request.

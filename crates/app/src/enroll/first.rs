@@ -95,6 +95,62 @@ async fn redeem(
     settled(app, attempt, Action::EnrollmentRefused, whose, outcome).await
 }
 
+/// Whose a credential is, without using it up: for who shows something before it enrols.
+///
+/// # Errors
+/// `Unauthenticated` for one that would not count at an enrolment now; `TooMany`.
+pub(crate) async fn holder(
+    app: &App,
+    attempt: &Attempt,
+    label: Option<&TenantId>,
+    credentials: &Credentials,
+) -> Result<(TenantId, DeviceId)> {
+    app.gate().check(attempt.address, app.clock().monotonic())?;
+    match find_holder(app, label, credentials).await {
+        Ok(found) => Ok(found),
+        Err((whose, fault)) => Err(settle(app, attempt, Action::EnrollmentRefused, whose, fault).await),
+    }
+}
+
+async fn find_holder(
+    app: &App,
+    label: Option<&TenantId>,
+    credentials: &Credentials,
+) -> Result<(TenantId, DeviceId), (Whose, Fault)> {
+    if looks_like_token(credentials.token.expose()) {
+        return bearer::holder(app, label, credentials).await;
+    }
+    if let Some(key) = symmetric::key_of(credentials) {
+        let tenant = label.cloned().or_else(|| app.settings().ok()?.default_tenant.clone());
+        let device = credentials.device.parse::<DeviceId>().ok();
+        let whose = Whose { tenant: tenant.clone(), device: device.clone(), ..Whose::default() };
+        let Some((tenant, device)) = tenant.zip(device) else {
+            return Err((whose, Refusal::credential("no-tenant", "say which tenant, and which device by the user")));
+        };
+        let shown = symmetric::Shown::Key(key.expose());
+        return match symmetric::find(app, &tenant, &device, &shown).await {
+            Ok(_) => Ok((tenant, device)),
+            Err(fault) => Err((whose, fault)),
+        };
+    }
+    let found = find(app, label, TokenKind::Enroll, credentials.token.expose()).await;
+    let (tenant, token) = found.map_err(|fault| (Whose::default(), fault))?;
+    let whose =
+        Whose { tenant: Some(tenant.clone()), device: Some(token.device.clone()), token: Some(token.id), serial: None };
+    let counts = || {
+        if !credentials.device.is_empty() && credentials.device != token.device.as_str() {
+            return Err(Refusal::credential("foreign-device", "the enrolment token is of another device"));
+        }
+        check_standing(&token)?;
+        if token.used_at.is_some() {
+            return Err(Refusal::credential("used-token", "the enrolment token was used before"));
+        }
+        check_use(&token, &[], app.now())
+    };
+    counts().map_err(|fault| (whose, fault))?;
+    Ok((tenant, token.device))
+}
+
 /// With a symmetric key instead of a token: it is of the tenant that the request is addressed to, or of the default one.
 async fn enroll_by_key(
     app: &App,

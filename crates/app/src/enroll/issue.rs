@@ -9,6 +9,7 @@ use fleetward_core::journal::{Action, Actor, Entry};
 use fleetward_core::lifecycle::{Status, Transition, decide};
 use fleetward_core::registry::{CertificateRef, Device};
 use fleetward_core::rotation::{Standing, Terms};
+use fleetward_pki::foreign::Named;
 use fleetward_pki::{Csr, Validity};
 use fleetward_store::{CertificateRow, TenantTx};
 use serde_json::json;
@@ -44,11 +45,13 @@ pub(super) async fn sign(
         not_before: now.minus(policy.certificates.backdate()),
         not_after: now.plus(policy.certificates.life()),
     };
-    let signed = match authority::sign_leaf(app, &Wish { tenant, device, csr, validity }).await {
-        Ok(signed) => signed,
-        Err(LeafFault::Request(error)) => return Err(error.into()),
-        Err(LeafFault::Failed(error)) => return Err(error.into()),
-    };
+    let latest = validity.not_after;
+    let signed =
+        match authority::sign_leaf(app, &Wish { tenant, named: Named::Device(device), csr, validity, latest }).await {
+            Ok(signed) => signed,
+            Err(LeafFault::Request(error)) => return Err(error.into()),
+            Err(LeafFault::Failed(error)) => return Err(error.into()),
+        };
     app.traffic().issued();
     let (issued, authority) = (signed.issued, signed.authority);
     Ok(CertificateRow {

@@ -19,10 +19,11 @@ use fleetward_store::{CertificateRow, StoreError, TenantTx};
 use serde_json::{Value, json};
 
 use super::approval::Leave;
+use super::hardware::Asker;
 use super::intake::{Intake, take_in};
 use super::issue::{self, Origin};
 use super::refusal::{Fault, Refusal};
-use super::{Attempt, approval, provenance, usable};
+use super::{Attempt, approval, hardware, provenance, usable};
 use crate::error::Error;
 use crate::identity_policy::identity_policy;
 use crate::{App, deny_list, detection};
@@ -72,9 +73,9 @@ pub(crate) async fn enter(
         return Err(Refusal::credential("denied", "the key is on the deny list"));
     }
     let policy = identity_policy(app, &newcomer.tenant).await?;
-    // Nobody is asked about a device that the manufacturing database does not let in anyway.
-    if policy.enrolment.asks_inventory() {
-        check_provenance(app, &newcomer, &policy).await?;
+    // Nobody is asked about a device that is not let in anyway.
+    if policy.enrolment.asks_inventory() || policy.attestation.certifies_first() {
+        check_first(app, &newcomer, &policy).await?;
     }
     let leave = approval::leave(app, attempt, &newcomer, &policy.enrolment).await?;
     let Newcomer { tenant, device, way, source, facts, csr } = newcomer;
@@ -93,9 +94,16 @@ pub(crate) async fn enter(
                 if !approval::take(tx, &leave_in, now).await? {
                     return Err(Stop::Ask);
                 }
-                let (detail, policy) = (origin_of(&signed), &policy_in);
-                let certificate = &signed;
-                let intake = Intake { certificate, way, fields: facts, hardware: &[], policy, detail, request_id };
+                let intake = Intake {
+                    certificate: &signed,
+                    way,
+                    signed_here: true,
+                    fields: facts,
+                    hardware: &[],
+                    policy: &policy_in,
+                    detail: origin_of(&signed),
+                    request_id,
+                };
                 let returning = take_in(&app_in, tx, intake, now).await?;
                 Ok((signed, returning))
             })
@@ -132,15 +140,20 @@ impl From<StoreError> for Stop {
     }
 }
 
-async fn check_provenance(app: &App, newcomer: &Newcomer, policy: &Arc<IdentityPolicy>) -> Result<(), Fault> {
+/// What the manufacturing database says of it, and which hardware has its key.
+async fn check_first(app: &App, newcomer: &Newcomer, policy: &Arc<IdentityPolicy>) -> Result<(), Fault> {
     let (policy, newcomer, app_in) = (Arc::clone(policy), newcomer.clone(), app.clone());
-    let tenant = newcomer.tenant.clone();
+    let (tenant, now) = (newcomer.tenant.clone(), app.now());
     app.store()
         .read(&tenant, "provenance", move |tx: &mut TenantTx| {
             Box::pin(async move {
-                let Newcomer { tenant, device, facts, .. } = &newcomer;
-                provenance::admit(tx, &policy.enrolment, device, facts).await?;
-                provenance::check_hardware(&app_in, tenant, tx, device, facts, &[]).await
+                let Newcomer { tenant, device, facts, csr, .. } = &newcomer;
+                let made = provenance::admit(tx, &policy.enrolment, device, facts).await?;
+                provenance::check_hardware(&app_in, tenant, tx, device, facts, &[]).await?;
+                let class = provenance::class_for(tx, made.as_ref(), device, facts).await?;
+                let request = csr.request_hash(tenant);
+                let asked = (&request[..], csr.spki());
+                hardware::check_first(tx, &policy.attestation, class, device, asked, Asker::Newcomer, now).await
             })
         })
         .await

@@ -24,13 +24,7 @@ pub(crate) async fn admit(
     facts: &DeviceFields,
 ) -> Result<Option<InventoryRow>, Fault> {
     let row = tx.inventory_by_device(device).await?;
-    let class = match row.as_ref().and_then(class_of).or(facts.class) {
-        Some(class) => class,
-        None => {
-            let known = tx.device(device).await?;
-            known.and_then(|device| device.class.parse().ok()).unwrap_or(Class::Endpoint)
-        }
-    };
+    let class = class_for(tx, row.as_ref(), device, facts).await?;
     let provenance = row.as_ref().map(|row| Provenance {
         attested: row.attested_by.is_some(),
         root_of_trust: row.root_of_trust.as_ref().and_then(|root| root.parse().ok()),
@@ -40,6 +34,20 @@ pub(crate) async fn admit(
         Fault::Refused(Refusal { cause: no.code(), error })
     })?;
     Ok(row)
+}
+
+/// Of which class the newcomer is going to be.
+pub(crate) async fn class_for(
+    tx: &mut TenantTx,
+    row: Option<&InventoryRow>,
+    device: &DeviceId,
+    facts: &DeviceFields,
+) -> Result<Class> {
+    if let Some(class) = row.and_then(class_of).or(facts.class) {
+        return Ok(class);
+    }
+    let known = tx.device(device).await?;
+    Ok(known.and_then(|device| device.class.parse().ok()).unwrap_or(Class::Endpoint))
 }
 
 /// What the database and the credential say, for the record of a device that is `before`. The credential is nearer to the

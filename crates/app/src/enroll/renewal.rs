@@ -1,10 +1,11 @@
 //! Renewal: the certificate in use against a new one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleetward_base::{DeviceId, TenantId, Timestamp, limits};
 use fleetward_core::enrolment::Way;
-use fleetward_core::identity_policy::{KeyReuse, RenewalPolicy};
+use fleetward_core::identity_policy::{IdentityPolicy, KeyReuse, RenewalPolicy};
 use fleetward_core::journal::{Action, Actor, Entry};
 use fleetward_core::lifecycle::Status;
 use fleetward_core::rotation::Standing;
@@ -15,9 +16,10 @@ use rustls_pki_types::CertificateDer;
 use serde_json::json;
 
 use super::channel::Request;
+use super::hardware::Asker;
 use super::recognise::{bound, whose};
 use super::refusal::{Fault, Refusal, UNKNOWN_CERTIFICATE, Whose, settle, settled};
-use super::{Attempt, Enrolled, issue, ladder, unlogged};
+use super::{Attempt, Enrolled, hardware, issue, ladder, unlogged};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 use crate::registry::device_of;
@@ -115,9 +117,11 @@ async fn renew(
     if shown.unbound().is_none() {
         csr.check_renews(&shown)?;
     }
+    check_hardware(app, &verified, &policies, &csr).await?;
     let origin = issue::Origin { way: Way::Renewal, source: Some(verified.serial.clone()) };
     let signed = issue::sign(app, &verified.tenant, &verified.device, &csr, origin).await?;
     let (tenant, request_id, now) = (verified.tenant.clone(), attempt.request_id, app.now());
+    let attestation = policies.attestation.clone();
     let row = app
         .store()
         .write(&tenant, "reenroll device", move |tx: &mut TenantTx| {
@@ -143,6 +147,8 @@ async fn renew(
                 check_pace(tx, &device.id, now).await?;
                 check_window(tx, &policy, &old, now).await?;
                 check_key(tx, &policy, &device.id, &csr).await?;
+                let key = csr.spki();
+                hardware::check(tx, &attestation, device.class, &device.id, key, Asker::Device, now).await?;
                 let entry = Entry::done(now, Actor::device(&device.id), Action::CertificateRenewed)
                     .subject(&signed.serial)
                     .detail(json!({ "renews": old.serial }))
@@ -161,6 +167,22 @@ fn refused(cause: &'static str, code: &'static str, why: &'static str) -> Fault 
 
 fn superseded() -> Fault {
     Refusal::credential("superseded-certificate", "the certificate was superseded by another")
+}
+
+/// Which hardware has the key, where the class of the device needs to be known for that before anything is signed.
+async fn check_hardware(app: &App, verified: &Verified, policy: &Arc<IdentityPolicy>, csr: &Csr) -> Result<(), Fault> {
+    let (device, policy, now) = (verified.device.clone(), Arc::clone(policy), app.now());
+    let (request, key) = (csr.request_hash(&verified.tenant), csr.spki().to_vec());
+    app.store()
+        .read(&verified.tenant, "hardware of a renewal", move |tx: &mut TenantTx| {
+            Box::pin(async move {
+                let Some(record) = tx.device(&device).await? else { return Ok(()) };
+                let class = record.class.parse().map_err(Error::internal)?;
+                let asked = (&request[..], key.as_slice());
+                hardware::check_first(tx, &policy.attestation, class, &device, asked, Asker::Device, now).await
+            })
+        })
+        .await
 }
 
 /// A certificate that has ended may be renewed with for as long after that as the policy says.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use fleetward_base::{DeviceId, Secret, TenantId, Timestamp, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::journal::{Action, Entry, Severity};
-use fleetward_pki::identity::ClaimName;
-use fleetward_pki::{Csr, Presented, Serial, Signer, SoftKey, TrustError, Validity, VerifiedClaim, csr, leaf, name};
+use fleetward_pki::foreign::Named;
+use fleetward_pki::{Csr, Presented, Signer, SoftKey, TrustError, Validity, VerifiedClaim, csr, name};
 use fleetward_store::{ClaimRow, OtherCertificateRow, TenantTx};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -17,11 +17,11 @@ use serde_json::json;
 
 use super::Claimant;
 use super::pending::{pem, unpem};
-use crate::authority::{OtherKind, other_row};
+use crate::authority::{self, OtherKind, Wish, other_row};
 use crate::enroll::{Attempt, Refusal, UNKNOWN_CERTIFICATE, Whose, settle, unlogged};
 use crate::error::{Error, Result};
 use crate::journal::record;
-use crate::{App, Ctx, authority, idempotency, publication};
+use crate::{App, Ctx, idempotency};
 
 /// A claim lives this long unless asked otherwise, and never longer than the second.
 const LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -131,18 +131,15 @@ async fn issue(
     new: &NewClaim,
     csr: &Csr,
     (kind, life): (&str, Duration),
-) -> Result<(ClaimRow, OtherCertificateRow)> {
-    let issuing = authority::issuing(app, tenant).await?;
+) -> Result<(ClaimRow, Option<OtherCertificateRow>)> {
     let now = app.now();
     let validity = Validity { not_before: now.minus(Duration::from_secs(300)), not_after: now.plus(life) };
-    let serial = Serial::generate(app.rng().as_ref());
-    let claim = ClaimName { tenant: tenant.clone(), claim: new.name.clone() };
-    let authority = issuing.certificate.fingerprint();
-    let urls = publication::urls(app, tenant, &authority, &serial.to_string()).await?;
-    let csr = csr.clone();
-    let signing = issuing.sign(move |issuer| leaf::claim(issuer, &claim, &csr, serial, validity, urls.as_ref()));
-    let issued = signing.await?.map_err(Error::internal)?;
-    let other = other_row(OtherKind::Claim, &authority, &issued, now);
+    // How long a claim counts is kept here; an issuer elsewhere may have one life for all.
+    let wish = Wish { tenant, named: Named::Claim(&new.name), csr, validity, latest: now.plus(LIFE_MAX) };
+    let signed = authority::sign_leaf(app, &wish).await.map_err(|fault| fault.into_error("csr"))?;
+    let issued = signed.issued;
+    // What somebody else signed stands in their books.
+    let other = (!signed.elsewhere).then(|| other_row(OtherKind::Claim, &signed.authority, &issued, now));
     let row = ClaimRow {
         name: new.name.clone(),
         kind: kind.to_owned(),
@@ -154,7 +151,7 @@ async fn issue(
         used: 0,
         created_by: ctx.principal.actor().name,
         created_at: now,
-        expires_at: issued.validity.not_after,
+        expires_at: issued.validity.not_after.min(validity.not_after),
         revoked_at: None,
     };
     Ok((row, other))
@@ -164,7 +161,7 @@ async fn keep(
     app: &App,
     ctx: &Ctx,
     tenant: &TenantId,
-    (row, other): (ClaimRow, OtherCertificateRow),
+    (row, other): (ClaimRow, Option<OtherCertificateRow>),
 ) -> Result<MadeClaim> {
     let made = MadeClaim {
         name: row.name.clone(),
@@ -182,7 +179,9 @@ async fn keep(
             if !tx.insert_claim(&row).await? {
                 return Err(Error::conflict("claim-exists", format!("the claim {} exists", row.name)));
             }
-            tx.insert_other_certificate(&other).await?;
+            if let Some(other) = other {
+                tx.insert_other_certificate(&other).await?;
+            }
             let detail = json!({
                 "kind": row.kind, "template": row.template, "serial": row.serial, "count_cap": row.count_cap,
                 "expires_at": row.expires_at.to_string(),
@@ -283,7 +282,9 @@ pub async fn admit_claim(
     let whose = Whose { tenant: Some(tenant.clone()), serial: Some(serial.clone()), ..Whose::default() };
     let name = claim.clone();
     let row = app.read(&tenant, "claim", move |tx| Box::pin(async move { Ok(tx.claim(&name).await?) })).await?;
-    let cause = match row.filter(|row| row.fingerprint == fingerprint) {
+    let row = row.filter(|row| row.fingerprint == fingerprint);
+    let not_after = row.as_ref().map_or(not_after, |row| not_after.min(row.expires_at));
+    let cause = match row {
         // A claim is kept before its certificate is given away, and until that has ended.
         None => Some(UNKNOWN_CERTIFICATE),
         Some(row) if row.revoked_at.is_some() => Some("revoked-claim"),

@@ -8,17 +8,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fleetward_base::{Secret, limits};
 use fleetward_core::journal::{Action, Actor, Entry};
-use fleetward_pki::{Csr, Serial, SoftKey, Validity, csr, leaf, name};
+use fleetward_pki::foreign::Named;
+use fleetward_pki::{Csr, Serial, SoftKey, Validity, csr, name};
 use fleetward_store::{PendingCertificateRow, TenantTx};
 use serde_json::json;
 
 use super::Claimant;
 use super::register::{Refused, Stop, refuse, standing_claim};
+use crate::App;
+use crate::authority::{self, LeafFault, SignedLeaf, Wish};
 use crate::error::Error;
 use crate::identity_policy::identity_policy;
 use crate::journal::record;
 use crate::token::{TokenKind, generate, hash};
-use crate::{App, authority, publication};
 
 /// A certificate that waits, with what proves that it is the asker's.
 pub struct NewPending {
@@ -80,18 +82,18 @@ async fn create(
 ) -> Result<NewPending, Stop> {
     let tenant = &claimant.tenant;
     let policy = identity_policy(app, tenant).await?;
-    let issuing = authority::issuing(app, tenant).await?;
     let now = app.now();
     let validity = Validity {
         not_before: now.minus(policy.certificates.backdate()),
         not_after: now.plus(policy.certificates.life()),
     };
-    let serial = Serial::generate(app.rng().as_ref());
-    let authority = issuing.certificate.fingerprint();
-    let urls = publication::urls(app, tenant, &authority, &serial.to_string()).await?;
-    let (owner, request) = (tenant.clone(), csr.clone());
-    let signing = issuing.sign(move |issuer| leaf::unbound(issuer, &owner, &request, serial, validity, urls.as_ref()));
-    let issued = signing.await?.map_err(Error::internal)?;
+    // Its name where somebody else signs, who chooses the serial number.
+    let id = Serial::generate(app.rng().as_ref()).to_string();
+    let wish = Wish { tenant, named: Named::Unbound(&id), csr, validity, latest: validity.not_after };
+    let SignedLeaf { issued, authority, .. } = authority::sign_leaf(app, &wish).await.map_err(|fault| match fault {
+        LeafFault::Request(error) => Stop::at(error.code(), Refused::Csr(error.to_string())),
+        LeafFault::Failed(error) => Stop::Failed(error),
+    })?;
     let token = generate(TokenKind::Ownership, app.rng().as_ref());
     let hash = hash(TokenKind::Ownership, token.expose()).ok_or_else(|| Error::internal("a token that is none"))?;
     let row = PendingCertificateRow {

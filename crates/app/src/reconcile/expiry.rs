@@ -6,8 +6,8 @@ use super::for_each_tenant;
 use crate::error::{Error, Result};
 use crate::{App, provisioning};
 
-/// Forgets answers under an `Idempotency-Key`, enrolment tokens, tokens that were exchanged, requests for approval, transfers
-/// and transactions of SCEP that were kept for long enough; how many.
+/// Forgets answers under an `Idempotency-Key`, enrolment tokens, tokens that were exchanged, requests for approval, transfers,
+/// vouched keys and transactions of SCEP that were kept for long enough; how many.
 pub async fn expire(app: &App) -> Result<u64> {
     let now = app.now();
     let before = app.now().minus(limits::IDEMPOTENCY_TTL);
@@ -15,6 +15,7 @@ pub async fn expire(app: &App) -> Result<u64> {
     let failures_before = app.now().minus(limits::AUTH_FAILURES_KEPT);
     let requests_before = app.now().minus(limits::ENROLLMENT_REQUEST_KEPT);
     let transfers_before = app.now().minus(limits::TRANSFER_KEPT);
+    let keys_before = app.now().minus(limits::CERTIFIED_KEY_KEPT);
     let scep_before = app.now().minus(limits::SCEP_TRANSACTION_KEPT);
     let mut forgotten = app
         .store()
@@ -32,8 +33,9 @@ pub async fn expire(app: &App) -> Result<u64> {
                 let tokens = tx.forget_enroll_tokens(tokens_before).await?;
                 let transfers = tx.forget_transfers(transfers_before).await?;
                 let exchanged = tx.forget_token_uses(now).await?;
+                let keys = tx.forget_vouched_keys(keys_before).await?;
                 let forgotten = provisioning::forget::forget(tx, now).await?;
-                Ok(answers + scep + failures + requests + tokens + transfers + exchanged + forgotten)
+                Ok(answers + scep + failures + requests + tokens + transfers + exchanged + keys + forgotten)
             })
         })
         .await

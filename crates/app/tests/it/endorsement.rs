@@ -13,14 +13,17 @@ use fleetward_app::identity_policy::{amend_policy, show_policy};
 use fleetward_app::inventory::{import_inventory, remove_inventory};
 use fleetward_app::{Ctx, Error, registry};
 use fleetward_attest::tpm::{Public, endorsement};
+use fleetward_base::limits;
 use fleetward_core::access::DeviceRights;
 use fleetward_core::inventory::import::Format;
 use fleetward_core::registry::{DeviceFields, Scalar};
+use fleetward_pki::Signer as _;
+use fleetward_store::{AttestationRow, VouchedKeyRow};
 use futures::stream;
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
-use crate::enroll::{Device, admit, attempt, causes, enroll, enrolled, refused, token};
+use crate::enroll::{Device, admit, attempt, causes, enroll, enrolled, refused, renew, token};
 use crate::fixture::{Fixture, ctx, device, tenant};
 
 fn golden(name: &str) -> Vec<u8> {
@@ -211,4 +214,94 @@ async fn hardware_on_the_deny_list_does_not_attest() {
     assert_eq!((code, causes(&fixture, "acme").await), ("denied-hardware", vec!["denied-hardware".to_owned()]));
     // It is told once more by what is counted.
     assert!(app.attestation_results().all().contains(&("refused", "denied-hardware", 1)));
+}
+
+/// Gateways stand on a TPM, and their keys are certified first.
+async fn certified_first(fixture: &Fixture) {
+    let rule = json!({ "required": true, "root_of_trust": ["tpm2"], "certified_key": true });
+    policy(fixture, json!({ "attestation": { "classes": { "endpoint": rule } } })).await;
+}
+
+/// What the row says after a TPM vouched for this key; the conversation with a TPM is in the conformance story `swtpm-agent`.
+async fn vouch(fixture: &Fixture, name: &str, key: &[u8], identity: &str) {
+    let now = fixture.app.now();
+    let row = VouchedKeyRow {
+        key: Some(fleetward_pki::certificate::fingerprint(key)),
+        identity: Some(identity.to_owned()),
+        until: Some(now.plus(limits::CERTIFIED_KEY_TTL)),
+        ..VouchedKeyRow::new(device(name), now)
+    };
+    let acme = tenant("acme");
+    let put = fixture.app.write(&acme, "test", move |tx| Box::pin(async move { Ok(tx.put_vouched_key(&row).await?) }));
+    put.await.expect("kept");
+}
+
+#[tokio::test]
+async fn a_certificate_is_for_a_key_that_a_tpm_vouched_for() {
+    let fixture = house().await;
+    let (app, acme) = (&fixture.app, tenant("acme"));
+    certified_first(&fixture).await;
+    let (field, other) = (Device::new("gw-1"), Device::new("gw-1"));
+    let secret = token(&fixture, "acme", "gw-1").await;
+    assert_eq!(refused(enroll(&fixture, &field, &secret).await), "key-not-certified");
+    vouch(&fixture, "gw-1", other.key.public_spki(), "aa").await;
+    assert_eq!(refused(enroll(&fixture, &field, &secret).await), "other-key-certified");
+    vouch(&fixture, "gw-1", field.key.public_spki(), "aa").await;
+    fixture.clock.advance(limits::CERTIFIED_KEY_TTL + Duration::from_secs(1));
+    // The token has ended meanwhile too.
+    let secret = token(&fixture, "acme", "gw-1").await;
+    assert_eq!(refused(enroll(&fixture, &field, &secret).await), "key-not-certified", "too long ago");
+    vouch(&fixture, "gw-1", field.key.public_spki(), "aa").await;
+    let first = enroll(&fixture, &field, &secret).await.expect("the TPM has this key");
+    // The answer was lost: the same request gets the same certificate, also when the proof is over.
+    fixture.clock.advance(limits::CERTIFIED_KEY_TTL + Duration::from_secs(1));
+    assert_eq!(enroll(&fixture, &field, &secret).await.expect("again").certificate, first.certificate);
+    admit(&fixture, &first).await.expect("in");
+    // Renewal asks for the same of the next key.
+    assert_eq!(refused(renew(&fixture, &first, &other).await), "key-not-certified");
+    vouch(&fixture, "gw-1", other.key.public_spki(), "aa").await;
+    renew(&fixture, &first, &other).await.expect("renewed");
+    // What one device's TPM says is not said for another.
+    let third = Device::new("gw-3");
+    let secret = token(&fixture, "acme", "gw-3").await;
+    vouch(&fixture, "gw-1", third.key.public_spki(), "aa").await;
+    assert_eq!(refused(enroll(&fixture, &third, &secret).await), "key-not-certified");
+    // Who is asked for nothing shows nothing.
+    policy(&fixture, json!({ "attestation": { "classes": { "endpoint": null } } })).await;
+    enroll(&fixture, &third, &secret).await.expect("nobody asks");
+    assert_eq!(causes(&fixture, "acme").await.iter().filter(|cause| *cause == "key-not-certified").count(), 4);
+    // It is forgotten after a day.
+    fixture.clock.advance(limits::CERTIFIED_KEY_KEPT + Duration::from_secs(1));
+    fleetward_app::reconcile::expiry::expire(app).await.expect("expired");
+    let left = app.read(&acme, "test", |tx| Box::pin(async move { Ok(tx.vouched_key(&device("gw-1")).await?) })).await;
+    assert_eq!(left.expect("read"), None);
+}
+
+#[tokio::test]
+async fn one_tpm_is_one_device() {
+    let fixture = house().await;
+    let (app, acme) = (&fixture.app, tenant("acme"));
+    let first = enrolled(&fixture, "acme", &Device::new("gw-1")).await;
+    admit(&fixture, &first).await.expect("in");
+    let now = app.now();
+    let row = AttestationRow {
+        identity: Some("aa".to_owned()),
+        attested_at: Some(now),
+        ..AttestationRow::new(device("gw-1"), now)
+    };
+    app.write(&acme, "test", move |tx| Box::pin(async move { Ok(tx.put_attestation(&row).await?) }))
+        .await
+        .expect("it attested");
+    certified_first(&fixture).await;
+    let (second, next) = (Device::new("gw-2"), Device::new("gw-1"));
+    let secret = token(&fixture, "acme", "gw-2").await;
+    vouch(&fixture, "gw-2", second.key.public_spki(), "aa").await;
+    assert_eq!(refused(enroll(&fixture, &second, &secret).await), "hardware-elsewhere");
+    vouch(&fixture, "gw-2", second.key.public_spki(), "bb").await;
+    enroll(&fixture, &second, &secret).await.expect("a TPM of its own");
+    // A device that goes on is the hardware that it was.
+    vouch(&fixture, "gw-1", next.key.public_spki(), "cc").await;
+    assert_eq!(refused(renew(&fixture, &first, &next).await), "other-hardware");
+    vouch(&fixture, "gw-1", next.key.public_spki(), "aa").await;
+    renew(&fixture, &first, &next).await.expect("renewed");
 }

@@ -3,6 +3,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "a test that does not find what it looks for fails there")]
 
+mod claims;
 mod elsewhere;
 
 use std::time::Duration;
@@ -460,7 +461,7 @@ async fn an_examination_asks_every_issuer() {
     set(&fixture, cfssl(&server.url, &good)).await.expect("set");
     let well = look().await;
     assert_eq!((well.verdict, server.last().path.as_str()), (Verdict::Ok, "/api/v1/cfssl/info"), "{}", well.detail);
-    assert!(well.detail.contains("1 answer, 0 do not") && well.detail.contains("attestation keys"), "{}", well.detail);
+    assert!(well.detail.contains("1 answer, 0 do not") && well.detail.contains("attestation-key ("), "{}", well.detail);
     // Another tenant's is not there: that is told, without a name, and the installation is not broken by it.
     let (config, credential) = cfssl(&Server::nowhere().await, &away);
     set_issuer(app, admin, &tenant("zenith"), 0, config, Some(credential)).await.expect("set");

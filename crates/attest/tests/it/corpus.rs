@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use fleetward_attest::evidence::{Bytes, Tpm2};
 use fleetward_attest::tpm::{Public, Signature, Statement, client, log};
 use fleetward_attest::{Evidence, cwt, dice, jwt};
 use proptest::prelude::*;
@@ -38,6 +39,15 @@ fn tokens(bytes: &[u8]) -> bool {
     if let Ok(evidence) = &evidence {
         let again = serde_json::to_vec(evidence).expect("JSON");
         assert_eq!(serde_json::from_slice::<Evidence>(&again).expect("its own text"), *evidence);
+    }
+    let in_cbor = ciborium::from_reader::<Evidence, _>(bytes);
+    if let Ok(evidence) = evidence.as_ref().map_err(drop).or(in_cbor.as_ref().map_err(drop)) {
+        let mut again = Vec::new();
+        ciborium::into_writer(evidence, &mut again).expect("CBOR");
+        assert_eq!(&ciborium::from_reader::<Evidence, _>(again.as_slice()).expect("its own bytes"), evidence);
+    }
+    if in_cbor.is_ok() {
+        return true;
     }
     cwt::claims(bytes).is_ok() || jwt::claims(bytes).is_ok() || evidence.is_ok()
 }
@@ -87,10 +97,39 @@ fn write_the_corpora() {
         "evidence-last.json",
         br#"{"evidence":{"quoted":"","signature":"","pcrs":{"0":""}},"format":"tpm2"}"#,
     );
+    for (name, evidence) in [
+        ("evidence.cbor", Evidence::Tpm2(Tpm2 { quoted: Bytes(vec![7]), ..one_pcr() })),
+        ("evidence-psa.cbor", Evidence::Psa(Bytes(vec![7]))),
+    ] {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&evidence, &mut bytes).expect("CBOR");
+        write("attest_tokens", name, &bytes);
+    }
     write("attest_tokens", "bad-twice.cbor", &[0xa2, 0x0a, 0x41, 7, 0x0a, 0x41, 8]);
     write("attest_tokens", "bad-type.cbor", &[0xa1, 0x0a, 0x01]);
     write("attest_dice", "info", &dice::write_tcb_info(1, &[&[7; 32]]).expect("DER"));
     write("attest_dice", "bad-universal", &[0x30, 3, 2, 1, 5]);
+}
+
+fn one_pcr() -> Tpm2 {
+    Tpm2 { pcrs: [("0".to_owned(), String::new())].into(), ..Tpm2::default() }
+}
+
+/// Bytes are bytes in CBOR and base64 in JSON, also where they stand before what says of which kind they are.
+#[test]
+fn evidence_is_the_same_in_both_forms() {
+    let evidence = Evidence::Psa(Bytes(vec![1, 2, 3]));
+    assert_eq!(serde_json::to_string(&evidence).expect("JSON"), r#"{"format":"psa","evidence":"AQID"}"#);
+    let mut bytes = Vec::new();
+    ciborium::into_writer(&evidence, &mut bytes).expect("CBOR");
+    assert!(bytes.windows(4).any(|four| four == [0x43, 1, 2, 3]), "{bytes:02x?}");
+    for first in [r#"{"evidence":"AQID","format":"psa"}"#, r#"{"format":"psa","evidence":"AQID"}"#] {
+        assert_eq!(serde_json::from_str::<Evidence>(first).expect("reads"), evidence);
+    }
+    let first = [&[0xa2, 0x68][..], b"evidence", &[0x43, 1, 2, 3, 0x66], b"format", &[0x63], b"psa"].concat();
+    assert_eq!(ciborium::from_reader::<Evidence, _>(first.as_slice()).expect("reads"), evidence);
+    assert!(serde_json::from_str::<Evidence>(r#"{"format":"psa","evidence":"%"}"#).is_err());
+    assert!(serde_json::from_str::<Evidence>(r#"{"format":"psa","evidence":7}"#).is_err());
 }
 
 proptest! {

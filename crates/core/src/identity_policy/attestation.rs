@@ -30,7 +30,8 @@ pub struct ClassRule {
     pub required: bool,
     /// What its identity must stand on; anything where the list is empty.
     pub root_of_trust: BTreeSet<RootOfTrust>,
-    /// The key of its certificate must be vouched for by its TPM.
+    /// The key of its certificate must be vouched for by its TPM: at attestation, and where it must stand on a TPM and on
+    /// nothing else before the certificate is issued.
     pub certified_key: bool,
     /// A quote without an event log is not enough.
     pub event_log: bool,

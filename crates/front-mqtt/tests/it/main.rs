@@ -1,5 +1,6 @@
 //! Devices at the MQTT door, with everything behind it.
 
+mod attest;
 mod azure;
 mod bearers;
 mod doorstep;

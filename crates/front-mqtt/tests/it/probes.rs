@@ -31,7 +31,7 @@ struct Probe {
     whose: Whose,
 }
 
-const PROBES: [Probe; 9] = [
+const PROBES: [Probe; 10] = [
     Probe { family: "{any}/{self}/...", topic: "devices/gw-1/probe", whose: Whose::OneDevice },
     Probe { family: "shared/...", topic: "shared/probe", whose: Whose::Devices },
     Probe { family: "fleet/...", topic: "fleet/probe", whose: Whose::Devices },
@@ -41,6 +41,11 @@ const PROBES: [Probe; 9] = [
         whose: Whose::OneDevice,
     },
     Probe { family: "$aws/things/{self}/jobs/...", topic: "$aws/things/gw-1/jobs/notify", whose: Whose::OneDevice },
+    Probe {
+        family: "$fleetward/things/{self}/attest/...",
+        topic: "$fleetward/things/gw-1/attest/challenge/json/accepted",
+        whose: Whose::OneDevice,
+    },
     Probe { family: "$aws/certificates/...", topic: "$aws/certificates/create/json/accepted", whose: Whose::Claims },
     Probe {
         family: "$aws/provisioning-templates/...",

@@ -17,9 +17,21 @@ pub struct IssuerView {
     /// Whether there is a credential; it is never shown.
     pub credential: bool,
     pub recent: Option<IssuerRecentView>,
+    /// What the built-in authority signs all the same.
+    pub signed_here: Vec<SignedHereView>,
     pub updated_at: Option<Time>,
     /// 0 where nobody ever said.
     pub revision: u64,
+}
+
+/// A purpose for which an issuer elsewhere makes no certificates.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SignedHere)]
+pub struct SignedHereView {
+    /// claim, waiting, registration-authority or attestation-key.
+    pub purpose: &'static str,
+    /// Why not, for people.
+    pub why: &'static str,
 }
 
 /// How it went since the start of the server.
@@ -50,6 +62,11 @@ impl IssuerView {
             issuer,
             credential: found.credential,
             recent: found.recent.map(IssuerRecentView::new),
+            signed_here: found
+                .signed_here
+                .into_iter()
+                .map(|(purpose, why)| SignedHereView { purpose: purpose.as_str(), why })
+                .collect(),
             updated_at: found.updated_at.map(Time),
             revision: found.revision,
         }

@@ -1,13 +1,18 @@
 //! The AWS-shaped shadow on the devices' door, as a device with its certificate sees it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use fleetward_app::Peer;
+use fleetward_app::attestation::{AnchorKind, NewAnchor, add_anchor};
 use fleetward_app::enroll::{Attempt, Credentials, enroll_device};
 use fleetward_app::enroll_tokens::create_enroll_token;
 use fleetward_app::provisioning::factories::{NewFactory, create_registration_code, register_factory};
+use fleetward_attest::tpm::Public;
 use fleetward_base::Secret;
 use fleetward_core::provisioning::Mode;
 use fleetward_front_rest::{attest, device, identity};
@@ -203,6 +208,63 @@ async fn attestation_answers_and_refuses_as_its_contract_says() {
     assert_eq!(device.ask("POST", "/v1/attest", huge).await.0, 413);
     let found = house.get("/v1/tenants/acme/devices/gw-1/attestation", &house.acme).await;
     assert_eq!((&found.json["required"], &found.json["verdict"]), (&json!(false), &Value::Null));
+}
+
+/// Whoever has no certificate yet shows its TPM with the credential that it will enrol with, and gets no further.
+#[tokio::test]
+async fn a_newcomer_shows_its_tpm() {
+    let house = House::open().await;
+    let (app, ctx) = (&house.app, house.app.system("test"));
+    let golden = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../attest/tests/it/golden").join(name);
+        std::fs::read(path).expect("a golden file")
+    };
+    let ek = Public::parse(&golden("ek.pub")).expect("a public area");
+    let value = fleetward_attest::tpm::endorsement::identity(&ek);
+    let anchor = NewAnchor { kind: AnchorKind::EndorsementKey, name: "bench".to_owned(), value, root: None };
+    add_anchor(app, &ctx, &tenant("acme"), anchor).await.expect("added");
+    let token = async |home: &str, name: &str| {
+        let id = name.parse().expect("a name");
+        let made = create_enroll_token(app, &ctx, &tenant(home), id, Default::default(), None).await;
+        BASE64_STANDARD.encode(format!("{name}:{}", made.expect("a token").token))
+    };
+    let door = Device::with(&house, Vec::new());
+    let ask = async |path: &str, credential: &str, body: &Value| {
+        let request = Request::builder().method("POST").uri(path).header("authorization", credential);
+        let response = door.0.clone().oneshot(request.body(Body::from(body.to_string())).expect("a request")).await;
+        let response = response.expect("infallible");
+        let status = response.status().as_u16();
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+        (status, serde_json::from_slice::<Value>(&bytes).unwrap_or_default())
+    };
+    let keys = json!({
+        "endorsement": BASE64_STANDARD.encode(golden("ek.pub")), "attestation": BASE64_STANDARD.encode(golden("ak.pub")),
+    });
+    let own = format!("Basic {}", token("acme", "gw-1").await);
+    let (status, made) = ask("/v1/attest/activate", &own, &keys).await;
+    assert_eq!((status, &made["ttl"]), (200, &json!(120)), "{made}");
+    assert!(made["credential"].is_string() && made["secret"].is_string());
+    // A tenant that has no word on this TPM; the token of another device; none that counts; not this scheme.
+    let theirs = format!("Basic {}", token("beta", "gw-1").await);
+    assert_eq!(ask("/v1/attest/activate", &theirs, &keys).await.0, 422);
+    let moved = ask("/v1/attest/activate?tenant=beta", &own, &keys).await;
+    assert_eq!(moved.0, 401, "acme's token under beta's name");
+    let guess = format!("Basic {}", BASE64_STANDARD.encode("gw-1:fwe_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"));
+    for nobody in [guess.as_str(), "Basic !", "Bearer x"] {
+        assert_eq!(ask("/v1/attest/activate", nobody, &keys).await.0, 401, "{nobody}");
+    }
+    // The rest of the conversation is for devices.
+    for path in ["/v1/attest/challenge", "/v1/attest"] {
+        assert_eq!(ask(path, &own, &json!({})).await.0, 401, "{path}");
+    }
+    let proof = "/v1/attest/activate/proof";
+    let secret = BASE64_STANDARD.encode([7; 32]);
+    let (status, refused) = ask(proof, &own, &json!({ "secret": secret })).await;
+    assert_eq!((status, &refused["code"], &refused["field"]), (422, &json!("invalid"), &json!("certified")));
+    let certified = json!({ "public": "", "attest": "", "signature": "" });
+    let wrong = json!({ "secret": secret, "certified": certified });
+    assert_eq!(ask(proof, &own, &wrong).await.1["code"], "activation", "a secret that nobody wrapped");
+    assert_eq!(ask(proof, &own, &wrong).await.1["code"], "no-activation", "it is used up");
 }
 
 /// A certificate of a line below the factory's authority is a device's by what comes with it.

@@ -90,8 +90,8 @@ impl Elsewhere {
 
     fn check(&self, der: &[u8]) -> Result<(Issued, String), ForeignError> {
         let authorities = [self.certificate.der.clone()];
-        let (tenant, device, csr) = (&self.tenant, &self.device, &self.csr);
-        check(der, &Wanted { tenant, device, csr, not_after: now().plus(DAY * 90), authorities: &authorities }, now())
+        let (tenant, named, csr) = (&self.tenant, Named::Device(&self.device), &self.csr);
+        check(der, &Wanted { tenant, named, csr, not_after: now().plus(DAY * 90), authorities: &authorities }, now())
     }
 
     fn outcome(&self, made: &Made) -> Result<(), ForeignError> {
@@ -188,7 +188,7 @@ fn one_of_ours_would_pass_too() {
     let issued = leaf::issue(&issuer, &there.tenant, &there.device, &there.csr, serial(), days(90)).expect("issues");
     let wanted = Wanted {
         tenant: &there.tenant,
-        device: &there.device,
+        named: Named::Device(&there.device),
         csr: &there.csr,
         not_after: now().plus(DAY * 90),
         authorities: &[there.certificate.der.clone(), below.der.clone()],
@@ -200,5 +200,33 @@ fn one_of_ours_would_pass_too() {
 fn serial_numbers_in_decimal() {
     for (bytes, text) in [(&[0_u8][..], "0"), (&[10], "10"), (&[1, 0], "256"), (&[0xff; 8], "18446744073709551615")] {
         assert_eq!(Serial::from_bytes(bytes).to_decimal(), text);
+    }
+}
+
+#[test]
+fn a_claim_and_what_waits_have_their_names_and_no_other() {
+    let there = elsewhere();
+    let issuer = Issuer::new(&there.certificate, &there.key).expect("its key");
+    let serial = || Serial::generate(&there.rng);
+    let claim = ClaimName { tenant: there.tenant.clone(), claim: "line-4".to_owned() };
+    let claim = leaf::claim(&issuer, &claim, &there.csr, serial(), days(90), None).expect("issues");
+    let unbound = leaf::unbound(&issuer, &there.tenant, &there.csr, serial(), days(90), None).expect("issues");
+    let device = leaf::issue(&issuer, &there.tenant, &there.device, &there.csr, serial(), days(90)).expect("issues");
+    let id = unbound.serial.to_string();
+    let judge = |der: &[u8], named: Named<'_>| {
+        let authorities = [there.certificate.der.clone()];
+        let (tenant, csr, not_after) = (&there.tenant, &there.csr, now().plus(DAY * 90));
+        check(der, &Wanted { tenant, named, csr, not_after, authorities: &authorities }, now()).map(drop)
+    };
+    assert_eq!(judge(&claim.der, Named::Claim("line-4")), Ok(()));
+    assert_eq!(judge(&unbound.der, Named::Unbound(&id)), Ok(()));
+    for (der, named) in [
+        (&claim.der, Named::Claim("line-5")),
+        (&claim.der, Named::Unbound("line-4")),
+        (&unbound.der, Named::Unbound("4f00")),
+        (&unbound.der, Named::Device(&there.device)),
+        (&device.der, Named::Claim("gw-1")),
+    ] {
+        assert!(matches!(judge(der, named), Err(ForeignError::AltName(_))), "{named:?}");
     }
 }

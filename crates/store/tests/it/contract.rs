@@ -43,7 +43,7 @@ contract! {
     auth_failures: refusals_are_added_up_by_the_hour;
     bootstrap: inventory_is_replaced_and_paged, makers_have_one_key_each, enrollments_are_changed_by_revision,
         requests_wait_for_a_decision, registrations_and_scopes, identifiers_are_of_one_device;
-    attestation: a_device_has_one_attestation, anchors_and_references;
+    attestation: a_device_has_one_attestation, anchors_and_references, vouched_keys_are_forgotten_soon;
     deployments: deployments_are_queued_once, a_report_needs_the_version_it_read, candidates_meet_every_piece,
         deployments_are_counted_and_paged;
     devices: a_device_is_written_and_read, devices_are_filtered_and_paged, only_those_with_a_heartbeat_are_expected,

@@ -39,7 +39,7 @@ impl Step {
         let uri = wish.uri();
         let der = wish.csr.der();
         let hash = digest(&SHA256, der).as_ref().try_into().ok();
-        let token = self.token(app, http, "/1.0/sign", wish.device.as_str(), &[&uri], hash)?;
+        let token = self.token(app, http, "/1.0/sign", wish.common_name(), &[&uri], hash)?;
         let csr = pem::write(pem::CERTIFICATE_REQUEST, der);
         let body = step::sign_body(&csr, &token, wish.validity.not_before, wish.validity.not_after);
         let answer = http.send(&call(Method::POST, "/1.0/sign", Some(body))).await?;

@@ -52,7 +52,7 @@ impl Vault {
         let (operation, body) = if self.config.verbatim {
             ("sign-verbatim", vault::verbatim_body(&csr, seconds))
         } else {
-            ("sign", vault::sign_body(&csr, wish.device.as_str(), &wish.uri(), seconds))
+            ("sign", vault::sign_body(&csr, wish.common_name(), &wish.uri(), seconds))
         };
         let answer = self.authorised(app, http, &format!("/v1/{mount}/{operation}/{role}"), body).await?;
         first_certificate(&vault::certificate(&answer).map_err(Failure::answer)?)

@@ -55,6 +55,28 @@ impl Authority {
         pem::write(pem::CERTIFICATE, &issued.expect("issues").der)
     }
 
+    /// A certificate (PEM) for the key of the request, of the claim that `uri` names.
+    pub(crate) fn issue_claim(&self, uri: &str, csr_pem: &str, hours: u32) -> String {
+        let der = pem::read(pem::CERTIFICATE_REQUEST, csr_pem).expect("PEM").remove(0);
+        let csr = csr::parse(&der).expect("a request");
+        let issuer = Issuer::new(&self.0.0, &self.0.1).expect("its key");
+        let validity = Validity { not_before: now().minus(HOUR), not_after: now().plus(HOUR * hours) };
+        let issued =
+            leaf::claim(&issuer, &uri.parse().expect("a claim"), &csr, Serial::generate(&SystemRng), validity, None);
+        pem::write(pem::CERTIFICATE, &issued.expect("issues").der)
+    }
+
+    /// A certificate (PEM) for the key of the request that is nobody's yet.
+    pub(crate) fn issue_unbound(&self, uri: &str, csr_pem: &str, hours: u32) -> String {
+        let der = pem::read(pem::CERTIFICATE_REQUEST, csr_pem).expect("PEM").remove(0);
+        let csr = csr::parse(&der).expect("a request");
+        let issuer = Issuer::new(&self.0.0, &self.0.1).expect("its key");
+        let validity = Validity { not_before: now().minus(HOUR), not_after: now().plus(HOUR * hours) };
+        let name = uri.parse().expect("an id");
+        let issued = leaf::unbound_as(&issuer, &name, &csr, Serial::generate(&SystemRng), validity, None);
+        pem::write(pem::CERTIFICATE, &issued.expect("issues").der)
+    }
+
     /// Something that is no authority.
     pub(crate) fn leaf_pem(&self) -> String {
         let (key, _) = SoftKey::generate();

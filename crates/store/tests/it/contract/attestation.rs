@@ -1,4 +1,4 @@
-use fleetward_store::{AttestationAnchorRow, AttestationReferenceRow, AttestationRow, ReleaseRow};
+use fleetward_store::{AttestationAnchorRow, AttestationReferenceRow, AttestationRow, ReleaseRow, VouchedKeyRow};
 
 use crate::support::{Fixture, at, device, device_row, release, signer};
 
@@ -120,4 +120,38 @@ pub(crate) async fn anchors_and_references(on: Fixture) {
         })
     })
     .await;
+}
+
+pub(crate) async fn vouched_keys_are_forgotten_soon(on: Fixture) {
+    let fresh = VouchedKeyRow::new(device("gw-1"), at(5));
+    let known = VouchedKeyRow {
+        key: Some("ab".repeat(32)),
+        identity: Some("cd".repeat(32)),
+        until: Some(at(60)),
+        pending: None,
+        updated_at: at(6),
+        ..fresh.clone()
+    };
+    let begun = VouchedKeyRow { pending: Some("{}".into()), ..fresh };
+    let foreign = begun.clone();
+    on.store
+        .write(&on.umbrella, "test", move |tx| Box::pin(async move { tx.put_vouched_key(&foreign).await }))
+        .await
+        .expect("another tenant's device of this name");
+    let (expected, first) = (known.clone(), begun.clone());
+    let (waits, read, early, late, gone) = on
+        .write(move |tx| {
+            Box::pin(async move {
+                tx.put_vouched_key(&begun).await?;
+                let waits = tx.vouched_key_for_update(&device("gw-1")).await?;
+                tx.put_vouched_key(&known).await?;
+                let read = tx.vouched_key(&device("gw-1")).await?;
+                let early = tx.forget_vouched_keys(at(6)).await?;
+                let late = tx.forget_vouched_keys(at(7)).await?;
+                Ok((waits, read, early, late, tx.vouched_key(&device("gw-1")).await?))
+            })
+        })
+        .await;
+    assert_eq!((waits, read), (Some(first), Some(expected)));
+    assert_eq!((early, late, gone), (0, 1, None));
 }
