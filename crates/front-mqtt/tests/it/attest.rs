@@ -1,8 +1,6 @@
 //! Attestation over MQTT: the same conversation as over HTTPS, in JSON and in CBOR, on the connection of a device that is
 //! held back. Evidence is an EAT as JWT, whose maker is here.
 
-#![expect(clippy::indexing_slicing, reason = "a test that does not find what it looks for fails there")]
-
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
