@@ -37,7 +37,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The routes. Requests carry the [`Peer`] of their connection as an extension.
+/// The routes. Requests carry the [`fleetward_app::Peer`] of their connection as an extension.
 pub fn router(app: App) -> Router {
     served::router(served()).with_state(app)
 }
