@@ -59,13 +59,6 @@ impl Filled {
         serial_of(*bytes)
     }
 
-    /// The first of them alone.
-    pub(crate) fn first(&self, count: usize) -> Self {
-        let mut few = self.clone();
-        few.plan.certificates = few.plan.certificates.min(count);
-        few
-    }
-
     pub(crate) fn is_revoked(&self, index: usize) -> bool {
         index.is_multiple_of(self.plan.one_revoked_in)
     }

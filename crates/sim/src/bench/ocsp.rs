@@ -2,8 +2,7 @@
 //!
 //! First the same few thousand certificates again and again, by POST and by GET: answers that were signed before. Then
 //! each time another one, whose answer is looked up and signed for it. Last on a connection for each request, as
-//! OpenSSL's own responder must be asked, which then takes the same load over the part of the fleet that it can. Before
-//! any of it `openssl ocsp` as a client is satisfied with an answer of each kind.
+//! OpenSSL's own responder must be asked, which then takes the same load over the same fleet. Before any of it `openssl ocsp` as a client is satisfied with an answer of each kind.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,7 +18,7 @@ use fleetward_pki::{Certificate, ocsp, pem};
 use super::asking::{Ask, Manner, storm};
 use super::figures::{Figures, Latency};
 use super::fill::{Filled, Plan};
-use super::responder::{self, OpenSsl};
+use super::responder::OpenSsl;
 use super::stage::{Stage, Used};
 use super::{Bench, BenchArgs, million, progress};
 use crate::http::Answer;
@@ -60,8 +59,7 @@ pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
     figures.stretch(("", "fresh_post", ""), latency.count(), &used);
     figures.latency(("fresh_post_", ""), &latency);
     figures.set("rss_bytes_after", super::figures::whole(stage.server.memory()?.rss));
-    let filled = asked.filled.first(responder::CERTIFICATES);
-    figures.parameter("openssl_certificates", filled.plan.certificates);
+    let filled = asked.filled.clone();
     stage.close().await?;
 
     let spinner = progress::spinner("openssl reads its index");
