@@ -382,7 +382,7 @@ def device_flow(server):
     done = subprocess_ctl(server, "enrollment", "approve", said["user_code"], tenant=THERE)
     holds(done != 0, "another tenant's operator approves nothing")
     server.ctl("enrollment", "approve", said["user_code"], tenant=HERE)
-    time.sleep(6)  # the pause that the device was told to make
+    time.sleep(said["interval"])  # the pause that the device is told to make (RFC 8628 §3.2)
     status, granted = post("/oauth/token", {**poll, "device_code": code})
     expect(status, 200, granted)
     bearer = {"Content-Type": "application/pkcs10", "Authorization": f"Bearer {granted['access_token']}"}

@@ -12,18 +12,16 @@ import ssl
 import sys
 import threading
 
-import awsiot
 import cbor2
 import paho.mqtt.client as paho
 from awscrt import mqtt
 from awscrt.mqtt_request_response import ClientOptions
-from awsiot import iotidentity, iotshadow, mqtt5_client_builder, mqtt_connection_builder
-from concurrent.futures import Future
+from awsiot import iotidentity, iotshadow
+from fleet.aws import WAIT, connect3, connect5, rejected
 from fleet.server import Device, Server, run
 from fleet.story import Story, expect, holds, within
 
 story = Story("awsprovisioning")
-WAIT = 15
 TENANT = "acme"
 ONCE = mqtt.QoS.AT_LEAST_ONCE
 
@@ -61,38 +59,6 @@ def claim(server, name, template="line", *options) -> Device:
     return Device(TENANT, f"factory-{name}", key, cert, server.ca)
 
 
-def connect3(server, device, port=None):
-    connection = mqtt_connection_builder.mtls_from_path(
-        endpoint="localhost",
-        port=server.mqtt_port,
-        cert_filepath=str(device.cert),
-        pri_key_filepath=str(device.key),
-        ca_filepath=str(device.ca),
-        client_id=device.name,
-        clean_session=False,  # what the SDK does by itself
-        keep_alive_secs=30,
-    )
-    connection.connect().result(WAIT)
-    return connection
-
-
-def connect5(server, device):
-    up = Future()
-    client = mqtt5_client_builder.mtls_from_path(
-        endpoint="localhost",
-        port=server.mqtt_port,
-        cert_filepath=str(device.cert),
-        pri_key_filepath=str(device.key),
-        ca_filepath=str(device.ca),
-        client_id=device.name,
-        on_lifecycle_connection_success=lambda data: up.set_result(data),
-        on_lifecycle_connection_failure=lambda data: up.done() or up.set_exception(data.exception),
-    )
-    client.start()
-    up.result(WAIT)
-    return client
-
-
 def request(server, name) -> tuple[pathlib.Path, str]:
     key, der = server.key_and_request(name)
     return key, run(["openssl", "req", "-inform", "DER"], stdin=der).stdout.decode()
@@ -100,7 +66,7 @@ def request(server, name) -> tuple[pathlib.Path, str]:
 
 def use_its_shadow(server, device):
     """The device that came in connects with its certificate and uses its own shadow."""
-    connection = connect3(server, device)
+    connection = connect3(server, device, clean=False)
     client = iotshadow.IotShadowClientV2(connection, ClientOptions(4, 2, WAIT))
     state = iotshadow.ShadowState(reported={"up": True})
     answer = client.update_shadow(iotshadow.UpdateShadowRequest(thing_name=device.name, state=state)).result(WAIT)
@@ -108,19 +74,10 @@ def use_its_shadow(server, device):
     connection.disconnect().result(WAIT)
 
 
-def refused(future):
-    try:
-        answer = future.result(WAIT)
-    except awsiot.V2ServiceException as error:
-        holds(error.modeled_error is not None, f"no modeled error: {error.message} {error.inner_error}")
-        return error.modeled_error
-    raise AssertionError(f"accepted: {answer}")
-
-
 @story.check
 def first_generation(server):
     """IotIdentityClient: a certificate for a request, a thing by the template, and the new device is in"""
-    connection = connect3(server, claim(server, "v1"))
+    connection = connect3(server, claim(server, "v1"), clean=False)
     client = iotidentity.IotIdentityClient(connection)
     made, thing, no = queue.Queue(), queue.Queue(), queue.Queue()
     subscriptions = (
@@ -166,7 +123,7 @@ def first_generation(server):
 def second_generation(server, protocol_client, serial):
     client = iotidentity.IotIdentityClientV2(protocol_client, ClientOptions(4, 2, WAIT))
     keys = iotidentity.CreateKeysAndCertificateRequest()
-    error = refused(client.create_keys_and_certificate(keys))
+    error = rejected(client.create_keys_and_certificate(keys))
     expect((error.status_code, error.error_code), (403, "AccessDenied"), "keys are made on the device")
     key, csr = request(server, f"v2-{serial}")
     certificate = client.create_certificate_from_csr(
@@ -187,7 +144,7 @@ def second_generation(server, protocol_client, serial):
 @story.check
 def second_generation_v311(server):
     """IotIdentityClientV2 over MQTT 3.1.1"""
-    connection = connect3(server, claim(server, "v2-311"))
+    connection = connect3(server, claim(server, "v2-311"), clean=False)
     second_generation(server, connection, "311")
     connection.disconnect().result(WAIT)
 
@@ -204,7 +161,7 @@ def second_generation_v5(server):
 def keys_where_the_policy_allows(server):
     """CreateKeysAndCertificate, once the tenant allows keys of the server's making"""
     server.ctl("tenant", "policy", "set", "provisioning.server_keys=true", tenant=TENANT)
-    connection = connect3(server, claim(server, "keys"))
+    connection = connect3(server, claim(server, "keys"), clean=False)
     client = iotidentity.IotIdentityClientV2(connection, ClientOptions(4, 2, WAIT))
     made = client.create_keys_and_certificate(iotidentity.CreateKeysAndCertificateRequest()).result(WAIT)
     client.register_thing(
@@ -227,7 +184,7 @@ def a_trusted_user(server):
     given = server.ctl("template", "claim", "line", tenant=TENANT)
     key, cert = server.devices / "user.key", server.devices / "user.pem"
     write(key, given["keyPair"]["PrivateKey"]), write(cert, given["certificatePem"])
-    connection = connect3(server, Device(TENANT, "phone", key, cert, server.ca))
+    connection = connect3(server, Device(TENANT, "phone", key, cert, server.ca), clean=False)
     client = iotidentity.IotIdentityClientV2(connection, ClientOptions(4, 2, WAIT))
     _, csr = request(server, "user-device")
     asked = iotidentity.CreateCertificateFromCsrRequest(certificate_signing_request=csr)
@@ -314,7 +271,7 @@ def a_hook_decides(server):
     template = write(folder / "hooked.json", json.dumps(TEMPLATE))
     made = server.ctl("template", "create", "hooked", template, "--hook-url", url, "--hook-ca", cert, tenant=TENANT)
 
-    connection = connect3(server, claim(server, "hooked", "hooked"))
+    connection = connect3(server, claim(server, "hooked", "hooked"), clean=False)
     client = iotidentity.IotIdentityClientV2(connection, ClientOptions(4, 2, WAIT))
     _, csr = request(server, "hooked-device")
     asking = iotidentity.CreateCertificateFromCsrRequest(certificate_signing_request=csr)
@@ -329,7 +286,7 @@ def a_hook_decides(server):
             )
         )
 
-    expect(refused(register("bad")).error_code, "AccessDenied")
+    expect(rejected(register("bad")).error_code, "AccessDenied")
     expect(register("good").result(WAIT).device_configuration, {"host": "us.example"}, "the hook's parameter")
     headers, body = within(asked, WAIT)
     headers = {name.lower(): value for name, value in headers.items()}

@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from fleet.server import Server, programs, run
-from fleet.story import Story, expect, holds
+from fleet.story import Story, expect, holds, until
 
 story = Story("ca-rotation")
 
@@ -74,16 +74,6 @@ def fingerprint(pem):
     return said.strip().split("=")[1].replace(":", "").lower()
 
 
-def wait_for(what, look, seconds=90):
-    """Asks until the answer is there."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"{what} did not come within {seconds} s")
-
-
 def online(server):
     return server.ctl("device", "show", "agent", tenant="acme")["presence"] == "online"
 
@@ -94,13 +84,13 @@ def publish(server):
     server.old = server.folder / "old-root.pem"
     server.old.write_text(server.ca.read_text())
     server.agent = server.stack.enter_context(agent(server))
-    wait_for("the agent", lambda: online(server))
+    until(lambda: online(server), "the agent")
     server.field = [server.enrol("acme", name) for name in ("gw-1", "gw-2")]
     for device in server.field:
         # A certificate is proven by its first use.
         fetch(server, device)
     server.ctl("ca", "rotation", "start", "--root", "--settle", "0")
-    wait_for("the agent's report", lambda: shown(server)["holding_devices"] == 1)
+    until(lambda: shown(server)["holding_devices"] == 1, "the agent's report")
     listed = [about(certificate) for certificate in fetch(server)]
     expect(shown(server)["holding_devices"], 1, "nobody in particular holds it")
     expect(sorted(held(server)), sorted(fingerprint(pem) for pem in fetch(server) if len(set(about(pem))) == 1))
@@ -143,18 +133,15 @@ def issue(server):
 @story.check
 def retired(server):
     """Tenants go under the new root with the keys that they have, and the old one is forgotten"""
-    deadline = time.monotonic() + 120
     server.ca.write_text(server.old.read_text() + server.new.read_text())
-    while (found := shown(server))["stage"] != "retired" and time.monotonic() < deadline:
-        time.sleep(0.5)
-    expect(found["stage"], "retired")
+    until(lambda: shown(server)["stage"] == "retired", "the end of the rotation", 120)
     holds(not reaches(server, server.old), "the old root vouches for nobody")
     holds(reaches(server, server.new), "the new one does")
-    wait_for("the agent to give the old root up", lambda: held(server) == [fingerprint(server.new.read_text())])
+    until(lambda: held(server) == [fingerprint(server.new.read_text())], "the agent to give the old root up")
     server.stack.close()
-    wait_for("its end", lambda: not online(server))
+    until(lambda: not online(server), "its end")
     with agent(server):
-        wait_for("the agent, which was never given another file", lambda: online(server))
+        until(lambda: online(server), "the agent, which was never given another file")
     server.ca.write_text(server.new.read_text())
     listed = fetch(server, server.field[0])
     expect(len(listed), 2, "issuing authority and root")

@@ -3,15 +3,15 @@
 import base64
 import hashlib
 import re
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
 
 from fleet.server import Server, run
-from fleet.story import Story, expect, holds
+from fleet.story import Story, expect, holds, until
 
 story = Story("openssl-pki")
+# Lists follow a revocation within seconds.
 SECONDS = 20
 
 
@@ -56,22 +56,12 @@ def chain(server, device):
     return issuer, both
 
 
-def until(check, what):
-    """Lists follow a revocation within seconds."""
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        if check():
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"{what} did not come within {SECONDS} s")
-
-
 @story.check
 def lists(server):
     """openssl verify -crl_check: good before, revoked after, with the reason; the list's number grew and it has an ETag"""
     device, other = server.enrol("acme", "crl-1"), server.enrol("acme", "crl-2")
     crl_url = urls(device)[0]
-    until(lambda: fetch(crl_url)[0] == 200, "the first list")
+    until(lambda: fetch(crl_url)[0] == 200, "the first list", SECONDS)
     _, both = chain(server, device)
     crl, headers = keep(server, "crl-before", crl_url)
     etag = headers["ETag"]
@@ -81,7 +71,7 @@ def lists(server):
     holds(b"OK" in run([*check, crl, device.cert]).stdout, "good before")
 
     server.ctl("revoke", "device", device.name, "--reason", "key_compromise", "--yes", tenant="acme")
-    until(lambda: fetch(crl_url)[1]["ETag"] != etag, "another list")
+    until(lambda: fetch(crl_url)[1]["ETag"] != etag, "another list", SECONDS)
     crl, _ = keep(server, "crl-after", crl_url)
     said = run([*check, crl, device.cert], check=False)
     holds(said.returncode != 0 and b"certificate revoked" in said.stdout + said.stderr, said.stdout + said.stderr)
@@ -135,7 +125,7 @@ def ocsp(server):
         holds("good" in (said.stdout + said.stderr).decode(), said.stdout + said.stderr)
 
     server.ctl("revoke", "certificate", device.serial(), "--reason", "superseded", "--yes", tenant="acme")
-    until(lambda: "revoked" in ask(issuer, both, device, url, "-no_nonce"), "revoked")
+    until(lambda: "revoked" in ask(issuer, both, device, url, "-no_nonce"), "revoked", SECONDS)
     said = ask(issuer, both, device, url)
     holds("Reason: superseded" in said, said)
     holds("good" in ask(issuer, both, other, url), "the other one")
@@ -172,7 +162,7 @@ def stapled(server):
         said = run(command, stdin=b"").stdout.decode(errors="replace")
         return "OCSP Response Status: successful" in said and "Cert Status: good" in said
 
-    until(there, "a stapled answer")
+    until(there, "a stapled answer", SECONDS)
 
 
 @story.check

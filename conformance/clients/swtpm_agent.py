@@ -3,10 +3,9 @@ quarantined."""
 
 import contextlib
 import subprocess
-import time
 
 from fleet.server import Server, programs
-from fleet.story import Story, expect, holds
+from fleet.story import Story, expect, holds, until
 from fleet.swtpm import Swtpm
 
 story = Story("swtpm")
@@ -32,16 +31,6 @@ def agent(server, name, token, tpm=None):
         finally:
             child.terminate()
             child.wait(30)
-
-
-def wait_for(what, look, seconds=60):
-    """Asks until the answer is there."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"{what} did not come within {seconds} s")
 
 
 def stands(server, name):
@@ -80,9 +69,9 @@ def enrolled_attested_let_in(server):
     server.ctl("attestation", "learn", "--hardware", HARDWARE, "--devices", "1", tenant="acme")
     token = server.enrol_token("acme", "gw-1", "--class", "gateway", "--hardware", HARDWARE)
     with agent(server, "gw-1", token, server.tpm):
-        found = wait_for("a verdict", lambda: (it := stands(server, "gw-1"))["verdict"] and it)
+        found = until(lambda: (it := stands(server, "gw-1"))["verdict"] and it, "a verdict")
         expect((found["verdict"], found["restricted"], found["root_of_trust"]), ("affirming", None, "tpm2"))
-        wait_for("a report in its shadow", lambda: reported(server, "gw-1"))
+        until(lambda: reported(server, "gw-1"), "a report in its shadow")
         record = device(server, "gw-1")
         expect((record["status"], record["attestation"]["verdict"], record["attestation"]["format"]), ("active", "affirming", "tpm2"))
     holds("attestation.key_certified" in actions(server, "gw-1"), "the key was certified before")
@@ -93,7 +82,7 @@ def no_certificate_for_another_key(server):
     """An agent of that class whose key is in a file gets no certificate at all, whatever its token"""
     token = server.enrol_token("acme", "gw-2", "--class", "gateway", "--hardware", HARDWARE)
     with agent(server, "gw-2", token):
-        wait_for("a refusal", lambda: "key-not-certified" in causes(server, "gw-2"))
+        until(lambda: "key-not-certified" in causes(server, "gw-2"), "a refusal")
     holds(not server.ctl("device", "certificates", "gw-2", tenant="acme", check=False), "there is none")
 
 
@@ -102,7 +91,7 @@ def without_a_tpm(server):
     """An agent of another class that cannot attest is connected and held back"""
     token = server.enrol_token("acme", "gw-3", "--class", "endpoint", "--hardware", HARDWARE)
     with agent(server, "gw-3", token):
-        wait_for("a connection", lambda: device(server, "gw-3")["presence"] == "online")
+        until(lambda: device(server, "gw-3")["presence"] == "online", "a connection")
         expect(stands(server, "gw-3")["restricted"], "never-attested")
         holds(not reported(server, "gw-3"), "its shadow is not its to write")
 
@@ -112,12 +101,12 @@ def renewed(server):
     """Asked to renew, the agent has its TPM vouch for the next key too, and goes on with it"""
     before = device(server, "gw-1")["certificate"]["serial"]
     with agent(server, "gw-1", "", server.tpm):
-        wait_for("a connection", lambda: device(server, "gw-1")["presence"] == "online")
+        until(lambda: device(server, "gw-1")["presence"] == "online", "a connection")
         server.ctl("device", "renew", "gw-1", tenant="acme")
-        wait_for("another certificate", lambda: device(server, "gw-1")["certificate"]["serial"] != before)
+        until(lambda: device(server, "gw-1")["certificate"]["serial"] != before, "another certificate")
         newest = device(server, "gw-1")["certificate"]["serial"]
         proven = lambda: any(row["serial"] == newest and row["proven_at"] for row in certificates(server, "gw-1"))
-        wait_for("its first use", proven)
+        until(proven, "its first use")
     expect(actions(server, "gw-1").count("certificate.renewed"), 1)
 
 
@@ -127,7 +116,7 @@ def reboots_and_stays(server):
     before = stands(server, "gw-1")
     server.tpm.reboot()
     with agent(server, "gw-1", "", server.tpm):
-        found = wait_for("another verdict", lambda: (it := stands(server, "gw-1"))["attested_at"] != before["attested_at"] and it)
+        found = until(lambda: (it := stands(server, "gw-1"))["attested_at"] != before["attested_at"] and it, "another verdict")
         expect((found["verdict"], found["reasons"]), ("affirming", []))
         holds(found["boots"] > before["boots"], f"{before['boots']} starts, then {found['boots']}")
 
@@ -139,10 +128,10 @@ def tampered(server):
     server.tpm.reboot()
     server.tpm.tool("pcrextend", "4:sha256=" + "ab" * 32)
     with agent(server, "gw-1", "", server.tpm):
-        found = wait_for("another verdict", lambda: (it := stands(server, "gw-1"))["attested_at"] != before["attested_at"] and it)
+        found = until(lambda: (it := stands(server, "gw-1"))["attested_at"] != before["attested_at"] and it, "another verdict")
         expect((found["verdict"], found["reasons"]), ("contraindicated", ["unknown-measurement:pcr/4"]))
         expect(device(server, "gw-1")["status"], "quarantined")
-        wait_for("a connection", lambda: device(server, "gw-1")["presence"] == "online")
+        until(lambda: device(server, "gw-1")["presence"] == "online", "a connection")
     critical = [row["action"] for row in events(server, "gw-1") if row["severity"] == "critical"]
     expect(sorted(critical), ["attestation.verdict", "device.status_changed"])
 

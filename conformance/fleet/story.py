@@ -60,3 +60,13 @@ def quiet(box: queue.Queue, seconds=0.5, what="nothing"):
         raise AssertionError(f"{what}: {box.get(timeout=seconds)!r} came")
     except queue.Empty:
         return
+
+
+def until(look, what, seconds=90):
+    """What `look` finds, once it finds something: for what shows itself only to who asks, as lists and records do."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{what} did not come within {seconds} s")

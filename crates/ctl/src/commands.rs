@@ -18,6 +18,7 @@ mod factory_ca;
 mod inventory;
 mod issuer;
 mod key;
+mod once;
 mod release;
 mod revoke;
 mod rollout;

@@ -114,13 +114,13 @@ pub(super) async fn issuers(app: &App) -> Check {
         match signs(app, &tenant.id).await {
             Ok(()) => sign += 1,
             Err(Error::Unavailable { .. }) if app.vault().check(tenant.id.as_str()).is_err() => disabled += 1,
-            Err(error) => broken.push(error.to_string()),
+            Err(error) => broken.push((tenant.id.clone(), error)),
         }
     }
     let detail = format!("{sign} sign, {disabled} disabled, {} do not sign", broken.len());
-    if let Some(first) = broken.first() {
-        let remedy = "wardctl tenant list, then an enrolment each: the log names the issuer that fails";
-        return Check::fail("issuers", format!("{detail}: {first}"), remedy);
+    if let Some((tenant, first)) = broken.first() {
+        let remedy = "wardctl issuer check --tenant NAME, which says what fails";
+        return Check::fail("issuers", format!("{detail}: {tenant}: {first}"), remedy);
     }
     if disabled > 0 {
         return Check::warn("issuers", detail, "wardctl vault enable --tenant NAME, once it is safe");
@@ -163,7 +163,7 @@ pub(super) async fn expiry(app: &App) -> Check {
     };
     let days = first.since(now).as_secs() / 86_400;
     let detail = format!("the first of {} authorities to end is of kind {kind}, at {first} ({days} days)", ends.len());
-    let remedy = "rotate it: docs/guides has how";
+    let remedy = "wardctl ca rotation start (--root for the root): docs/guides/rotating-a-ca.md";
     if *first <= now {
         return Check::fail("expiry", detail, remedy);
     }

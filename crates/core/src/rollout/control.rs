@@ -9,11 +9,18 @@ use crate::registry::Invalid;
 
 /// The rollout is where this cannot be asked of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a rollout that is {state} cannot be {verb}")]
+#[error("{}", self.about("rollout"))]
 pub struct Refused {
     pub state: State,
     /// As a participle: "paused".
     pub verb: &'static str,
+}
+
+impl Refused {
+    /// As a sentence, about a rollout or what else goes in phases.
+    pub fn about(&self, noun: &str) -> String {
+        format!("a {noun} that is {} cannot be {}", self.state, self.verb)
+    }
 }
 
 type Decision<Of> = Result<Option<Rollout<Of>>, Refused>;

@@ -54,6 +54,11 @@ impl PauseReason {
         }
     }
 
+    /// As a sentence, about what is brought: "updates", "renewals".
+    pub fn about(&self, what: &'static str) -> impl fmt::Display + '_ {
+        About { reason: self, what }
+    }
+
     /// It was a gate, not a person.
     pub fn is_gate(&self) -> bool {
         !matches!(self, Self::Operator { .. })
@@ -62,15 +67,27 @@ impl PauseReason {
 
 impl fmt::Display for PauseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Operator { by, note: None } => write!(f, "Paused by {by}."),
-            Self::Operator { by, note: Some(note) } => write!(f, "Paused by {by}: {note}"),
-            Self::Failures { phase, failed, finished, limit_percent, cohorts } => {
-                write!(f, "{failed} of {finished} updates failed in phase {}", phase.saturating_add(1))?;
+        self.about("updates").fmt(f)
+    }
+}
+
+struct About<'a> {
+    reason: &'a PauseReason,
+    what: &'static str,
+}
+
+impl fmt::Display for About<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason {
+            PauseReason::Operator { by, note: None } => write!(f, "Paused by {by}."),
+            PauseReason::Operator { by, note: Some(note) } => write!(f, "Paused by {by}: {note}"),
+            PauseReason::Failures { phase, failed, finished, limit_percent, cohorts } => {
+                let phase = phase.saturating_add(1);
+                write!(f, "{failed} of {finished} {} failed in phase {phase}", self.what)?;
                 write!(f, " (limit {limit_percent} %)")?;
                 blame(f, cohorts, "failed")
             }
-            Self::Silence { phase, silent, started, limit_percent, silent_after_s, cohorts } => {
+            PauseReason::Silence { phase, silent, started, limit_percent, silent_after_s, cohorts } => {
                 write!(f, "{silent} of {started} devices fell silent for {silent_after_s} s or more")?;
                 write!(f, " in phase {} (limit {limit_percent} %)", phase.saturating_add(1))?;
                 blame(f, cohorts, "silent")

@@ -61,7 +61,7 @@ pub fn cancel(now: Timestamp, campaign: &Campaign) -> Result<Option<Campaign>, c
 
 /// Why it stands still, in the words of renewals.
 pub fn reason(reason: &PauseReason) -> String {
-    reason.to_string().replace("updates failed", "renewals failed")
+    reason.about("renewals").to_string()
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ const LIST: [Column; 8] = [
 ];
 /// How often the server is asked how far it came.
 const LOOK: Duration = Duration::from_millis(300);
+/// How often in a row it may be out of reach while it is followed.
+const PATIENCE: u32 = 15;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Revoke {
@@ -75,7 +77,10 @@ pub(crate) enum Revoke {
     },
     /// Revocations and replacements, newest first
     #[command(visible_alias = "ls")]
-    List,
+    List {
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
     Show {
         id: String,
     },
@@ -134,9 +139,9 @@ impl Revoke {
                 (json!({ "kind": "authority", "fingerprint": fingerprint.to_lowercase() }), how)
             }
             Self::Tenant { how } => (json!({ "kind": "tenant" }), how),
-            Self::List => {
+            Self::List { limit } => {
                 let path = session.path(&["revocations"]).await?;
-                return session.out.rows(&session.client.list(&path, 1000).await?, &LIST);
+                return session.out.rows(&session.client.list(&path, limit).await?, &LIST);
             }
             Self::Show { id } => {
                 let path = session.path(&["revocations", &id]).await?;
@@ -206,11 +211,24 @@ pub(super) async fn follow(session: &Session, mut revocation: Value) -> Result<V
     } else {
         ProgressBar::hidden()
     };
+    let mut patience = PATIENCE;
     while revocation.get("status").and_then(Value::as_str) == Some("running") {
         client::pause(LOOK).await;
-        revocation = session.client.get(&path).await?.value;
+        match session.client.get(&path).await {
+            Ok(found) => (revocation, patience) = (found.value, PATIENCE),
+            // The server goes on by itself; one that restarts is waited for.
+            Err(Failure::Unreachable { .. } | Failure::TimedOut(_)) if patience > 0 => patience -= 1,
+            Err(failure) => {
+                bar.finish_and_clear();
+                output::note(&format!("It goes on without this command: wardctl revoke show {id}"));
+                return Err(failure);
+            }
+        }
         bar.set_position(number(&revocation, "done"));
     }
     bar.finish_and_clear();
+    if revocation.get("status").and_then(Value::as_str) == Some("canceled") {
+        return Err(Failure::other(format!("somebody canceled it: wardctl revoke show {id} says how far it came")));
+    }
     Ok(revocation)
 }

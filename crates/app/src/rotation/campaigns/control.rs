@@ -66,9 +66,8 @@ where
             let row = tx.campaign_for_update(id).await?.ok_or(Error::NotFound { what: "rotation" })?;
             let before = rows::campaign_of(row)?;
             let observed = observe::standing(tx, &before).await?;
-            let decided = decide(now, &before, &observed).map_err(|refused| {
-                Error::conflict("rotation-state", refused.to_string().replace("rollout", "rotation"))
-            })?;
+            let decided = decide(now, &before, &observed)
+                .map_err(|refused| Error::conflict("rotation-state", refused.about("rotation")))?;
             let Some(after) = decided else { return Ok(()) };
             update(tx, &before, &after).await?;
             if action == Action::RotationCanceled {
