@@ -1,0 +1,1 @@
+-- command: what follows is filled in by its noun.

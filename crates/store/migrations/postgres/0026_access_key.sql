@@ -1,0 +1,1 @@
+-- access_key: what follows is filled in by its noun.

@@ -1,0 +1,1 @@
+-- topic_policy: what follows is filled in by its noun.

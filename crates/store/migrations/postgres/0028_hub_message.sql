@@ -1,0 +1,1 @@
+-- hub_message: what follows is filled in by its noun.

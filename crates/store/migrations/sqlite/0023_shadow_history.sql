@@ -1,0 +1,1 @@
+-- shadow_history: what follows is filled in by its noun.

@@ -1,0 +1,1 @@
+-- job: what follows is filled in by its noun.
