@@ -3,9 +3,10 @@
 //!
 //! It exists for others: a proxy, another broker, an auditor. No door of ours reads any of it, so that a list that is stale
 //! or missing keeps nobody out. Lists are signed ahead by [`crate::reconcile::crls`] and kept; answers are signed by a
-//! key of their own ([`responder`]) and kept in memory while they count. An authority is named by the first 16 digits of
-//! its certificate's SHA-256, which tell nothing of whose it is.
+//! key of their own ([`responder`]), ahead where somebody is likely to ask, and kept in memory while they count. An
+//! authority is named by the first 16 digits of its certificate's SHA-256, which tell nothing of whose it is.
 
+mod answers;
 mod lists;
 pub mod ocsp;
 mod responder;
@@ -18,7 +19,7 @@ use arc_swap::ArcSwap;
 use fleetward_base::TenantId;
 use fleetward_pki::leaf::Urls;
 use fleetward_pki::ocsp::IssuerNames;
-use fleetward_pki::{Certificate, crl::shards};
+use fleetward_pki::{Certificate, Serial, crl::shards};
 use fleetward_store::SystemTx;
 use parking_lot::{Mutex, RwLock};
 
@@ -47,6 +48,11 @@ pub struct Ca {
 }
 
 impl Ca {
+    /// As most clients ask for a certificate of this authority (CertID in DER).
+    pub(crate) fn cert_id(&self, serial: &Serial) -> Vec<u8> {
+        self.names.cert_id(serial)
+    }
+
     /// How URLs name it.
     pub fn mark(&self) -> &str {
         self.fingerprint.get(..MARK).unwrap_or(&self.fingerprint)
@@ -60,7 +66,7 @@ pub(crate) struct Publication {
     looked: Mutex<Option<Duration>>,
     /// The cut that a tenant's lists are there in.
     digits: RwLock<HashMap<TenantId, usize>>,
-    pub(crate) answers: ocsp::Answers,
+    pub(crate) answers: answers::Answers,
     responders: responder::Responders,
 }
 

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, Result};
-use crate::{App, attestation, authority, detection, identity_policy, presence, vault};
+use crate::{App, attestation, authority, detection, identity_policy, presence, publication, vault};
 
 /// How long a reconciler sleeps where nothing wakes it.
 pub(crate) const ROLLOUTS_EVERY: Duration = Duration::from_secs(1);
@@ -51,6 +51,7 @@ const TOKEN_ISSUERS_EVERY: Duration = Duration::from_millis(500);
 const REVOCATIONS_EVERY: Duration = Duration::from_millis(250);
 const LOG_EVERY: Duration = Duration::from_secs(1);
 const CRLS_EVERY: Duration = Duration::from_secs(1);
+const ANSWERS_EVERY: Duration = Duration::from_secs(2);
 /// Another server on the same database may have made a tenant.
 const TRUST_EVERY: Duration = Duration::from_secs(10);
 const ISSUERS_EVERY: Duration = Duration::from_secs(10);
@@ -216,6 +217,10 @@ fn look_after_ends(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
     every(tasks, stop, app, "lists", CRLS_EVERY, None, |app| async move {
         let status = crls::tick(&app).await?;
         Ok((status != crls::CrlStatus::default()).then(|| format!("{status:?}")))
+    });
+    every(tasks, stop, app, "answers", ANSWERS_EVERY, None, |app| async move {
+        let signed = publication::ocsp::sign_ahead(&app).await?;
+        Ok((signed > 0).then(|| format!("{signed} signed ahead")))
     });
     every(tasks, stop, app, "transfers", TRANSFERS_EVERY, None, |app| async move {
         let status = transfers::tick(&app).await?;

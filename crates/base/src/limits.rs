@@ -34,6 +34,8 @@ pub const OCSP_CERTIFICATES: usize = 32;
 /// OCSP answers of one authority that are kept in memory; those that are signed for one asker alone, a second.
 pub const OCSP_ANSWERS_KEPT: usize = 20_000;
 pub const OCSP_LIVE_PER_SECOND: u32 = 200;
+/// OCSP answers that are signed in one turn before they are asked for.
+pub const OCSP_AHEAD_PER_LOOK: usize = 500;
 /// Revoked certificates of a tenant that one look puts on their lists; those of one ending of serial numbers on one list.
 pub const CRL_PENDING_PER_LOOK: u32 = 100_000;
 pub const CRL_ENTRIES_PER_TAIL: u32 = 100_000;

@@ -54,6 +54,14 @@ pub struct CertId {
     pub serial: Serial,
 }
 
+impl CertId {
+    /// # Errors
+    /// [`BadRequest`] where it is no CertID, or more than one.
+    pub fn parse(der: &[u8]) -> Result<Self, BadRequest> {
+        read_id(der).map_err(|_| BadRequest)
+    }
+}
+
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -132,6 +140,10 @@ fn read_single<'a>(single: &mut impl Reader<'a>) -> der::Result<CertId> {
         single.peek_header()?.tag.assert_eq(context(TagNumber::N0))?;
         single.tlv_bytes()?;
     }
+    read_id(der)
+}
+
+fn read_id(der: &[u8]) -> der::Result<CertId> {
     let mut inner = SliceReader::new(der)?;
     let id = inner.sequence(|id| {
         let algorithm = id.sequence(|algorithm| {
@@ -169,6 +181,13 @@ impl IssuerNames {
         let key = key_bits(&authority.spki)?;
         let both = |algorithm| [&authority.subject, &key].map(|of| digest(algorithm, of).as_ref().to_vec());
         Ok(Self { sha1: both(&SHA1_FOR_LEGACY_USE_ONLY), sha256: both(&SHA256) })
+    }
+
+    /// The CertID of a certificate of this authority, with SHA-1 as everybody reads it.
+    pub fn cert_id(&self, serial: &Serial) -> Vec<u8> {
+        let [name, key] = &self.sha1;
+        let algorithm = asn1::sequence(&[&asn1::oid(SHA1), &asn1::NULL]);
+        asn1::sequence(&[&algorithm, &asn1::octets(name), &asn1::octets(key), &asn1::unsigned(serial.as_bytes())])
     }
 
     /// Whether the certificate that is asked for would be one of this authority.
@@ -270,9 +289,7 @@ fn line(single: &Single<'_>, this_update: Timestamp, next_update: Timestamp) -> 
 /// # Errors
 /// [`IssueError::PublicKey`] where the authority's key cannot be read.
 pub fn cert_id(authority: &Certificate, serial: &Serial) -> Result<Vec<u8>, IssueError> {
-    let [name, key] = IssuerNames::of(authority)?.sha1;
-    let algorithm = asn1::sequence(&[&asn1::oid(SHA1), &asn1::NULL]);
-    Ok(asn1::sequence(&[&algorithm, &asn1::octets(&name), &asn1::octets(&key), &asn1::unsigned(serial.as_bytes())]))
+    Ok(IssuerNames::of(authority)?.cert_id(serial))
 }
 
 /// Why there is no answer (RFC 6960 §4.2.1, OCSPResponseStatus). Such a response is not signed.

@@ -1,32 +1,32 @@
 //! Answers to OCSP requests.
 //!
-//! How a certificate stands is the registry's word. An answer without a nonce is kept in memory and given again for a
-//! while; whatever is revoked empties that memory for its tenant, here at once and on other servers as they hear of it.
-//! An answer with a nonce is for one asker alone and signed then and there, so that it is only given so often; beyond
-//! that the asker is told to try later. Everything that goes wrong is an answer too (RFC 6960 §2.3).
+//! How a certificate stands is the registry's word. An answer without a nonce is kept ([`super::answers`]) and given
+//! again for a while; [`sign_ahead`] signs the next one before it is asked for. An answer with a nonce is for one asker
+//! alone and signed then and there, so that it is only given so often; beyond that the asker is told to try later.
+//! Everything that goes wrong is an answer too (RFC 6960 §2.3).
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fleetward_base::{TenantId, Timestamp, limits};
+use fleetward_base::Timestamp;
 use fleetward_core::access::Permission;
 use fleetward_pki::Serial;
 use fleetward_pki::crl::Reason;
 use fleetward_pki::ocsp::{self, CertId, Refused, Request, Single, Standing};
 use fleetward_store::{SystemTx, TenantTx};
-use parking_lot::Mutex;
 
+use super::answers::Kept;
 use super::{Ca, authority, responder};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
-use crate::{App, Ctx};
+use crate::{App, Ctx, reconcile};
 
 /// How long answers of the installation's own authorities count.
 const OWN_LIFE: Duration = Duration::from_secs(3600);
 /// `thisUpdate` is this long ago, for askers whose clock is behind.
 const BACKDATE: Duration = Duration::from_secs(60);
+/// An answer that is asked for is followed by the next one this long before it would be signed at a question.
+const AHEAD: Duration = Duration::from_secs(30);
 
 /// What is sent back.
 #[derive(Clone, Debug)]
@@ -39,97 +39,6 @@ pub struct Answer {
 impl Answer {
     fn refused(why: Refused) -> Self {
         Self { der: why.response().into(), counts: None }
-    }
-}
-
-#[derive(Clone)]
-struct Kept {
-    der: Arc<[u8]>,
-    from: Timestamp,
-    until: Timestamp,
-    /// From here on another is signed.
-    stale_at: Timestamp,
-}
-
-/// Answers of one authority: those of late, and those of before that somebody may yet ask for. Whoever asks after a whole
-/// fleet pushes out what nobody asks for, and not what everybody does.
-#[derive(Default)]
-struct Shelf {
-    recent: HashMap<Vec<u8>, Kept>,
-    earlier: HashMap<Vec<u8>, Kept>,
-}
-
-impl Shelf {
-    fn find(&mut self, id: &[u8]) -> Option<Kept> {
-        if let Some(kept) = self.recent.get(id) {
-            return Some(kept.clone());
-        }
-        let (id, kept) = self.earlier.remove_entry(id)?;
-        self.keep(id, kept.clone());
-        Some(kept)
-    }
-
-    fn keep(&mut self, id: Vec<u8>, kept: Kept) {
-        if self.recent.len() >= limits::OCSP_ANSWERS_KEPT / 2 {
-            self.earlier = std::mem::take(&mut self.recent);
-        }
-        self.recent.insert(id, kept);
-    }
-
-    fn len(&self) -> usize {
-        self.recent.len() + self.earlier.len()
-    }
-}
-
-/// Answers that are kept, and the allowance of those that are not.
-#[derive(Default)]
-pub(crate) struct Answers {
-    kept: Mutex<HashMap<String, Shelf>>,
-    /// Grows when something is revoked: an answer that was on its way then is not kept.
-    epoch: AtomicU64,
-    allowance: Mutex<Duration>,
-}
-
-impl Answers {
-    /// Something of this tenant was revoked, or without one an authority below the installation's own.
-    pub(crate) fn forget(&self, authorities: impl Iterator<Item = Arc<Ca>>, tenant: Option<&TenantId>) {
-        self.epoch.fetch_add(1, Ordering::SeqCst);
-        let mut kept = self.kept.lock();
-        for ca in authorities.filter(|ca| ca.tenant.as_ref() == tenant) {
-            kept.remove(&ca.fingerprint);
-        }
-    }
-
-    /// How many of this tenant's are kept.
-    pub(crate) fn kept(&self, authorities: impl Iterator<Item = Arc<Ca>>, tenant: &TenantId) -> usize {
-        let kept = self.kept.lock();
-        let own = authorities.filter(|ca| ca.tenant.as_ref() == Some(tenant));
-        own.filter_map(|ca| kept.get(&ca.fingerprint)).map(Shelf::len).sum()
-    }
-
-    fn find(&self, ca: &Ca, id: &[u8], now: Timestamp) -> Option<Kept> {
-        let mut kept = self.kept.lock();
-        kept.get_mut(&ca.fingerprint)?.find(id).filter(|kept| kept.from <= now && now < kept.stale_at)
-    }
-
-    fn keep(&self, ca: &Ca, id: Vec<u8>, answer: Kept, epoch: u64) {
-        let mut kept = self.kept.lock();
-        if self.epoch.load(Ordering::SeqCst) != epoch {
-            return;
-        }
-        kept.entry(ca.fingerprint.clone()).or_default().keep(id, answer);
-    }
-
-    /// Takes from the allowance of live signatures (one moment says all, as in the enrolment gate).
-    fn may_sign(&self, now: Duration) -> bool {
-        let cost = Duration::from_secs(1) / limits::OCSP_LIVE_PER_SECOND;
-        let mut until = self.allowance.lock();
-        let free = Duration::max(*until, now) + cost;
-        let within = free <= now + Duration::from_secs(1);
-        if within {
-            *until = free;
-        }
-        within
     }
 }
 
@@ -153,34 +62,74 @@ async fn respond(app: &App, name: &str, request: Request) -> Result<Answer> {
         return Ok(Answer::refused(Refused::Unauthorized));
     }
     let now = app.now();
-    let alone = match (request.certificates.as_slice(), &request.nonce) {
-        ([one], None) => Some(one.der.clone()),
-        _ => None,
-    };
-    if let Some(kept) = alone.as_ref().and_then(|id| app.publication().answers.find(&ca, id, now)) {
+    let answers = &app.publication().answers;
+    if let ([one], None) = (request.certificates.as_slice(), &request.nonce) {
+        let kept = match answers.find(&ca, &one.der, now) {
+            Some(kept) => Some(kept),
+            None => sign_each(app, &ca, request.certificates, &[true]).await?.pop(),
+        };
+        let kept = kept.ok_or_else(|| Error::internal("an answer was signed and is not there"))?;
         return Ok(Answer { der: kept.der, counts: Some((kept.from, kept.until)) });
     }
-    if alone.is_none() && !app.publication().answers.may_sign(app.clock().monotonic()) {
+    if !answers.may_sign(app.clock().monotonic()) {
         return Err(Error::TooMany { what: "OCSP requests with a nonce", retry_after: Duration::from_secs(1) });
     }
-    let epoch = app.publication().answers.epoch.load(Ordering::SeqCst);
-    let life = match &ca.tenant {
-        Some(tenant) => identity_policy(app, tenant).await?.revocation.ocsp_life(),
-        None => OWN_LIFE,
-    };
     let standings = standings(app, &ca, &request.certificates).await?;
     let responder = responder::of(app, &ca).await?;
-    let (from, until) = (now.minus(BACKDATE), Timestamp::min(now.plus(life), responder.ends()));
+    let span = (now.minus(BACKDATE), Timestamp::min(now.plus(life(app, &ca).await?), responder.ends()));
     let singles: Vec<Single<'_>> =
         request.certificates.iter().zip(standings).map(|(id, standing)| Single { id: &id.der, standing }).collect();
-    let der = ocsp::answer(&singles, &responder.responder(), (from, until), request.nonce.as_deref());
-    let der: Arc<[u8]> = der.map_err(Error::internal)?.into();
-    if let Some(id) = alone {
-        let kept = Kept { der: Arc::clone(&der), from, until, stale_at: now.plus(life / 2) };
-        app.publication().answers.keep(&ca, id, kept, epoch);
-        return Ok(Answer { der, counts: Some((from, until)) });
+    let der = ocsp::answer(&singles, &responder.responder(), span, request.nonce.as_deref());
+    Ok(Answer { der: der.map_err(Error::internal)?.into(), counts: None })
+}
+
+/// How long an answer of this authority counts.
+async fn life(app: &App, ca: &Ca) -> Result<Duration> {
+    match &ca.tenant {
+        Some(tenant) => Ok(identity_policy(app, tenant).await?.revocation.ocsp_life()),
+        None => Ok(OWN_LIFE),
     }
-    Ok(Answer { der, counts: None })
+}
+
+/// Signs an answer on each of these certificates by itself, and keeps them; each with whether another is to follow.
+async fn sign_each(app: &App, ca: &Arc<Ca>, ids: Vec<CertId>, wanted: &[bool]) -> Result<Vec<Kept>> {
+    let answers = &app.publication().answers;
+    let (epoch, now) = (answers.epoch(), app.now());
+    let life = life(app, ca).await?;
+    let standings = standings(app, ca, &ids).await?;
+    let responder = responder::of(app, ca).await?;
+    let (from, until) = (now.minus(BACKDATE), Timestamp::min(now.plus(life), responder.ends()));
+    let mut signed = Vec::with_capacity(ids.len());
+    for ((id, standing), wanted) in ids.into_iter().zip(standings).zip(wanted) {
+        let single = Single { id: &id.der, standing };
+        let der = ocsp::answer(&[single], &responder.responder(), (from, until), None).map_err(Error::internal)?;
+        let kept = Kept { der: der.into(), from, until, stale_at: now.plus(life / 2), wanted: *wanted };
+        answers.keep(ca, id.der, kept.clone(), epoch);
+        signed.push(kept);
+        // Others have their turn between two signatures.
+        tokio::task::yield_now().await;
+    }
+    Ok(signed)
+}
+
+/// Signs what is due: answers on what was just revoked, on what was asked for before something was, and on what is asked
+/// for and ends soon. At most `limits::OCSP_AHEAD_PER_LOOK`; how many it signed.
+///
+/// # Errors
+/// `Unavailable` while the keys of its tenant are disabled; then, as where there is no key any more, nothing is lost: who
+/// asks has it signed.
+pub async fn sign_ahead(app: &App) -> Result<usize> {
+    let mut signed = 0;
+    for (ca, ids) in app.publication().answers.due(&app.publication().all(), app.now().plus(AHEAD)) {
+        let ids = ids.iter().filter_map(|(id, wanted)| Some((CertId::parse(id).ok()?, *wanted)));
+        let (ids, wanted): (Vec<_>, Vec<_>) = ids.unzip();
+        let outcome = match sign_each(app, &ca, ids, &wanted).await {
+            Err(Error::NotFound { what: "authority" }) => Ok(0),
+            outcome => outcome.map(|signed| signed.len()),
+        };
+        signed += reconcile::or_later(app, "OCSP answers", ca.tenant.as_ref(), outcome);
+    }
+    Ok(signed)
 }
 
 async fn standings(app: &App, ca: &Arc<Ca>, ids: &[CertId]) -> Result<Vec<Standing>> {
@@ -260,26 +209,5 @@ pub(super) async fn own_standing(app: &App, ca: &Arc<Ca>, serial: &Serial) -> Re
 /// `Denied`.
 pub fn kept(app: &App, ctx: &Ctx) -> Result<usize> {
     ctx.allow_installation(Permission::SystemRead)?;
-    Ok(app.publication().answers.kept.lock().values().map(Shelf::len).sum())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_asked_for_stays_while_a_fleet_goes_by() {
-        let moment = Timestamp::from_secs(1_900_000_000);
-        let kept = Kept { der: Arc::from([1_u8].as_slice()), from: moment, until: moment, stale_at: moment };
-        let mut shelf = Shelf::default();
-        shelf.keep(b"asked for".to_vec(), kept.clone());
-        for number in 0..3 * limits::OCSP_ANSWERS_KEPT {
-            shelf.keep(number.to_be_bytes().to_vec(), kept.clone());
-            assert!(shelf.len() <= limits::OCSP_ANSWERS_KEPT);
-            if number % 1000 == 0 {
-                assert!(shelf.find(b"asked for").is_some(), "after {number}");
-            }
-        }
-        assert!(shelf.find(&0_usize.to_be_bytes()).is_none());
-    }
+    Ok(app.publication().answers.all_kept())
 }

@@ -132,6 +132,11 @@ async fn of_tenant(app: &App, tenant: &TenantId, authorities: &[Arc<Ca>]) -> Res
             Err(error) => return Err(error),
         }
     }
+    for ca in authorities {
+        let here = pending.iter().filter(|row| row.authority == ca.fingerprint);
+        let serials = here.filter_map(|row| Serial::from_hex(&row.serial));
+        app.publication().answers.expect(ca, serials.map(|serial| ca.cert_id(&serial)));
+    }
     let (signed, listed) = (rows.len(), pending.len());
     if signed > 0 || listed > 0 {
         app.write(tenant, "keep lists", move |tx: &mut TenantTx| {

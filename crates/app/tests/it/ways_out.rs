@@ -286,6 +286,44 @@ async fn answers_are_kept_until_something_is_revoked() {
 }
 
 #[tokio::test]
+async fn answers_are_signed_before_they_are_asked_for() {
+    let fixture = Fixture::new().await;
+    let app = &fixture.app;
+    let asked = enrolled(&fixture, "acme", &Device::new("gw-1")).await;
+    let lost = enrolled(&fixture, "acme", &Device::new("gw-2")).await;
+    let mark = mark(&fixture, &asked).await;
+    let authority = publication::authority(app, &mark).await.expect("there").certificate.clone();
+    let id_of = |held: &Enrolled| cert_id(&authority, &Serial::from_hex(&held.serial).expect("hex")).expect("an id");
+    let (asked, lost) = (id_of(&asked), id_of(&lost));
+    let first = ocsp::answer(app, &mark, &request(&asked, &[])).await;
+    assert_eq!(ocsp::sign_ahead(app).await.expect("a turn"), 0, "nothing is due while it counts");
+
+    // A revocation ends what is kept. What was asked for and what was revoked is there again before the next question.
+    let begun = begin(&fixture, Target::Device { device: device("gw-2") }).await;
+    ended(&fixture, &begun).await;
+    crls::tick(app).await.expect("a turn");
+    assert_eq!(ocsp::sign_ahead(app).await.expect("a turn"), 2);
+    let kept = ocsp::kept(app, &app.system("test")).expect("allowed");
+    let second = ocsp::answer(app, &mark, &request(&asked, &[])).await;
+    let revoked = ocsp::answer(app, &mark, &request(&lost, &[])).await;
+    assert_eq!(ocsp::kept(app, &app.system("test")).expect("allowed"), kept, "neither was signed at the question");
+    assert!(!std::sync::Arc::ptr_eq(&first.der, &second.der));
+    assert!(has(&revoked.der, &[0xa1_u8, 0x16, 0x18, 0x0f]), "revoked at, with a reason");
+
+    // What is asked for is followed by another before its half is over; what nobody asks for any more is not.
+    let half = {
+        let (from, until) = second.counts.expect("kept");
+        until.since(from) / 2
+    };
+    fixture.clock.advance(half);
+    assert_eq!(ocsp::sign_ahead(app).await.expect("a turn"), 2);
+    let third = ocsp::answer(app, &mark, &request(&asked, &[])).await;
+    assert!(third.counts.expect("kept").0 > second.counts.expect("kept").0);
+    fixture.clock.advance(half);
+    assert_eq!(ocsp::sign_ahead(app).await.expect("a turn"), 1, "only the one");
+}
+
+#[tokio::test]
 async fn what_is_denied_comes_in_by_no_way() {
     let fixture = Fixture::new().await;
     let (app, admin, acme) = (&fixture.app, &fixture.admin, tenant("acme"));
