@@ -828,6 +828,8 @@ CREATE UNIQUE INDEX other_certificate_logged ON public.other_certificate USING b
 
 CREATE INDEX other_certificate_pending ON public.other_certificate USING btree (tenant_id, serial) WHERE (crl_pending = 1);
 
+CREATE INDEX other_certificate_revoked_tail ON public.other_certificate USING btree (tenant_id, authority, "right"(serial, 2)) WHERE (revoked_at IS NOT NULL);
+
 CREATE INDEX other_certificate_unlogged ON public.other_certificate USING btree (tenant_id, issued_at, serial) WHERE (log_index IS NULL);
 
 ALTER TABLE other_certificate ENABLE ROW LEVEL SECURITY;

@@ -586,6 +586,9 @@ CREATE UNIQUE INDEX other_certificate_logged ON other_certificate (tenant_id, lo
 
 CREATE INDEX other_certificate_pending ON other_certificate (tenant_id, serial) WHERE crl_pending = 1;
 
+CREATE INDEX other_certificate_revoked_tail ON other_certificate (tenant_id, authority, substr(serial, -2))
+    WHERE revoked_at IS NOT NULL;
+
 CREATE INDEX other_certificate_unlogged ON other_certificate (tenant_id, issued_at, serial) WHERE log_index IS NULL;
 
 CREATE TABLE pending_certificate (
