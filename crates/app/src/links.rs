@@ -86,13 +86,18 @@ pub trait DeviceLinks: Send + Sync + 'static {
     async fn retain(&self, _tenant: &TenantId, _topic: String, _payload: Bytes) {}
 
     /// What is retained on a topic of the tenant.
-    fn retained(&self, _tenant: &TenantId, _topic: &str) -> Option<Bytes> {
+    fn retained(&self, _tenant: &TenantId, _topic: &str) -> Option<Retained> {
         None
     }
 
     /// Publishes for a device, under the policy that its own connection has. `Ok` is the broker's acknowledgement.
     async fn publish_as(&self, _device: &Principal, _message: DeviceMessage) -> Result<(), PublishRefused> {
         Err(PublishRefused::Unavailable)
+    }
+
+    /// Whether a message on the topic may reach the device.
+    fn may_receive(&self, _device: &Principal, _topic: &str) -> bool {
+        false
     }
 
     /// What is retained on topics that the device may receive, in their order, after `after`.

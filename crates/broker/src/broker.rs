@@ -20,7 +20,9 @@ use crate::session::Session;
 use crate::space::Space;
 use crate::stats::{Counters, Stats};
 use crate::timers::Timers;
-use crate::{Config, EndReason, Hooks, Peer, Principal, Qos, Reason, SessionStore, StoreFailure, conn, topic};
+use crate::{
+    Config, EndReason, Hooks, Peer, Principal, Qos, Reason, SessionStore, StoreFailure, StoredRetained, conn, topic,
+};
 
 /// A message that the server itself sends.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,9 @@ use fleetward_app::{
     DeviceLinks, DeviceMessage, EndReason, Principal as Publisher, PublishRefused, Retained, deployments,
 };
 use fleetward_base::{DeviceId, TenantId};
-use fleetward_broker::{Hooks, Message, Nack, Principal, Protocol, PublishError, Qos, Reason, ServiceRequest};
+use fleetward_broker::{
+    Hooks, Message, Nack, Principal, Protocol, PublishError, Qos, Reason, ServiceRequest, StoredRetained,
+};
 use fleetward_core::deployment::Status;
 use fleetward_wire::aws::jobs::{ExecutionAccepted, Notify, Pending};
 use fleetward_wire::aws::topic::{JobsPart, Topic};
@@ -86,8 +88,8 @@ impl DeviceLinks for MqttHooks {
         }
     }
 
-    fn retained(&self, tenant: &TenantId, topic: &str) -> Option<Bytes> {
-        self.broker.get()?.retained_on(tenant, topic).map(|retained| retained.payload)
+    fn retained(&self, tenant: &TenantId, topic: &str) -> Option<Retained> {
+        self.broker.get()?.retained_on(tenant, topic).map(shown)
     }
 
     async fn publish_as(&self, device: &Publisher, message: DeviceMessage) -> Result<(), PublishRefused> {
@@ -117,10 +119,12 @@ impl DeviceLinks for MqttHooks {
             return Vec::new();
         };
         let may = |topic: &str| policy::may_receive(*rights, device.as_str(), topic);
-        let found = broker.retained(tenant, after, limit, may).into_iter();
-        found
-            .map(|it| Retained { topic: it.topic, payload: it.payload, qos: it.qos, stored_at: it.stored_at })
-            .collect()
+        broker.retained(tenant, after, limit, may).into_iter().map(shown).collect()
+    }
+
+    fn may_receive(&self, device: &Publisher, topic: &str) -> bool {
+        let Publisher::Device { device, rights, .. } = device else { return false };
+        policy::may_receive(*rights, device.as_str(), topic)
     }
 
     /// `notify` and `notify-next` with what is pending now. A device that is away asks when it is back.
@@ -149,6 +153,11 @@ impl DeviceLinks for MqttHooks {
         let next = ExecutionAccepted { execution, timestamp, client_token: None };
         say(JobsPart::NotifyNext, &encode(&next));
     }
+}
+
+fn shown(stored: StoredRetained) -> Retained {
+    let StoredRetained { topic, payload, qos, stored_at, .. } = stored;
+    Retained { topic, payload, qos, stored_at }
 }
 
 const fn refused(nack: Nack) -> PublishRefused {

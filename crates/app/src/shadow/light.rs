@@ -108,7 +108,7 @@ async fn hold(app: &App, tenant: &TenantId, device: &DeviceId, document: Option<
     for section in [Section::Desired, Section::Reported] {
         let (topic, wanted) =
             (topics::topic(device.as_str(), section), payload(document.and_then(|it| of(&it.state, section))));
-        if links.retained(tenant, &topic).unwrap_or_default() != wanted {
+        if links.retained(tenant, &topic).map(|it| it.payload).unwrap_or_default() != wanted {
             links.retain(tenant, topic, wanted).await;
             restored = restored.saturating_add(1);
         }
@@ -159,6 +159,6 @@ fn differs(app: &App, tenant: &TenantId, device: &DeviceId, document: &Document)
     let Some(links) = app.links() else { return false };
     [Section::Desired, Section::Reported].into_iter().any(|section| {
         let topic = topics::topic(device.as_str(), section);
-        links.retained(tenant, &topic).unwrap_or_default() != payload(of(&document.state, section))
+        links.retained(tenant, &topic).map(|it| it.payload).unwrap_or_default() != payload(of(&document.state, section))
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleetward_app::{App, Ctx, DeviceLinks, EndReason, Error, Principal};
+use fleetward_app::{App, Ctx, DeviceLinks, EndReason, Error, Principal, Retained};
 use fleetward_base::{DeviceId, ReleaseId, SeededRng, SignerId, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
 use fleetward_store::{DeviceRow, ReleaseRow, SignerRow};
@@ -118,8 +118,9 @@ impl DeviceLinks for Told {
         }
     }
 
-    fn retained(&self, _: &TenantId, topic: &str) -> Option<Bytes> {
-        self.retained.lock().get(topic).cloned()
+    fn retained(&self, _: &TenantId, topic: &str) -> Option<Retained> {
+        let payload = self.retained.lock().get(topic).cloned()?;
+        Some(Retained { topic: topic.to_owned(), payload, qos: 1, stored_at: Timestamp::from_secs(0) })
     }
 
     async fn deployments_changed(&self, _: &TenantId, device: &DeviceId) {
