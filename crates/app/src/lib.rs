@@ -60,7 +60,7 @@ use object_store::ObjectStore;
 
 pub use context::{Ctx, Idempotency, Principal};
 pub use error::{Error, Result};
-pub use links::{DeviceLinks, EndReason};
+pub use links::{DeviceLinks, DeviceMessage, EndReason, PublishRefused, Retained};
 pub use peer::Peer;
 
 /// What the installation is configured to be. Doors and use cases read it; only the program writes it.
@@ -101,7 +101,7 @@ struct Inner {
     tokens: OnceLock<Arc<dyn Tokens>>,
     vault_watch: vault::Watch,
     presence: presence::Presences,
-    shadow_turns: shadow::Turns,
+    shadows: shadow::Shadows,
     signals: reconcile::Signals,
     authorities: authority::Authorities,
     gate: enroll::Gate,
@@ -142,7 +142,7 @@ impl App {
             tokens: OnceLock::new(),
             vault_watch: vault::Watch::default(),
             presence: presence::Presences::default(),
-            shadow_turns: shadow::Turns::default(),
+            shadows: shadow::Shadows::default(),
             signals: reconcile::Signals::default(),
             authorities: authority::Authorities::default(),
             gate: enroll::Gate::default(),
@@ -210,8 +210,8 @@ impl App {
         &self.inner.presence
     }
 
-    pub(crate) fn shadow_turns(&self) -> &shadow::Turns {
-        &self.inner.shadow_turns
+    pub(crate) fn shadows(&self) -> &shadow::Shadows {
+        &self.inner.shadows
     }
 
     pub(crate) fn signals(&self) -> &reconcile::Signals {

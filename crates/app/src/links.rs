@@ -5,7 +5,9 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleetward_base::{DeviceId, TenantId};
+use fleetward_base::{DeviceId, TenantId, Timestamp};
+
+use crate::Principal;
 
 /// Why the server ends a device's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +16,42 @@ pub enum EndReason {
     Administrative,
     /// Its certificate is no longer accepted: MQTT 5 reason 0x87, not authorized.
     NotAuthorized,
+}
+
+/// A message that a device publishes by another way than its MQTT connection.
+#[derive(Clone, Debug)]
+pub struct DeviceMessage {
+    pub topic: String,
+    pub payload: Bytes,
+    /// 0 or 1.
+    pub qos: u8,
+    pub retain: bool,
+}
+
+/// Why such a message went nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishRefused {
+    #[error("the topic is not the device's to publish to")]
+    NotAuthorized,
+    #[error("not a topic name")]
+    TopicInvalid,
+    #[error("the payload cannot be taken")]
+    PayloadInvalid,
+    #[error("the payload is above the limit")]
+    TooLarge,
+    #[error("a quota is used up")]
+    Quota,
+    #[error("the server cannot take it just now")]
+    Unavailable,
+}
+
+/// A message that is retained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retained {
+    pub topic: String,
+    pub payload: Bytes,
+    pub qos: u8,
+    pub stored_at: Timestamp,
 }
 
 #[async_trait]
@@ -42,6 +80,30 @@ pub trait DeviceLinks: Send + Sync + 'static {
 
     /// Publishes to whoever in the tenant subscribes, QoS 1.
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes);
+
+    /// Publishes to whoever in the tenant subscribes, QoS 1, and keeps it for those who subscribe later. An empty payload takes
+    /// away what was kept.
+    async fn retain(&self, _tenant: &TenantId, _topic: String, _payload: Bytes) {}
+
+    /// What is retained on a topic of the tenant.
+    fn retained(&self, _tenant: &TenantId, _topic: &str) -> Option<Retained> {
+        None
+    }
+
+    /// Publishes for a device, under the policy that its own connection has. `Ok` is the broker's acknowledgement.
+    async fn publish_as(&self, _device: &Principal, _message: DeviceMessage) -> Result<(), PublishRefused> {
+        Err(PublishRefused::Unavailable)
+    }
+
+    /// Whether a message on the topic may reach the device.
+    fn may_receive(&self, _device: &Principal, _topic: &str) -> bool {
+        false
+    }
+
+    /// What is retained on topics that the device may receive, in their order, after `after`.
+    fn retained_for(&self, _device: &Principal, _after: &str, _limit: usize) -> Vec<Retained> {
+        Vec::new()
+    }
 
     /// The device's pending deployments changed: tell it what is next.
     async fn deployments_changed(&self, tenant: &TenantId, device: &DeviceId);

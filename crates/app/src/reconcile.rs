@@ -11,6 +11,7 @@ pub mod revocations;
 pub mod rollouts;
 pub mod rotation;
 pub mod seals;
+pub mod shadows;
 pub mod token_issuers;
 pub mod transfers;
 pub mod transparency;
@@ -56,6 +57,9 @@ const ANSWERS_EVERY: Duration = Duration::from_secs(2);
 const TRUST_EVERY: Duration = Duration::from_secs(10);
 const ISSUERS_EVERY: Duration = Duration::from_secs(10);
 const AUTHORITIES_EVERY: Duration = Duration::from_secs(30);
+/// A shadow that changes a thousand times a second has grown by so much until its history is thinned out.
+const HISTORIES_EVERY: Duration = Duration::from_secs(1);
+const SHADOWS_EVERY: Duration = Duration::from_secs(10);
 
 /// Wakes reconcilers before their time, and remembers what fails.
 #[derive(Debug, Default)]
@@ -199,6 +203,25 @@ fn look_after_identities(app: &App, tasks: &TaskTracker, stop: &CancellationToke
         detection::flush_failures(&app).await.map(|_| None)
     });
     look_after_ends(app, tasks, stop);
+    look_after_state(app, tasks, stop);
+}
+
+/// What keeps the state of devices bounded, and told as it is.
+fn look_after_state(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
+    let said =
+        |status: shadows::ShadowsStatus| (status != shadows::ShadowsStatus::default()).then(|| format!("{status:?}"));
+    every(tasks, stop, app, "histories", HISTORIES_EVERY, None, move |app| async move {
+        shadows::thin_out(&app).await.map(said)
+    });
+    every(
+        tasks,
+        stop,
+        app,
+        "shadows",
+        SHADOWS_EVERY,
+        None,
+        move |app| async move { shadows::walk(&app).await.map(said) },
+    );
 }
 
 /// What makes ends known: of sessions, certificates, transfers, and of what is over.

@@ -1,26 +1,39 @@
 //! Shadows of devices: one function for each request, whatever door it came by.
 //!
-//! [`update`] commits the document with its journal row and then tells the subscribers, in this order: `update/delta`,
+//! [`update`] commits the document with its history and then tells the subscribers, in this order: `update/delta`,
 //! `update/accepted` where the request came as a message, `update/documents`. Requests on one shadow take turns, so that
-//! what is told has the order of the versions. What AWS has a code for is [`ShadowError::Refused`].
+//! what is told has the order of the versions; those on many share their commits ([`batch`]). What AWS has a code for is
+//! [`ShadowError::Refused`].
 
+mod batch;
+pub mod history;
+pub mod light;
 mod rows;
 mod tell;
 mod turns;
 
 use fleetward_base::{DeviceId, TenantId, limits};
 use fleetward_core::access::{DeviceRights, Permission};
+use fleetward_core::identity_policy::ShadowPolicy;
 use fleetward_core::journal::Action;
 use fleetward_core::shadow::{self as rules, Applied, Document, Refused, SectionPatch, UpdateRequest, View};
 use fleetward_store::TenantTx;
 use serde_json::json;
 
-use crate::deployments::{FIRMWARE, note_firmware};
+use crate::deployments::FIRMWARE;
 use crate::error::Error;
+use crate::identity_policy::identity_policy;
 use crate::journal::record;
 use crate::{App, Ctx, Principal};
 
-pub use turns::Turns;
+/// What the process keeps of shadows: who works on which, who waits, and how far the walks have come.
+#[derive(Debug, Default)]
+pub(crate) struct Shadows {
+    turns: turns::Turns,
+    batches: batch::Batches,
+    histories: history::Histories,
+    light: light::Walks,
+}
 
 /// Which shadow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -111,11 +124,12 @@ type Result<T> = std::result::Result<T, ShadowError>;
 /// `NoShadow` where there is none.
 pub async fn get(app: &App, ctx: &Ctx, tenant: &TenantId, key: &ShadowKey) -> Result<View> {
     allow(ctx, tenant, &key.device, Permission::ShadowRead)?;
+    let policy = identity_policy(app, tenant).await?;
     let (ctx_in, key_in) = (ctx.clone(), key.clone());
     app.store()
         .read(tenant, "shadow", move |tx| {
             Box::pin(async move {
-                known(tx, &ctx_in, &key_in.device).await?;
+                known(tx, &ctx_in, &key_in.device, &policy.shadow, false).await?;
                 let row = tx.shadow(&key_in.device, &key_in.name).await?;
                 let document = row.map(rows::document_of).transpose()?;
                 Ok::<_, ShadowError>(rules::view(document.as_ref(), &key_in.title())?)
@@ -138,37 +152,26 @@ pub async fn update(
 ) -> Result<Applied> {
     allow(ctx, tenant, &key.device, Permission::ShadowUpdate)?;
     let request = UpdateRequest::parse(payload)?;
-    let turn = app.shadow_turns().take(tenant, key).await;
-    let (ctx_in, key_in, now) = (ctx.clone(), key.clone(), app.now());
-    let applied = app
-        .store()
-        .write(tenant, "update shadow", move |tx| {
-            Box::pin(async move {
-                known(tx, &ctx_in, &key_in.device).await?;
-                let current = load(tx, &key_in).await?;
-                if current.is_none() {
-                    room_for_name(tx, &key_in).await?;
-                }
-                let applied = rules::update(current.as_ref(), &request, now)?;
-                let before = current.as_ref().map(|document| document.version);
-                store(tx, &key_in, &applied.document, before).await?;
-                if let Some(version) = firmware(&ctx_in, &key_in, &request) {
-                    note_firmware(tx, &key_in.device, version, now).await?;
-                }
-                let detail = json!({
-                    "version": applied.document.version,
-                    "sections": sections(&request),
-                    "name": key_in.wire_name(),
-                    "delta": applied.delta.is_some(),
-                });
-                let entry = ctx_in.done(now, Action::ShadowUpdated).device(&key_in.device).detail(detail);
-                record(tx, &entry).await?;
-                Ok::<_, ShadowError>(applied)
-            })
-        })
-        .await?;
+    submit_and_tell(app, ctx, tenant, key, request, via).await
+}
+
+async fn submit_and_tell(
+    app: &App,
+    ctx: &Ctx,
+    tenant: &TenantId,
+    key: &ShadowKey,
+    request: UpdateRequest,
+    via: Via,
+) -> Result<Applied> {
+    let turn = app.shadows().turns.take(tenant, key).await;
+    let work = batch::Work { ctx: ctx.clone(), key: key.clone(), request, now: app.now() };
+    let (outcome, turn) = batch::submit(app, tenant, work, turn).await;
+    let applied = outcome?;
     tell::updated(app, tenant, key, &applied, via).await;
     drop(turn);
+    if !applied.patch.is_empty() {
+        history::grew(app, tenant, key, applied.document.changes);
+    }
     Ok(applied)
 }
 
@@ -185,23 +188,28 @@ pub async fn delete(
     via: Via,
 ) -> Result<Document> {
     allow(ctx, tenant, &key.device, Permission::ShadowDelete)?;
-    let turn = app.shadow_turns().take(tenant, key).await;
+    let turn = app.shadows().turns.take(tenant, key).await;
+    let policy = identity_policy(app, tenant).await?;
     let (ctx_in, key_in, now) = (ctx.clone(), key.clone(), app.now());
-    let deleted = app
+    let (deleted, before) = app
         .store()
         .write(tenant, "delete shadow", move |tx| {
             Box::pin(async move {
-                known(tx, &ctx_in, &key_in.device).await?;
                 let current = load(tx, &key_in).await?;
+                known(tx, &ctx_in, &key_in.device, &policy.shadow, false).await?;
                 let deleted = rules::delete(current.as_ref(), &key_in.title(), now)?;
-                store(tx, &key_in, &deleted, Some(deleted.version)).await?;
+                store(tx, &key_in, &deleted).await?;
+                let before = current.map(|document| document.state).unwrap_or_default();
+                let patch = rules::history::diff(&before, &deleted.state);
+                tx.add_shadow_events(&[batch::event(&ctx_in, &key_in, &deleted, &patch)]).await?;
                 let detail = json!({ "version": deleted.version, "name": key_in.wire_name() });
                 let entry = ctx_in.done(now, Action::ShadowDeleted).device(&key_in.device).detail(detail);
                 record(tx, &entry).await?;
-                Ok::<_, ShadowError>(deleted)
+                Ok::<_, ShadowError>((deleted, before))
             })
         })
         .await?;
+    light::deleted(app, tenant, key, &before).await;
     if via == Via::Message {
         tell::deleted(app, tenant, key, &deleted, client_token).await;
     }
@@ -209,10 +217,41 @@ pub async fn delete(
     Ok(deleted)
 }
 
+/// Has everything asserted again that was held to oscillate, and tells the delta; what it was.
+///
+/// # Errors
+/// `NoShadow` where there is none.
+pub async fn reassert(app: &App, ctx: &Ctx, tenant: &TenantId, key: &ShadowKey) -> Result<Vec<String>> {
+    ctx.allow(tenant, Permission::ShadowUpdate)?;
+    let turn = app.shadows().turns.take(tenant, key).await;
+    let (ctx_in, key_in, now) = (ctx.clone(), key.clone(), app.now());
+    let settled = app
+        .store()
+        .write(tenant, "reassert shadow", move |tx| {
+            Box::pin(async move {
+                let view = rules::view(load(tx, &key_in).await?.as_ref(), &key_in.title())?;
+                let Some((settled, delta)) = rules::settle(&view.document) else { return Ok(None) };
+                store(tx, &key_in, &settled).await?;
+                let paths: Vec<String> = view.document.watch.found().keys().cloned().collect();
+                let detail = json!({ "name": key_in.wire_name(), "paths": &paths });
+                let entry = ctx_in.done(now, Action::ShadowReasserted).device(&key_in.device).detail(detail);
+                record(tx, &entry).await?;
+                Ok::<_, ShadowError>(Some((settled, delta, paths)))
+            })
+        })
+        .await?;
+    let Some((document, delta, paths)) = settled else { return Ok(Vec::new()) };
+    if let Some(delta) = delta {
+        tell::delta(app, tenant, key, &document, &delta, None).await;
+    }
+    drop(turn);
+    Ok(paths)
+}
+
 /// What a device that subscribes to `update/delta` is to be told at once (requirement S4): AWS does not do this, and its
 /// clients take it.
 pub async fn replay_delta(app: &App, tenant: &TenantId, key: &ShadowKey) -> Result<()> {
-    let turn = app.shadow_turns().take(tenant, key).await;
+    let turn = app.shadows().turns.take(tenant, key).await;
     let key_in = key.clone();
     let row = app
         .read(tenant, "shadow delta", move |tx| {
@@ -259,10 +298,17 @@ fn allow(ctx: &Ctx, tenant: &TenantId, device: &DeviceId, permission: Permission
     }
 }
 
-/// A device that speaks for itself was looked up when it connected.
-async fn known(tx: &mut TenantTx, ctx: &Ctx, device: &DeviceId) -> Result<()> {
-    if !matches!(ctx.principal, Principal::Device { .. }) && tx.device(device).await?.is_none() {
+/// A device that speaks for itself was looked up when it connected. A name that no device has is as good where the tenant
+/// allows it, up to a number of them.
+async fn known(tx: &mut TenantTx, ctx: &Ctx, device: &DeviceId, policy: &ShadowPolicy, makes: bool) -> Result<()> {
+    if matches!(ctx.principal, Principal::Device { .. }) || tx.device(device).await?.is_some() {
+        return Ok(());
+    }
+    if !policy.unregistered {
         return Err(Error::NotFound { what: "device" }.into());
+    }
+    if makes && tx.unregistered_shadows(limits::SHADOWS_UNREGISTERED).await? >= limits::SHADOWS_UNREGISTERED {
+        return Err(Refused::TooLarge.into());
     }
     Ok(())
 }
@@ -272,11 +318,11 @@ async fn load(tx: &mut TenantTx, key: &ShadowKey) -> Result<Option<Document>> {
     Ok(row.map(rows::document_of).transpose()?)
 }
 
-async fn store(tx: &mut TenantTx, key: &ShadowKey, document: &Document, before: Option<u64>) -> Result<()> {
-    if tx.put_shadow(&rows::row_of(key, document)?, before).await? {
+/// Writes what [`load`] has locked, at the version that it had.
+async fn store(tx: &mut TenantTx, key: &ShadowKey, document: &Document) -> Result<()> {
+    if tx.update_shadows(&[(rows::row_of(key, document)?, document.version)]).await? == 1 {
         return Ok(());
     }
-    // Only where another server made the shadow in between: the caller tries again, as after any conflict.
     Err(Refused::VersionConflict.into())
 }
 
@@ -295,7 +341,9 @@ async fn room_for_name(tx: &mut TenantTx, key: &ShadowKey) -> Result<()> {
 fn firmware<'a>(ctx: &Ctx, key: &ShadowKey, request: &'a UpdateRequest) -> Option<&'a str> {
     let speaks_for_itself = matches!(ctx.principal, Principal::Device { .. }) && key.name.is_empty();
     match &request.reported {
-        SectionPatch::Merge(fields) if speaks_for_itself => fields.get(FIRMWARE)?.as_str(),
+        SectionPatch::Merge(fields) | SectionPatch::Replace(fields) if speaks_for_itself => {
+            fields.get(FIRMWARE)?.as_str()
+        }
         _ => None,
     }
 }
@@ -312,6 +360,11 @@ fn sections(request: &UpdateRequest) -> Vec<&'static str> {
 /// The body of an answer to a get, which is the same for a message and a call.
 pub fn view_body(view: &View, now: fleetward_base::Timestamp, client_token: Option<String>) -> Vec<u8> {
     tell::view(view, now, client_token)
+}
+
+/// As [`view_body`], with what oscillates beside it, which AWS does not have.
+pub fn operator_body(view: &View, now: fleetward_base::Timestamp) -> Vec<u8> {
+    tell::operator_view(view, now)
 }
 
 /// The body of an answer to an accepted update.

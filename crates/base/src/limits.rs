@@ -71,6 +71,29 @@ pub const TRANSPARENCY_BATCH: u32 = 1000;
 pub const SHADOW_STATE_BYTES: usize = 8 * 1024;
 /// Nesting of a shadow document counted from its root, which makes six within a section.
 pub const SHADOW_DEPTH: usize = 8;
+/// Updates of shadows of one tenant that one transaction takes, and such transactions at once.
+pub const SHADOW_BATCH: usize = 64;
+pub const SHADOW_BATCHES: usize = 2;
+/// Changes to one shadow that are told apart in its history, by default and as a tenant may set it.
+pub const SHADOW_HISTORY_KEPT: u32 = 50;
+pub const SHADOW_HISTORY_KEPT_MAX: u32 = 1000;
+/// Days for which they are told apart, and days of which the last change is kept; the most that a tenant may set.
+pub const SHADOW_HISTORY_DAYS_MAX: u32 = 365;
+pub const SHADOW_HISTORY_DAILY_DAYS_MAX: u32 = 730;
+/// After so many changes to a shadow its history is looked at, and so many of its changes one look takes.
+pub const SHADOW_HISTORY_SLACK: u64 = 200;
+pub const SHADOW_HISTORY_LOOK: u32 = 1000;
+/// Shadows that wait for such a look; one more is found by the walk over all, which takes so many in a turn.
+pub const SHADOW_HISTORY_WAITING: usize = 10_000;
+pub const SHADOW_HISTORY_WALK: u32 = 200;
+/// Paths of one shadow that are watched for going to and fro.
+pub const SHADOW_PATHS_WATCHED: usize = 32;
+/// Shadows of a tenant that belong to no device, where it allows them.
+pub const SHADOWS_UNREGISTERED: u64 = 10_000;
+/// Shadows whose retained message one turn holds against the database.
+pub const LIGHT_MODE_WALK: u32 = 500;
+/// Retained messages on one page of the devices' HTTPS door.
+pub const RETAINED_PAGE: usize = 200;
 /// A client token of the AWS messages.
 pub const CLIENT_TOKEN_BYTES: usize = 64;
 /// Requests of one MQTT connection that the services work on at once; above it they answer 429.

@@ -182,7 +182,8 @@ pub trait Hooks: Send + Sync + 'static {
     /// [`crate::Broker::publish_to`].
     fn authorize_delivery(&self, principal: &Principal, topic: &str) -> bool;
 
-    /// Does a service own this topic? Asked only for topics that begin with `$`; those that nobody owns are refused.
+    /// Does a service own this topic? It then hears what is published there, and nobody else does unless it says so itself.
+    /// What begins with `$` and has no owner is refused.
     fn owns(&self, topic: &str) -> bool;
 
     /// Works on a publish to an owned topic. `Ok` means that what it changed is committed: the PUBACK follows it. The

@@ -102,6 +102,19 @@ impl RetainedSet {
         self.by_topic.keys().filter(|topic| wanted(topic)).cloned().collect()
     }
 
+    /// What has not expired on topics after `after` that are `wanted`, in their order, `limit` at most.
+    pub(crate) fn listed(
+        &self,
+        after: &str,
+        now: Timestamp,
+        limit: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Vec<StoredRetained> {
+        let later = self.by_topic.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
+        let alive = later.filter(|(topic, r)| r.expires_at.is_none_or(|at| at > now) && wanted(topic));
+        alive.take(limit).map(|(topic, r)| r.to_stored(topic)).collect()
+    }
+
     pub(crate) fn expired(&self, now: Timestamp) -> Vec<Arc<str>> {
         let stale = self.by_topic.iter().filter(|(_, r)| r.expires_at.is_some_and(|at| at <= now));
         stale.map(|(topic, _)| topic.clone()).collect()

@@ -15,6 +15,7 @@ mod provisioning;
 mod renewal;
 mod revocation;
 mod scep;
+mod shadow;
 mod tokens;
 mod transfer;
 
@@ -29,6 +30,7 @@ pub use provisioning::ProvisioningPolicy;
 pub use renewal::{KeyReuse, RenewalPolicy};
 pub use revocation::RevocationPolicy;
 pub use scep::ScepPolicy;
+pub use shadow::ShadowPolicy;
 pub use tokens::TokensPolicy;
 pub use transfer::TransferPolicy;
 
@@ -45,6 +47,7 @@ pub struct IdentityPolicy {
     pub est: EstPolicy,
     pub scep: ScepPolicy,
     pub revocation: RevocationPolicy,
+    pub shadow: ShadowPolicy,
     pub tokens: TokensPolicy,
     pub transfer: TransferPolicy,
 }
@@ -68,6 +71,7 @@ impl IdentityPolicy {
         self.enrolment.check()?;
         self.renewal.check()?;
         self.revocation.check()?;
+        self.shadow.check()?;
         self.transfer.check()?;
         self.est.check()
     }

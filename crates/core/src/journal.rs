@@ -197,6 +197,10 @@ text_enum! {
         DenyListChanged => "deny_list.changed",
         ShadowUpdated => "shadow.updated",
         ShadowDeleted => "shadow.deleted",
+        /// Some path of a shadow goes to and fro; it is no longer asserted.
+        ShadowOscillating => "shadow.oscillating",
+        /// An operator has it asserted again.
+        ShadowReasserted => "shadow.reasserted",
         MessagePublished => "message.published",
         SignerCreated => "signer.created",
         SignerRevoked => "signer.revoked",

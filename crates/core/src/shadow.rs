@@ -8,9 +8,13 @@
 //! - `accepted` echoes the submitted fragment with its nulls;
 //! - nesting is counted in objects and arrays from the root of the request, eight at most: six within a section;
 //! - a nested object that loses its last key stays, empty; a section that does is gone.
+//!
+//! Each change goes into the [`history`]; what goes to and fro without end is found by [`oscillation`].
 
 mod delta;
+pub mod history;
 mod merge;
+pub mod oscillation;
 mod refused;
 mod request;
 
@@ -21,7 +25,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use delta::Delta;
+pub use history::Retention;
 pub(crate) use merge::same_shape;
+pub use oscillation::{Oscillation, Watch};
 pub use refused::Refused;
 pub use request::{SectionPatch, UpdateRequest};
 
@@ -64,6 +70,9 @@ pub struct Document {
     pub updated_at: Timestamp,
     /// It was deleted then; what is left is its version.
     pub deleted_at: Option<Timestamp>,
+    /// How many changes its history has had.
+    pub changes: u64,
+    pub watch: Watch,
 }
 
 /// How long a deleted shadow's version is remembered: one made anew within it counts on, later it begins at 1.
@@ -80,6 +89,10 @@ pub struct Applied {
     pub delta: Option<Delta>,
     /// The document before, where there was one.
     pub previous: Option<Document>,
+    /// How the state changed, for the history; empty where it did not.
+    pub patch: Map<String, Value>,
+    /// Paths that this update shows to go to and fro.
+    pub oscillates: Vec<String>,
     pub client_token: Option<String>,
 }
 
@@ -114,14 +127,34 @@ pub fn update(current: Option<&Document>, request: &UpdateRequest, now: Timestam
     if state.bytes() > limits::SHADOW_STATE_BYTES {
         return Err(Refused::TooLarge);
     }
-    let document = Document { state, metadata, version: known.saturating_add(1), updated_at: now, deleted_at: None };
+    let nothing = Sections::default();
+    let before = previous.map_or(&nothing, |document| &document.state);
+    let mut watch = previous.map(|document| document.watch.clone()).unwrap_or_default();
+    let oscillates = watched(&mut watch, before, &state, now);
+    let patch = history::diff(before, &state);
+    let changes = current.map_or(0, |document| document.changes).saturating_add(u64::from(!patch.is_empty()));
+    let version = known.saturating_add(1);
+    let document = Document { state, metadata, version, updated_at: now, deleted_at: None, changes, watch };
     Ok(Applied {
         accepted: merge::accepted(request, seconds),
         delta: delta::of(&document),
         previous: previous.cloned(),
+        patch,
+        oscillates,
         document,
         client_token: request.client_token.clone(),
     })
+}
+
+fn watched(watch: &mut Watch, before: &Sections, after: &Sections, now: Timestamp) -> Vec<String> {
+    let none = Map::new();
+    watch.note(
+        &oscillation::Moved {
+            desired: (before.desired.as_ref().unwrap_or(&none), after.desired.as_ref().unwrap_or(&none)),
+            reported: (before.reported.as_ref().unwrap_or(&none), after.reported.as_ref().unwrap_or(&none)),
+        },
+        now,
+    )
 }
 
 /// What a get answers. `name` is what a refusal calls the shadow: the thing, or `thing~shadow`.
@@ -139,6 +172,17 @@ pub fn delete(current: Option<&Document>, name: &str, now: Timestamp) -> Result<
         version: document.version,
         updated_at: now,
         deleted_at: Some(now),
+        changes: document.changes.saturating_add(1),
+        watch: Watch::default(),
+    })
+}
+
+/// The shadow with nothing of it held to oscillate, and its delta, which holds all again; `None` where nothing did.
+pub fn settle(document: &Document) -> Option<(Document, Option<Delta>)> {
+    let mut settled = document.clone();
+    settled.watch.settle().then(|| {
+        let delta = delta::of(&settled);
+        (settled, delta)
     })
 }
 

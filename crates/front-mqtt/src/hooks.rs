@@ -23,6 +23,7 @@ use fleetward_wire::aws::jobs::RejectCode;
 use fleetward_wire::aws::provisioning;
 use fleetward_wire::aws::topic::{self, JobsPart, PREFIX, ShadowPart, Topic, What};
 use fleetward_wire::azure::Login;
+use fleetward_wire::light::{self, Section};
 use fleetward_wire::{anchors, renew, transfer as handover};
 use rustls_pki_types::CertificateDer;
 
@@ -63,6 +64,9 @@ impl Hooks for MqttHooks {
     }
 
     fn owns(&self, topic: &str) -> bool {
+        if !topic.starts_with('$') {
+            return matches!(light::parse(topic), Some((_, Section::Reported)));
+        }
         topic.starts_with(PREFIX) || topic.starts_with(attest::PREFIX) || provisioning::owns(topic) || dps::owns(topic)
     }
 
@@ -81,6 +85,9 @@ impl Hooks for MqttHooks {
             self.attest(principal, topic, &request).await;
             return Ok(());
         }
+        if let Some((device, _)) = light::parse(&request.topic) {
+            return self.report(principal, device, &request).await;
+        }
         match request_of(principal, &request.topic)? {
             What::Shadow { name, part: ShadowPart::Request(op) } => self.shadow(principal, name, op, &request).await,
             What::Jobs(JobsPart::Request(op)) => self.jobs(principal, op, &request).await,
@@ -94,7 +101,7 @@ impl Hooks for MqttHooks {
             self.throttle_provisioning(principal, topic);
             return Overload::Answered;
         }
-        if dps::owns(&request.topic) {
+        if dps::owns(&request.topic) || !request.topic.starts_with('$') {
             return Overload::Wait;
         }
         if let Some(topic) = attest::parse(&request.topic) {
@@ -166,6 +173,7 @@ impl Hooks for MqttHooks {
             return;
         }
         self.tell_again(principal, filters);
+        self.hold_retained(principal, filters);
         for key in delta_keys(&principal.device, filters) {
             let (app, tenant) = (self.app.clone(), principal.tenant.clone());
             self.tasks.spawn(async move {

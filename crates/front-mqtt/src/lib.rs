@@ -14,6 +14,7 @@ mod dps;
 mod guests;
 mod hooks;
 mod jobs;
+mod light;
 mod links;
 pub mod policy;
 mod provisioning;

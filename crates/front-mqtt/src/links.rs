@@ -1,16 +1,22 @@
 //! From use cases to connected devices.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleetward_app::{DeviceLinks, EndReason, deployments};
+use fleetward_app::{
+    DeviceLinks, DeviceMessage, EndReason, Principal as Publisher, PublishRefused, Retained, deployments,
+};
 use fleetward_base::{DeviceId, TenantId};
-use fleetward_broker::Reason;
+use fleetward_broker::{
+    Hooks, Message, Nack, Principal, Protocol, PublishError, Qos, Reason, ServiceRequest, StoredRetained,
+};
 use fleetward_core::deployment::Status;
 use fleetward_wire::aws::jobs::{ExecutionAccepted, Notify, Pending};
 use fleetward_wire::aws::topic::{JobsPart, Topic};
 
 use crate::MqttHooks;
-use crate::answer::encode;
+use crate::answer::{encode, undelivered};
 use crate::jobs::{full, summary};
 use crate::policy;
 
@@ -74,6 +80,53 @@ impl DeviceLinks for MqttHooks {
         MqttHooks::publish(self, tenant, &topic, &payload);
     }
 
+    async fn retain(&self, tenant: &TenantId, topic: String, payload: Bytes) {
+        let Some(broker) = self.broker.get() else { return };
+        match broker.publish(tenant, Message { retain: true, ..Message::new(&topic, &payload) }) {
+            Ok(receipt) => receipt.forget(),
+            Err(error) => undelivered(&topic, error),
+        }
+    }
+
+    fn retained(&self, tenant: &TenantId, topic: &str) -> Option<Retained> {
+        self.broker.get()?.retained_on(tenant, topic).map(shown)
+    }
+
+    async fn publish_as(&self, device: &Publisher, message: DeviceMessage) -> Result<(), PublishRefused> {
+        let Publisher::Device { tenant, device, serial, rights } = device else {
+            return Err(PublishRefused::NotAuthorized);
+        };
+        let (device, serial) = (device.clone(), serial.as_str().into());
+        let principal = Principal { tenant: tenant.clone(), device, serial, rights: *rights, valid_until: None };
+        let DeviceMessage { topic, payload, qos, retain } = message;
+        // As the broker asks for a message on a connection.
+        let (system, owned) = (topic.starts_with('$'), self.owns(&topic));
+        if !self.authorize_publish(&principal, &topic, retain) || (system && (retain || !owned)) {
+            return Err(PublishRefused::NotAuthorized);
+        }
+        let qos = Qos::from_bits(qos.min(1));
+        if owned {
+            let request = ServiceRequest { topic: topic.as_str().into(), payload, qos, protocol: Protocol::V5 };
+            return self.service(&Arc::new(principal), request).await.map_err(refused);
+        }
+        let broker = self.broker.get().ok_or(PublishRefused::Unavailable)?;
+        let receipt = broker.publish(&principal.tenant, Message { retain, qos, ..Message::new(&topic, &payload) });
+        receipt.map_err(unpublished)?.durable().await.map_err(|_| PublishRefused::Unavailable)
+    }
+
+    fn retained_for(&self, device: &Publisher, after: &str, limit: usize) -> Vec<Retained> {
+        let (Publisher::Device { tenant, device, rights, .. }, Some(broker)) = (device, self.broker.get()) else {
+            return Vec::new();
+        };
+        let may = |topic: &str| policy::may_receive(*rights, device.as_str(), topic);
+        broker.retained(tenant, after, limit, may).into_iter().map(shown).collect()
+    }
+
+    fn may_receive(&self, device: &Publisher, topic: &str) -> bool {
+        let Publisher::Device { device, rights, .. } = device else { return false };
+        policy::may_receive(*rights, device.as_str(), topic)
+    }
+
     /// `notify` and `notify-next` with what is pending now. A device that is away asks when it is back.
     async fn deployments_changed(&self, tenant: &TenantId, device: &DeviceId) {
         if !self.broker.get().is_some_and(|broker| broker.connected(tenant, device)) {
@@ -99,5 +152,28 @@ impl DeviceLinks for MqttHooks {
         let execution = next.map(|job| full(job, true));
         let next = ExecutionAccepted { execution, timestamp, client_token: None };
         say(JobsPart::NotifyNext, &encode(&next));
+    }
+}
+
+fn shown(stored: StoredRetained) -> Retained {
+    let StoredRetained { topic, payload, qos, stored_at, .. } = stored;
+    Retained { topic, payload, qos, stored_at }
+}
+
+const fn refused(nack: Nack) -> PublishRefused {
+    match nack {
+        Nack::Unavailable => PublishRefused::Unavailable,
+        Nack::NotAuthorized => PublishRefused::NotAuthorized,
+        Nack::TopicInvalid => PublishRefused::TopicInvalid,
+        Nack::Quota => PublishRefused::Quota,
+        Nack::PayloadInvalid => PublishRefused::PayloadInvalid,
+    }
+}
+
+const fn unpublished(error: PublishError) -> PublishRefused {
+    match error {
+        PublishError::TopicInvalid => PublishRefused::TopicInvalid,
+        PublishError::TooLarge => PublishRefused::TooLarge,
+        PublishError::QueueFull | PublishError::RetainedFull => PublishRefused::Quota,
     }
 }

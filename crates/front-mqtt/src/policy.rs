@@ -5,6 +5,7 @@
 //! | `$aws/things/{itself}/..` | requests only, never retained | yes |
 //! | `$fleetward/things/{itself}/attest/..` | requests only, never retained | yes |
 //! | `{anything}/{itself}` and below, such as `devices/gw-1/status` | yes | yes |
+//! | `devices/{itself}/config/desired`, `..rejected` | no: the server does | yes |
 //! | `shared/..` | yes | yes |
 //! | `fleet/..` | no: operators do | yes |
 //!
@@ -22,7 +23,7 @@ use fleetward_core::access::DeviceRights;
 use fleetward_wire::attest;
 use fleetward_wire::aws::provisioning;
 use fleetward_wire::aws::topic::{self, What};
-use fleetward_wire::azure;
+use fleetward_wire::{azure, light};
 
 /// What every device of a tenant publishes and subscribes to.
 const SHARED: &str = "shared/";
@@ -44,11 +45,19 @@ pub fn may_publish(rights: DeviceRights, device: &str, topic: &str, retain: bool
         let request = topic::parse(topic).filter(|topic| topic.thing == device && topic.is_request());
         return !retain && request.is_some_and(|topic| may_request(rights, &topic.what));
     }
+    if said_by_the_server(device, topic) {
+        return false;
+    }
     match rights {
         DeviceRights::Full => below(topic, SHARED) || (own(device, topic) && !topic.starts_with(FLEET)),
         DeviceRights::Restricted => left(device, topic) && !topic.starts_with(FLEET),
         DeviceRights::Claim | DeviceRights::Registrant => false,
     }
+}
+
+/// What the light mode tells a device: what is wanted of it is not its to say.
+fn said_by_the_server(device: &str, topic: &str) -> bool {
+    matches!(light::parse(topic), Some((_, light::Section::Desired))) || topic == light::rejected(device)
 }
 
 /// Whether `device` may subscribe to `filter`.
@@ -176,6 +185,7 @@ mod tests {
     fn publishing() {
         publish("devices/gw-1/status", true);
         publish("devices/gw-1/a/b/c", true);
+        publish("devices/gw-1/config/reported", true);
         publish("devices/gw-1", true);
         publish("telemetry/gw-1/cpu", true);
         publish("shared/x", true);
@@ -192,6 +202,9 @@ mod tests {
             "gw-1/devices",
             "/gw-1/x",
             "devices/gw-1/",
+            "devices/gw-1/config/desired",
+            "devices/gw-1/config/rejected",
+            "devices/gw-2/config/reported",
             "devices/gw-2/status",
             "devices/gw-2/gw-1",
             "telemetry/gw-2/cpu",

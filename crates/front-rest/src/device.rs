@@ -1,9 +1,11 @@
-//! The shadow over HTTPS on the devices' door, as the AWS data plane has it: `GET`, `POST` and `DELETE
-//! /things/{thing}/shadow[?name=]`, and the list of a thing's named shadows.
+//! The AWS data plane over HTTPS on the devices' door: `GET`, `POST` and `DELETE /things/{thing}/shadow[?name=]`, the list of
+//! a thing's named shadows, and messages ([`publish`]).
 //!
 //! The client certificate says who asks, for each request anew. Answers and refusals have AWS's bodies, and refusals the
 //! `x-amzn-ErrorType` from which its clients make their exceptions. Updates still publish `delta` and `documents`; a
 //! refusal over HTTPS publishes nothing.
+
+mod publish;
 
 use std::net::IpAddr;
 
@@ -11,7 +13,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use fleetward_app::enroll::{Attempt, admit_chain};
@@ -39,6 +41,9 @@ pub fn router(app: App) -> Router {
     Router::new()
         .route("/things/{thing}/shadow", get(show).post(update).delete(delete))
         .route("/api/things/shadow/ListNamedShadowsForThing/{thing}", get(names))
+        .route("/topics/{*topic}", post(publish::publish))
+        .route("/retainedMessage", get(publish::list))
+        .route("/retainedMessage/{*topic}", get(publish::show))
         .with_state(app)
 }
 
@@ -149,13 +154,17 @@ fn key(thing: &str, parts: &Parts) -> Result<ShadowKey, Refused> {
 }
 
 fn answer(app: &App, outcome: Result<Vec<u8>, Refused>, token: Option<String>) -> Response {
-    let (status, body, error_type) = match outcome {
-        Ok(body) => (StatusCode::OK, body, None),
+    match outcome {
+        Ok(body) => respond(app, StatusCode::OK, body, None),
         Err(refused) => {
             let status = StatusCode::from_u16(refused.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            (status, shadow::refused_body(&refused, app.now(), token), Some(refused.error_type()))
+            let body = shadow::refused_body(&refused, app.now(), token);
+            respond(app, status, body, Some(refused.error_type()))
         }
-    };
+    }
+}
+
+fn respond(app: &App, status: StatusCode, body: Vec<u8>, error_type: Option<&'static str>) -> Response {
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -82,6 +82,8 @@ async fn unit(store: &Store, number: u64) -> Result<(), StoreError> {
                     metadata: r#"{"desired":{"interval":{"timestamp":1}}}"#.to_owned(),
                     deleted_at: None,
                     updated_at: now,
+                    changes: 0,
+                    watch: None,
                 };
                 tx.put_shadow(&row, before).await?;
                 let entry = JournalEntry {

@@ -1109,14 +1109,37 @@ CREATE TABLE shadow (
     metadata text COLLATE "C" NOT NULL,
     deleted_at bigint,
     updated_at bigint NOT NULL,
+    changes bigint DEFAULT 0 NOT NULL,
+    watch text COLLATE "C",
     CONSTRAINT shadow_pkey PRIMARY KEY (tenant_id, device, name)
-) WITH (fillfactor=80);
+) WITH (fillfactor=60);
+
+CREATE INDEX shadow_config ON public.shadow USING btree (tenant_id, device) WHERE (name = 'config'::text);
 
 ALTER TABLE shadow ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE shadow FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON shadow USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE shadow_event (
+    tenant_id text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    number bigint NOT NULL,
+    version bigint NOT NULL,
+    at bigint NOT NULL,
+    actor_kind text COLLATE "C" NOT NULL,
+    actor text COLLATE "C" NOT NULL,
+    patch text COLLATE "C" NOT NULL,
+    CONSTRAINT shadow_event_pkey PRIMARY KEY (tenant_id, device, name, number)
+);
+
+ALTER TABLE shadow_event ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE shadow_event FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON shadow_event USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE signer (
     tenant_id text COLLATE "C" NOT NULL,

@@ -789,9 +789,24 @@ CREATE TABLE shadow (
     document TEXT NOT NULL,
     metadata TEXT NOT NULL,
     deleted_at INTEGER,
-    updated_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL, changes INTEGER NOT NULL DEFAULT 0, watch TEXT,
     PRIMARY KEY (tenant_id, device, name)
 ) STRICT;
+
+CREATE INDEX shadow_config ON shadow (tenant_id, device) WHERE name = 'config';
+
+CREATE TABLE shadow_event (
+    tenant_id TEXT NOT NULL,
+    device TEXT NOT NULL,
+    name TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    actor_kind TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    patch TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, device, name, number)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE signer (
     tenant_id TEXT NOT NULL,

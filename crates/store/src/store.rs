@@ -136,6 +136,14 @@ impl Store {
         self.journal.clone()
     }
 
+    /// How often units have waited for PostgreSQL, commits included; 0 with SQLite, which is in the process.
+    pub fn round_trips(&self) -> u64 {
+        match &*self.engine {
+            Engine::Sqlite(_) => 0,
+            Engine::Postgres(engine) => engine.round_trips(),
+        }
+    }
+
     /// Finishes what is under way and lets go of the database. Later units fail.
     pub async fn close(&self) {
         match &*self.engine {

@@ -9,5 +9,6 @@ pub mod attest;
 pub mod aws;
 pub mod azure;
 pub mod issuer;
+pub mod light;
 pub mod renew;
 pub mod transfer;

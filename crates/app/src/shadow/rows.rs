@@ -1,6 +1,6 @@
 //! Between the shadow and its row.
 
-use fleetward_core::shadow::{Document, Sections};
+use fleetward_core::shadow::{Document, Sections, Watch};
 use fleetward_store::ShadowRow;
 
 use super::ShadowKey;
@@ -14,6 +14,11 @@ pub(super) fn document_of(row: ShadowRow) -> Result<Document> {
         version: row.version,
         updated_at: row.updated_at,
         deleted_at: row.deleted_at,
+        changes: row.changes,
+        watch: match row.watch.as_deref() {
+            Some(watch) => serde_json::from_str(watch).map_err(Error::internal)?,
+            None => Watch::default(),
+        },
     })
 }
 
@@ -27,5 +32,10 @@ pub(super) fn row_of(key: &ShadowKey, document: &Document) -> Result<ShadowRow> 
         metadata: text(&document.metadata)?,
         deleted_at: document.deleted_at,
         updated_at: document.updated_at,
+        changes: document.changes,
+        watch: match document.watch.is_empty() {
+            true => None,
+            false => Some(serde_json::to_string(&document.watch).map_err(Error::internal)?),
+        },
     })
 }

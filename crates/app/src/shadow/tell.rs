@@ -5,9 +5,9 @@ use fleetward_base::{TenantId, Timestamp};
 use fleetward_core::shadow::{Applied, Delta, Document, Refused, View};
 use fleetward_wire::aws::shadow::{Deleted, Documents, Rejected, Revision, State, encode};
 use fleetward_wire::aws::topic::{ShadowOp, ShadowPart, Topic};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use super::{ShadowKey, Via};
+use super::{ShadowKey, Via, light};
 use crate::App;
 
 /// Delta before accepted: a client that has seen `accepted` drops a delta of the same version (AWS leaves the order open).
@@ -26,6 +26,7 @@ pub(super) async fn updated(app: &App, tenant: &TenantId, key: &ShadowKey, appli
         client_token: applied.client_token.clone(),
     };
     publish(app, tenant, key, ShadowPart::Documents, encode(&body)).await;
+    light::updated(app, tenant, key, applied).await;
 }
 
 pub(super) async fn delta(
@@ -79,6 +80,26 @@ pub(super) fn view(view: &View, now: Timestamp, client_token: Option<String>) ->
         timestamp: now.secs(),
         client_token,
     })
+}
+
+pub(super) fn operator_view(found: &View, now: Timestamp) -> Vec<u8> {
+    let body = view(found, now, None);
+    let oscillating = found.document.watch.found();
+    if oscillating.is_empty() {
+        return body;
+    }
+    let shown = oscillating.iter().map(|(path, it)| {
+        json!({
+            "path": path,
+            "since": it.since.to_string(),
+            "moves": it.moves,
+            "explanation": it.explanation(),
+            "hint": it.hint(),
+        })
+    });
+    let mut whole: Map<String, Value> = serde_json::from_slice(&body).unwrap_or_default();
+    whole.insert("oscillating".to_owned(), shown.collect());
+    encode(&whole)
 }
 
 pub(super) fn deleted_body(deleted: &Document, client_token: Option<String>) -> Vec<u8> {

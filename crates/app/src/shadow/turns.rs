@@ -16,7 +16,7 @@ const LOCKS: usize = 4096;
 
 /// Whose turn it is.
 #[derive(Debug)]
-pub struct Turns {
+pub(crate) struct Turns {
     locks: Vec<Arc<Mutex<()>>>,
 }
 

@@ -6,9 +6,13 @@ use fleetward_app::{App, Ctx, Principal, Settings, api_tokens, authority, setup,
 use fleetward_base::{Clock, DeviceId, ManualClock, Rng, SeededRng, TenantId, Timestamp};
 use fleetward_pki::Certificate;
 use fleetward_store::Store;
+use fleetward_store::testing::TestStore;
 use fleetward_vault::{MasterKey, Vault};
 use object_store::memory::InMemory;
 use tempfile::TempDir;
+
+/// 2026-11-20T10:53:00Z
+const START: Timestamp = Timestamp::from_secs(1_795_171_980);
 
 pub(crate) struct Fixture {
     pub(crate) app: App,
@@ -30,13 +34,21 @@ impl Fixture {
         Self::begun(Some(root)).await
     }
 
+    /// As [`Self::new`], on a database of PostgreSQL.
+    pub(crate) async fn on_postgres() -> Self {
+        Self::in_store(tempfile::tempdir().expect("a temporary folder"), TestStore::postgres().await.store, None).await
+    }
+
     async fn begun(offline_root: Option<&Certificate>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        // 2026-11-20T10:53:00Z
-        let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_795_171_980)));
-        let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));
         let config = fleetward_store::Config::sqlite(dir.path().join("fleetward.db"));
-        let store = Store::open(&config, clock.as_ref()).await.expect("a store");
+        let store = Store::open(&config, &ManualClock::at(START)).await.expect("a store");
+        Self::in_store(dir, store, offline_root).await
+    }
+
+    async fn in_store(dir: TempDir, store: Store, offline_root: Option<&Certificate>) -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));
         let master = MasterKey::random(rng.as_ref());
         let vault = Vault::new(&master);
         let app = App::new(store, vault, Arc::clone(&clock) as Arc<dyn Clock>, rng, Arc::new(InMemory::new()));

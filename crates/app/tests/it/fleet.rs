@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleetward_app::{App, Ctx, DeviceLinks, EndReason, Error, Principal};
+use fleetward_app::{App, Ctx, DeviceLinks, EndReason, Error, Principal, Retained};
 use fleetward_base::{DeviceId, ReleaseId, SeededRng, SignerId, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
 use fleetward_store::{DeviceRow, ReleaseRow, SignerRow};
@@ -24,6 +24,7 @@ pub(crate) struct Told {
     live: Mutex<BTreeMap<DeviceId, String>>,
     ended: Mutex<BTreeSet<DeviceId>>,
     forgotten: Mutex<Vec<DeviceId>>,
+    retained: Mutex<BTreeMap<String, Bytes>>,
 }
 
 impl Told {
@@ -57,6 +58,16 @@ impl Told {
     /// Devices of which nothing is to be left, since the last call.
     pub(crate) fn take_forgotten(&self) -> Vec<DeviceId> {
         std::mem::take(&mut *self.forgotten.lock())
+    }
+
+    /// What is retained on a topic, as text.
+    pub(crate) fn retained_text(&self, topic: &str) -> Option<String> {
+        self.retained.lock().get(topic).map(|payload| String::from_utf8_lossy(payload).into_owned())
+    }
+
+    /// Something is retained there, whoever did that.
+    pub(crate) fn spoil(&self, topic: &str, payload: &str) {
+        self.retained.lock().insert(topic.to_owned(), Bytes::copy_from_slice(payload.as_bytes()));
     }
 
     /// Devices that were told that their deployments changed, since the last call.
@@ -96,6 +107,20 @@ impl DeviceLinks for Told {
     async fn publish(&self, _: &TenantId, topic: String, payload: Bytes) {
         let body = serde_json::from_slice(&payload).expect("bodies are JSON");
         self.messages.lock().push((topic, body));
+    }
+
+    async fn retain(&self, _: &TenantId, topic: String, payload: Bytes) {
+        let mut retained = self.retained.lock();
+        if payload.is_empty() {
+            retained.remove(&topic);
+        } else {
+            retained.insert(topic, payload);
+        }
+    }
+
+    fn retained(&self, _: &TenantId, topic: &str) -> Option<Retained> {
+        let payload = self.retained.lock().get(topic).cloned()?;
+        Some(Retained { topic: topic.to_owned(), payload, qos: 1, stored_at: Timestamp::from_secs(0) })
     }
 
     async fn deployments_changed(&self, _: &TenantId, device: &DeviceId) {

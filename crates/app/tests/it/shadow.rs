@@ -51,9 +51,9 @@ async fn an_update_is_stored_journaled_and_told_delta_first() {
     let filter = JournalFilter { device: Some(device("gw-1")), ..JournalFilter::default() };
     let events = journal::events(app, &ops, &acme, filter, None, 10).await.expect("events");
     let actions: Vec<Action> = events.iter().map(|event| event.entry.action).collect();
-    assert_eq!(actions, [Action::ShadowUpdated, Action::ShadowUpdated], "one row for each");
+    assert_eq!(actions, [Action::ShadowUpdated], "what is wanted; what a device reports is in its history");
     let detail = events[0].entry.detail.to_string();
-    assert!(detail.contains("reported") && !detail.contains("\"a\""), "sections, never values: {detail}");
+    assert!(detail.contains("desired") && !detail.contains("\"a\""), "sections, never values: {detail}");
 }
 
 #[tokio::test]

@@ -32,14 +32,15 @@ impl Core {
         }
         let allowed = self.inner.hooks.authorize_publish(&self.principal, publish.topic, publish.retain);
         let system = publish.topic.starts_with('$');
+        let owned = self.inner.hooks.owns(publish.topic);
         // What begins with $ goes to a service or nowhere, and is never retained.
-        if !allowed || (system && (publish.retain || !self.inner.hooks.owns(publish.topic))) {
+        if !allowed || (system && (publish.retain || !owned)) {
             self.inner.counters.received.fetch_add(1, Ordering::Relaxed);
             self.inner.counters.refused_unauthorized.fetch_add(1, Ordering::Relaxed);
             self.refuse_publish(&publish, Reason::NotAuthorized)?;
             return Ok(Flow::Next);
         }
-        if system {
+        if owned {
             return self.on_service_request(&publish);
         }
         self.inner.counters.received.fetch_add(1, Ordering::Relaxed);

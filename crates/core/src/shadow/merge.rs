@@ -15,6 +15,14 @@ pub(super) fn section(
     match patch {
         SectionPatch::Keep => {}
         SectionPatch::Clear => (*state, *metadata) = (None, None),
+        SectionPatch::Replace(whole) => {
+            let whole = without_nulls(&Value::Object(whole.clone()));
+            let stamps = stamped(&whole, seconds);
+            (*state, *metadata) = match (whole, stamps) {
+                (Value::Object(whole), Value::Object(stamps)) if !whole.is_empty() => (Some(whole), Some(stamps)),
+                _ => (None, None),
+            };
+        }
         SectionPatch::Merge(fragment) => {
             let (mut into, mut stamps) = (state.take().unwrap_or_default(), metadata.take().unwrap_or_default());
             objects(&mut into, &mut stamps, fragment, seconds);
@@ -82,7 +90,9 @@ pub(super) fn accepted(request: &UpdateRequest, seconds: i64) -> Fragment {
         match patch {
             SectionPatch::Keep => {}
             SectionPatch::Clear => drop(state.insert(name.to_owned(), Value::Null)),
-            SectionPatch::Merge(fragment) => drop(state.insert(name.to_owned(), fragment.clone().into())),
+            SectionPatch::Merge(fragment) | SectionPatch::Replace(fragment) => {
+                state.insert(name.to_owned(), fragment.clone().into());
+            }
         }
     }
     let state = Value::Object(state);

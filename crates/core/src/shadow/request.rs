@@ -14,6 +14,8 @@ pub enum SectionPatch {
     /// `null`: the section goes.
     Clear,
     Merge(Map<String, Value>),
+    /// The section is this and nothing else, which only the light mode asks for.
+    Replace(Map<String, Value>),
 }
 
 /// A well-formed update request.
@@ -41,6 +43,35 @@ impl UpdateRequest {
         }
         let value: Value = serde_json::from_str(text).map_err(|_| Refused::InvalidJson)?;
         Self::from_value(value)
+    }
+
+    /// Reads what a device publishes in the light mode: the whole of what it reports, or nothing, which takes it back.
+    pub fn reported(payload: &[u8]) -> Result<Self, Refused> {
+        if payload.is_empty() {
+            return Ok(Self { reported: SectionPatch::Clear, ..Self::default() });
+        }
+        if payload.len() > limits::MQTT_PAYLOAD_BYTES {
+            return Err(Refused::TooLarge);
+        }
+        let text = std::str::from_utf8(payload).map_err(|_| Refused::NotUtf8)?;
+        // As deep as within `state` and `reported`.
+        if nesting(payload).saturating_add(2) > limits::SHADOW_DEPTH {
+            return Err(Refused::TooDeep);
+        }
+        let value: Value = serde_json::from_str(text).map_err(|_| Refused::InvalidJson)?;
+        if !value.is_object() {
+            return Err(Refused::ReportedNotObject);
+        }
+        let reported = match patch(value, Refused::ReportedNotObject)? {
+            SectionPatch::Merge(section) => SectionPatch::Replace(section),
+            other => other,
+        };
+        Ok(Self { reported, ..Self::default() })
+    }
+
+    /// Whether it asks for something, rather than telling what is.
+    pub fn touches_desired(&self) -> bool {
+        self.clear || self.desired != SectionPatch::Keep
     }
 
     /// Checks a request that was parsed already, except for its nesting.

@@ -31,8 +31,9 @@ struct Probe {
     whose: Whose,
 }
 
-const PROBES: [Probe; 10] = [
+const PROBES: [Probe; 11] = [
     Probe { family: "{any}/{self}/...", topic: "devices/gw-1/probe", whose: Whose::OneDevice },
+    Probe { family: "devices/{self}/config/...", topic: "devices/gw-1/config/desired", whose: Whose::OneDevice },
     Probe { family: "shared/...", topic: "shared/probe", whose: Whose::Devices },
     Probe { family: "fleet/...", topic: "fleet/probe", whose: Whose::Devices },
     Probe {

@@ -1,6 +1,8 @@
 //! The state of a device, in the shapes of the AWS shadow service.
 
 mod delete;
+mod history;
+mod reassert;
 mod show;
 mod update;
 
@@ -24,7 +26,10 @@ use crate::path::At;
 use crate::problem::Problem;
 
 pub(super) fn router() -> OpenApiRouter<Door> {
-    OpenApiRouter::new().routes(routes!(show::handler, update::handler, delete::handler))
+    OpenApiRouter::new()
+        .routes(routes!(show::handler, update::handler, delete::handler))
+        .routes(routes!(history::handler))
+        .routes(routes!(reassert::handler))
 }
 
 impl From<ShadowError> for Problem {

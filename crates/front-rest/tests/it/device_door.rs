@@ -2,22 +2,26 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use fleetward_app::Peer;
+use bytes::Bytes;
 use fleetward_app::attestation::{AnchorKind, NewAnchor, add_anchor};
 use fleetward_app::enroll::{Attempt, Credentials, enroll_device};
 use fleetward_app::enroll_tokens::create_enroll_token;
 use fleetward_app::provisioning::factories::{NewFactory, create_registration_code, register_factory};
+use fleetward_app::{DeviceLinks, DeviceMessage, EndReason, Peer, Principal, PublishRefused, Retained};
 use fleetward_attest::tpm::Public;
-use fleetward_base::Secret;
+use fleetward_base::{DeviceId, Secret, TenantId, Timestamp};
 use fleetward_core::provisioning::Mode;
 use fleetward_front_rest::{attest, device, identity};
 use fleetward_pki::{SoftKey, csr, name, pem};
 use http::{HeaderMap, Request};
+use parking_lot::Mutex;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
@@ -121,6 +125,167 @@ async fn refusals_have_the_names_that_clients_know() {
     assert_eq!(body["clientToken"], "t-9");
 }
 
+/// Each refusal of the contract that a request over HTTPS can have, by its code, exception and text.
+#[tokio::test]
+async fn every_refusal_of_the_contract() {
+    let house = House::open().await;
+    let device = Device::enrolled(&house, "acme", "gw-1").await;
+    device.ask("POST", MINE, r#"{"state":{"reported":{"x":1}}}"#).await;
+    let deep = r#"{"state":{"desired":{"a":{"b":{"c":{"d":{"e":{"f":{"g":1}}}}}}}}}"#;
+    let token = format!(r#"{{"state":{{}},"clientToken":"{}"}}"#, "x".repeat(65));
+    let large = format!(r#"{{"state":{{"desired":{{"a":"{}"}}}}}}"#, "x".repeat(8192));
+    let invalid = (400, "InvalidRequestException");
+    let cases: [(&str, &str, &[u8], (u16, &str), &str); 16] = [
+        ("POST", MINE, b"{", invalid, "Invalid JSON"),
+        ("POST", MINE, b"{}", invalid, "Missing required node: state"),
+        ("POST", MINE, br#"{"state":5}"#, invalid, "State node must be an object"),
+        ("POST", MINE, br#"{"state":{"desired":5}}"#, invalid, "Desired node must be an object"),
+        ("POST", MINE, br#"{"state":{"reported":5}}"#, invalid, "Reported node must be an object"),
+        ("POST", MINE, br#"{"state":{},"version":"1"}"#, invalid, "Invalid version"),
+        ("POST", MINE, token.as_bytes(), invalid, "Invalid clientToken"),
+        ("POST", MINE, deep.as_bytes(), invalid, "JSON contains too many levels of nesting; maximum is 6"),
+        ("POST", MINE, br#"{"state":{"wanted":{}}}"#, invalid, "State contains an invalid node"),
+        ("GET", "/things/gw-2/shadow", b"", (403, "ForbiddenException"), "Forbidden"),
+        ("GET", "/things/a%20b/shadow", b"", (404, "ResourceNotFoundException"), "Thing not found"),
+        (
+            "GET",
+            "/things/gw-1/shadow?name=net",
+            b"",
+            (404, "ResourceNotFoundException"),
+            "No shadow exists with name: gw-1~net",
+        ),
+        (
+            "DELETE",
+            "/things/gw-1/shadow?name=a/b",
+            b"",
+            (404, "ResourceNotFoundException"),
+            "No shadow exists with name: gw-1~a/b",
+        ),
+        ("POST", MINE, br#"{"state":{},"version":7}"#, (409, "ConflictException"), "Version conflict"),
+        (
+            "POST",
+            MINE,
+            large.as_bytes(),
+            (413, "RequestEntityTooLargeException"),
+            "The payload exceeds the maximum size allowed",
+        ),
+        (
+            "POST",
+            MINE,
+            b"\xff\xfe",
+            (415, "UnsupportedDocumentEncodingException"),
+            "Unsupported documented encoding; supported encoding is UTF-8",
+        ),
+    ];
+    for (method, path, body, (status, kind), message) in cases {
+        let found = device.refusal(method, path, body.to_vec()).await;
+        assert_eq!(found, (status, kind.to_owned(), json!(status), json!(message)), "{method} {path}");
+    }
+    let nobody = Device::with(&house, Vec::new());
+    let found = nobody.refusal("GET", MINE, "").await;
+    assert_eq!(found, (401, "UnauthorizedException".to_owned(), json!(401), json!("Unauthorized")));
+}
+
+/// A broker that remembers what it was given.
+#[derive(Default)]
+struct Heard {
+    messages: Mutex<Vec<(String, DeviceMessage)>>,
+}
+
+#[async_trait]
+impl DeviceLinks for Heard {
+    fn end_sessions(&self, _: &TenantId, _: &DeviceId, _: EndReason) {}
+    async fn forget(&self, _: &TenantId, _: &DeviceId) {}
+    fn end_claim(&self, _: &TenantId, _: &str) {}
+    fn end_certificate(&self, _: &TenantId, _: &DeviceId, _: &str) {}
+    fn live(&self, _: &TenantId, _: &DeviceId) -> Option<String> {
+        None
+    }
+    fn recheck(&self, _: &TenantId, _: &DeviceId) {}
+    fn recheck_all(&self, _: &TenantId) {}
+    async fn publish(&self, _: &TenantId, _: String, _: Bytes) {}
+    async fn deployments_changed(&self, _: &TenantId, _: &DeviceId) {}
+
+    async fn publish_as(&self, device: &Principal, message: DeviceMessage) -> Result<(), PublishRefused> {
+        if message.topic.starts_with("other/") {
+            return Err(PublishRefused::NotAuthorized);
+        }
+        self.messages.lock().push((device.key(), message));
+        Ok(())
+    }
+
+    fn may_receive(&self, _: &Principal, topic: &str) -> bool {
+        !topic.starts_with("other/")
+    }
+
+    fn retained(&self, _: &TenantId, topic: &str) -> Option<Retained> {
+        (topic == "shared/b").then(|| retained(topic))
+    }
+
+    fn retained_for(&self, _: &Principal, after: &str, limit: usize) -> Vec<Retained> {
+        ["shared/a", "shared/b", "shared/c"]
+            .into_iter()
+            .filter(|topic| *topic > after)
+            .take(limit)
+            .map(retained)
+            .collect()
+    }
+}
+
+fn retained(topic: &str) -> Retained {
+    Retained { topic: topic.to_owned(), payload: Bytes::from_static(b"on"), qos: 1, stored_at: Timestamp::from_secs(7) }
+}
+
+#[tokio::test]
+async fn messages_are_published_and_what_is_retained_is_read() {
+    let house = House::open().await;
+    let device = Device::enrolled(&house, "acme", "gw-1").await;
+    let (status, kind, ..) = device.refusal("POST", "/topics/shared/x", "1").await;
+    assert_eq!((status, kind.as_str()), (503, "ServiceUnavailableException"), "there is no broker yet");
+    let heard = Arc::new(Heard::default());
+    house.app.connect_links(Arc::clone(&heard) as Arc<dyn DeviceLinks>);
+
+    for path in ["/topics/telemetry/gw-1/cpu?qos=1", "/topics/telemetry%2Fgw-1%2Fcpu?qos=0&retain=true"] {
+        let (status, _, body) = device.ask("POST", path, "17").await;
+        assert_eq!((status, &body["message"]), (200, &json!("OK")));
+        assert!(body["traceId"].is_string());
+    }
+    let messages: Vec<_> = heard.messages.lock().drain(..).collect();
+    let seen = messages.iter().map(|(who, it)| (who.as_str(), it.topic.as_str(), &it.payload[..], it.qos, it.retain));
+    let topic = "telemetry/gw-1/cpu";
+    assert!(seen.eq([("acme/gw-1", topic, b"17".as_slice(), 1, false), ("acme/gw-1", topic, b"17", 0, true)]));
+    for (path, status, kind) in [
+        ("/topics/shared/x?qos=2", 400, "InvalidRequestException"),
+        ("/topics/shared/x?qos=a", 400, "InvalidRequestException"),
+        ("/topics/shared/x?retain=maybe", 400, "InvalidRequestException"),
+        ("/topics/other/x", 403, "ForbiddenException"),
+    ] {
+        let (found, name, ..) = device.refusal("POST", path, "1").await;
+        assert_eq!((found, name.as_str()), (status, kind), "{path}");
+    }
+    let huge = vec![b' '; fleetward_base::limits::MQTT_PAYLOAD_BYTES + 1];
+    assert_eq!(device.refusal("POST", "/topics/shared/x", huge).await.0, 413);
+    assert!(heard.messages.lock().is_empty());
+
+    let (status, _, one) = device.ask("GET", "/retainedMessage/shared%2Fb", "").await;
+    let expect = json!({"topic": "shared/b", "payload": "b24=", "qos": 1, "lastModifiedTime": 7000});
+    assert_eq!((status, one), (200, expect));
+    assert_eq!(device.refusal("GET", "/retainedMessage/shared/z", "").await.0, 404);
+    assert_eq!(device.refusal("GET", "/retainedMessage/other/b", "").await.0, 403);
+    let (_, _, first) = device.ask("GET", "/retainedMessage?maxResults=2", "").await;
+    let topics = |page: &Value| {
+        let topics = page["retainedTopics"].as_array().expect("topics").iter();
+        topics.map(|it| it["topic"].as_str().expect("a topic").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (topics(&first), &first["retainedTopics"][0]["payloadSize"]),
+        (vec!["shared/a".to_owned(), "shared/b".to_owned()], &json!(2))
+    );
+    let next = first["nextToken"].as_str().expect("more");
+    let (_, _, second) = device.ask("GET", &format!("/retainedMessage?maxResults=2&nextToken={next}"), "").await;
+    assert_eq!((topics(&second), &second["nextToken"]), (vec!["shared/c".to_owned()], &Value::Null));
+}
+
 #[tokio::test]
 async fn nobody_and_no_other_device_gets_in() {
     let house = House::open().await;
@@ -131,6 +296,14 @@ async fn nobody_and_no_other_device_gets_in() {
     let nobody = Device::with(&house, Vec::new());
     let stranger = Device::with(&house, vec![CertificateDer::from(vec![0x30, 0x00])]);
     let names = "/api/things/shadow/ListNamedShadowsForThing/gw-1";
+    for (method, path) in
+        [("POST", "/topics/shared/x"), ("GET", "/retainedMessage"), ("GET", "/retainedMessage/shared/x")]
+    {
+        for door in [&nobody, &stranger] {
+            let (status, kind, ..) = door.refusal(method, path, "x").await;
+            assert_eq!((status, kind.as_str()), (401, "UnauthorizedException"), "{method} {path} by nobody");
+        }
+    }
     for (method, path) in [("GET", MINE), ("POST", MINE), ("DELETE", MINE), ("GET", names)] {
         let body = r#"{"state":{"reported":{"x":2}}}"#;
         let (status, kind, ..) = neighbour.refusal(method, path, body).await;

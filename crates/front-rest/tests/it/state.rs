@@ -50,3 +50,29 @@ async fn what_is_no_update_is_refused_in_words() {
     let nobody = "/v1/tenants/acme/devices/gw-2/shadow";
     assert_eq!(house.post(nobody, &house.acme, &json!({ "state": {} })).await.status, 404);
 }
+
+#[tokio::test]
+async fn a_history_is_paged_and_named() {
+    let house = House::open().await;
+    house.post("/v1/tenants/acme/devices", &house.acme, &json!({ "name": "gw-1" })).await;
+    for n in 1..=3 {
+        house.post(SHADOW, &house.acme, &json!({ "state": { "desired": { "n": n } } })).await;
+    }
+    house.post(&format!("{SHADOW}?name=config"), &house.acme, &json!({ "state": { "desired": { "x": 1 } } })).await;
+    let first = house.get(&format!("{SHADOW}/history?limit=2"), &house.acme).await;
+    let items = first.json["items"].as_array().expect("items");
+    let numbers: Vec<_> = items.iter().map(|item| (&item["number"], &item["patch"])).collect();
+    assert_eq!(numbers, [(&json!(3), &json!({"desired": {"n": 3}})), (&json!(2), &json!({"desired": {"n": 2}}))]);
+    assert_eq!(items[0]["actor"]["kind"], "token");
+    let cursor = first.json["next"].as_str().expect("more");
+    let second = house.get(&format!("{SHADOW}/history?limit=2&cursor={cursor}"), &house.acme).await;
+    assert_eq!((&second.json["items"][0]["number"], &second.json["next"]), (&json!(1), &json!(null)));
+    let named = house.get(&format!("{SHADOW}/history?name=config"), &house.acme).await;
+    assert_eq!(named.json["items"][0]["patch"], json!({"desired": {"x": 1}}));
+    // Another tenant's list is its own, and this one is not there to it.
+    assert_eq!(house.get(&format!("{SHADOW}/history"), &house.beta).await.status, 404);
+    let reasserted = house.post(&format!("{SHADOW}/reassert"), &house.acme, &json!({})).await;
+    assert_eq!((reasserted.status.as_u16(), &reasserted.json), (200, &json!({"paths": []})));
+    let nobody = "/v1/tenants/acme/devices/gw-2/shadow/reassert";
+    assert_eq!(house.post(nobody, &house.acme, &json!({})).await.status, 404);
+}

@@ -10,6 +10,8 @@ mod value;
 pub(crate) use link::{PgLink, fault};
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool, PoolError};
@@ -33,6 +35,7 @@ pub(crate) struct PostgresEngine {
     journal: watch::Sender<i64>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    round_trips: Arc<AtomicU64>,
 }
 
 impl PostgresEngine {
@@ -44,7 +47,13 @@ impl PostgresEngine {
         journal: watch::Sender<i64>,
     ) -> Result<Self, OpenError> {
         let pool = connect::pool(address, ca_file, connections)?;
-        let engine = Self { pool, journal, tasks: TaskTracker::new(), stop: CancellationToken::new() };
+        let engine = Self {
+            pool,
+            journal,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            round_trips: Arc::default(),
+        };
         let client = engine.client().await?;
         let row = client
             .query_one("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user", &[])
@@ -54,6 +63,11 @@ impl PostgresEngine {
             tracing::warn!("the database role is a superuser or bypasses row-level security: use a role of its own");
         }
         Ok(engine)
+    }
+
+    /// How often units waited for the server.
+    pub(crate) fn round_trips(&self) -> u64 {
+        self.round_trips.load(Ordering::Relaxed)
     }
 
     pub(crate) async fn client(&self) -> Result<Object, StoreError> {
@@ -97,7 +111,7 @@ impl PostgresEngine {
         E: From<StoreError>,
     {
         let client = self.client().await.map_err(|error| error.during(op))?;
-        let link = Link::Postgres(Box::new(PgLink::new(client, begin)));
+        let link = Link::Postgres(Box::new(PgLink::new(client, begin, Arc::clone(&self.round_trips))));
         // Breaking off drops the link within, and with it the connection.
         let limited = tokio::time::timeout(UNIT, async move {
             let (link, effects, result) = run_unit::<S, F, T, E>(link, op, key, work).await;

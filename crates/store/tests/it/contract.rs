@@ -61,7 +61,7 @@ contract! {
     releases: releases_and_their_signers, rollouts_are_written_and_due, idempotent_answers;
     rotations: ladders_are_climbed, ends_are_told, devices_are_asked_to_renew, campaigns_are_written_and_due,
         members_renew_or_fail;
-    shadows: shadow_versions_decide;
+    shadows: shadow_versions_decide, many_shadows_are_one_round, histories_are_numbered_paged_and_thinned_out;
     standing: deployments_stand_beside_presence, updates_are_taken_back_once;
     tenants: tenants_are_written_and_listed, tallies;
     token_issuers: token_issuers_are_replaced_and_paged, a_token_is_exchanged_once;

@@ -91,6 +91,8 @@ pub(crate) fn shadow_row(name: &str, version: u64) -> ShadowRow {
         metadata: "{}".into(),
         deleted_at: None,
         updated_at: at(1),
+        changes: 1,
+        watch: None,
     }
 }
 

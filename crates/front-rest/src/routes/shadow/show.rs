@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use fleetward_app::shadow::{get, view_body};
+use fleetward_app::shadow::{get, operator_body};
 
 use super::{Name, Which, answer};
 use crate::caller::InTenant;
@@ -10,6 +10,9 @@ use crate::door::Door;
 use crate::problem::Problem;
 
 /// Show a shadow with its delta
+///
+/// Where a device goes to and fro on something, `oscillating` says on what and what that may mean; it is then no part of the
+/// delta.
 #[utoipa::path(
     get,
     path = "/v1/tenants/{tenant}/devices/{device}/shadow",
@@ -25,5 +28,5 @@ pub(super) async fn handler(
     Which(key): Which,
 ) -> Result<Response, Problem> {
     let view = get(door.app(), &caller.ctx, &caller.tenant, &key).await?;
-    Ok(answer(view_body(&view, door.app().now(), None), view.document.version))
+    Ok(answer(operator_body(&view, door.app().now()), view.document.version))
 }

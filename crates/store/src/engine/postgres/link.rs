@@ -1,5 +1,8 @@
 //! Statements in one PostgreSQL transaction.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use deadpool_postgres::{ClientWrapper, Object};
 use futures::future::join;
 use tokio_postgres::error::SqlState;
@@ -14,6 +17,8 @@ pub(crate) struct PgLink {
     /// What opens the transaction; sent together with the first statement, which saves a round trip.
     begin: Option<String>,
     ended: bool,
+    /// Of the engine: how often the server was waited for.
+    round_trips: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for PgLink {
@@ -23,8 +28,8 @@ impl std::fmt::Debug for PgLink {
 }
 
 impl PgLink {
-    pub(crate) fn new(client: Object, begin: &'static str) -> Self {
-        Self { client: Some(client), begin: Some(begin.to_owned()), ended: false }
+    pub(crate) fn new(client: Object, begin: &'static str, round_trips: Arc<AtomicU64>) -> Self {
+        Self { client: Some(client), begin: Some(begin.to_owned()), ended: false, round_trips }
     }
 
     /// `scope` is a tenant's name or a sign of ours; neither can hold a quote, and where one did it would be refused.
@@ -40,6 +45,7 @@ impl PgLink {
             self.start_in_scope(scope);
             return Ok(());
         }
+        self.round_trips.fetch_add(1, Ordering::Relaxed);
         self.client()?.batch_execute(&set_scope_sql(scope)).await.map_err(|error| fault(&error))
     }
 
@@ -59,6 +65,7 @@ impl PgLink {
 
     async fn run(&mut self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, StoreError> {
         let begin = self.begin.take();
+        self.round_trips.fetch_add(1, Ordering::Relaxed);
         let client = self.client()?;
         let statement = client.prepare_cached(sql).await.map_err(|error| fault(&error))?;
         let done = match begin {
@@ -84,6 +91,7 @@ impl PgLink {
 
     async fn fetch(&mut self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
         let begin = self.begin.take();
+        self.round_trips.fetch_add(1, Ordering::Relaxed);
         let client = self.client()?;
         let statement = client.prepare_cached(sql).await.map_err(|error| fault(&error))?;
         let rows = match begin {
@@ -95,6 +103,7 @@ impl PgLink {
 
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         if self.begin.is_none() {
+            self.round_trips.fetch_add(1, Ordering::Relaxed);
             self.client()?.batch_execute("COMMIT").await.map_err(|error| fault(&error))?;
         }
         self.ended = true;

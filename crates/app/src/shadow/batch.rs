@@ -1,0 +1,264 @@
+//! Updates of many shadows of a tenant in one transaction.
+//!
+//! Whoever comes while a transaction is under way waits for the next one, and all who wait go into it together: nobody waits
+//! for company, and under load one commit and a handful of statements stand for up to `SHADOW_BATCH` updates. An update that
+//! is refused does not touch the others. Where a whole transaction fails by a fault that one of them may have brought, each
+//! is tried alone.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use fleetward_base::{TenantId, Timestamp, limits};
+use fleetward_core::identity_policy::ShadowPolicy;
+use fleetward_core::journal::{Action, Severity};
+use fleetward_core::shadow::{self as rules, Applied, Document, Refused, UpdateRequest, Watch};
+use fleetward_store::{JournalEntry, ShadowEventRow, ShadowRow, TenantTx};
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+use tokio::sync::{OwnedMutexGuard, oneshot};
+
+use super::{Result, ShadowError, ShadowKey, Via, firmware, known, room_for_name, rows, sections, tell};
+use crate::deployments::note_firmware;
+use crate::error::Error;
+use crate::identity_policy::identity_policy;
+use crate::journal::row_of;
+use crate::{App, Ctx, Principal};
+
+/// An update that is asked for.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) ctx: Ctx,
+    pub(super) key: ShadowKey,
+    pub(super) request: UpdateRequest,
+    pub(super) now: Timestamp,
+}
+
+type Turn = OwnedMutexGuard<()>;
+
+struct Waiting {
+    work: Arc<Work>,
+    turn: Turn,
+    answer: oneshot::Sender<(Result<Applied>, Turn)>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Transactions under way.
+    running: usize,
+}
+
+/// Who waits in each tenant.
+#[derive(Default)]
+pub(crate) struct Batches {
+    queues: Mutex<HashMap<TenantId, Queue>>,
+}
+
+impl std::fmt::Debug for Batches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batches").field("tenants", &self.queues.lock().len()).finish()
+    }
+}
+
+/// Has the update done and waits for its commit. The turn comes back, so that it is kept until all is told; where the
+/// caller has gone meanwhile, what is due to others is told for it.
+pub(super) async fn submit(app: &App, tenant: &TenantId, work: Work, turn: Turn) -> (Result<Applied>, Option<Turn>) {
+    let (answer, done) = oneshot::channel();
+    let starts = {
+        let mut queues = app.shadows().batches.queues.lock();
+        let queue = queues.entry(tenant.clone()).or_default();
+        queue.waiting.push_back(Waiting { work: Arc::new(work), turn, answer });
+        let starts = queue.running < limits::SHADOW_BATCHES;
+        queue.running = queue.running.saturating_add(usize::from(starts));
+        starts
+    };
+    if starts {
+        tokio::spawn(work_off(app.clone(), tenant.clone()));
+    }
+    match done.await {
+        Ok((outcome, turn)) => (outcome, Some(turn)),
+        Err(_) => (Err(Error::Unavailable { what: "the server" }.into()), None),
+    }
+}
+
+/// The next ones; none ends this lane.
+fn take(app: &App, tenant: &TenantId) -> Vec<Waiting> {
+    let mut queues = app.shadows().batches.queues.lock();
+    let Some(queue) = queues.get_mut(tenant) else { return Vec::new() };
+    let count = queue.waiting.len().min(limits::SHADOW_BATCH);
+    let taken: Vec<_> = queue.waiting.drain(..count).collect();
+    if taken.is_empty() {
+        queue.running = queue.running.saturating_sub(1);
+        if queue.running == 0 {
+            queues.remove(tenant);
+        }
+    }
+    taken
+}
+
+async fn work_off(app: App, tenant: TenantId) {
+    loop {
+        let taken = take(&app, &tenant);
+        if taken.is_empty() {
+            return;
+        }
+        let works: Vec<_> = taken.iter().map(|waiting| Arc::clone(&waiting.work)).collect();
+        let outcomes = write(&app, &tenant, works).await;
+        for (waiting, outcome) in taken.into_iter().zip(outcomes) {
+            let (work, tenant) = (waiting.work, tenant.clone());
+            if let Err((Ok(applied), turn)) = waiting.answer.send((outcome, waiting.turn)) {
+                let app = app.clone();
+                tokio::spawn(async move {
+                    tell::updated(&app, &tenant, &work.key, &applied, Via::Call).await;
+                    drop(turn);
+                });
+            }
+        }
+    }
+}
+
+/// One transaction for all, or one for each where that failed and another might not.
+async fn write(app: &App, tenant: &TenantId, works: Vec<Arc<Work>>) -> Vec<Result<Applied>> {
+    let policy = match identity_policy(app, tenant).await {
+        Ok(policy) => policy.shadow.clone(),
+        Err(error) => return failed(error.into(), works.len()),
+    };
+    let error = match transact(app, tenant, works.clone(), policy.clone()).await {
+        Ok(outcomes) => return outcomes,
+        Err(error) if works.len() == 1 || matches!(error, ShadowError::App(Error::Unavailable { .. })) => error,
+        Err(_) => {
+            let mut outcomes = Vec::with_capacity(works.len());
+            for work in works {
+                let alone = transact(app, tenant, vec![work], policy.clone()).await;
+                outcomes.push(alone.and_then(|mut one| one.pop().unwrap_or(Err(Refused::Internal.into()))));
+            }
+            return outcomes;
+        }
+    };
+    failed(error, works.len())
+}
+
+/// The first hears the cause, which is logged once; to the others it is the same thing.
+fn failed(error: ShadowError, count: usize) -> Vec<Result<Applied>> {
+    let mut outcomes: Vec<Result<Applied>> =
+        (1..count).map(|_| Err(Error::Unavailable { what: "the database" }.into())).collect();
+    outcomes.insert(0, Err(error));
+    outcomes
+}
+
+async fn transact(
+    app: &App,
+    tenant: &TenantId,
+    works: Vec<Arc<Work>>,
+    policy: ShadowPolicy,
+) -> Result<Vec<Result<Applied>>> {
+    app.store()
+        .write(tenant, "update shadows", move |tx| Box::pin(async move { apply_all(tx, &works, &policy).await }))
+        .await
+}
+
+/// What a transaction writes at its end, in one statement for each kind.
+#[derive(Default)]
+struct Written {
+    shadows: Vec<(ShadowRow, u64)>,
+    events: Vec<ShadowEventRow>,
+    entries: Vec<JournalEntry>,
+}
+
+async fn apply_all(tx: &mut TenantTx, works: &[Arc<Work>], policy: &ShadowPolicy) -> Result<Vec<Result<Applied>>> {
+    let keys: Vec<_> = works.iter().map(|work| (&work.key.device, work.key.name.as_str())).collect();
+    let mut current = HashMap::with_capacity(works.len());
+    for row in tx.shadows_for_update(&keys).await? {
+        let key = ShadowKey { device: row.device.clone(), name: row.name.clone() };
+        current.insert(key, rows::document_of(row)?);
+    }
+    let mut written = Written::default();
+    let mut outcomes = Vec::with_capacity(works.len());
+    for work in works {
+        outcomes.push(apply(tx, work, current.get(&work.key), policy, &mut written).await);
+    }
+    let count = u64::try_from(written.shadows.len()).unwrap_or(u64::MAX);
+    if tx.update_shadows(&written.shadows).await? != count {
+        // They were locked, so this is a row that went away: nothing of this transaction is kept.
+        return Err(Refused::VersionConflict.into());
+    }
+    tx.add_shadow_events(&written.events).await?;
+    tx.journal_all(&written.entries).await?;
+    Ok(outcomes)
+}
+
+async fn apply(
+    tx: &mut TenantTx,
+    work: &Work,
+    current: Option<&Document>,
+    policy: &ShadowPolicy,
+    written: &mut Written,
+) -> Result<Applied> {
+    known(tx, &work.ctx, &work.key.device, policy, current.is_none()).await?;
+    if current.is_none() {
+        room_for_name(tx, &work.key).await?;
+    }
+    let mut applied = rules::update(current, &work.request, work.now)?;
+    if !policy.oscillation && !applied.document.watch.is_empty() {
+        applied.document.watch = Watch::default();
+        applied.oscillates.clear();
+        applied.delta = rules::delta(&applied.document);
+    }
+    let row = rows::row_of(&work.key, &applied.document)?;
+    match current {
+        Some(before) => written.shadows.push((row, before.version)),
+        // Only where another server made the shadow in between: the caller tries again, as after any conflict.
+        None if !tx.insert_shadow(&row).await? => return Err(Refused::VersionConflict.into()),
+        None => {}
+    }
+    if let Some(version) = firmware(&work.ctx, &work.key, &work.request) {
+        note_firmware(tx, &work.key.device, version, work.now).await?;
+    }
+    if !applied.patch.is_empty() {
+        written.events.push(event(&work.ctx, &work.key, &applied.document, &applied.patch));
+    }
+    journal(work, &applied, policy, &mut written.entries);
+    Ok(applied)
+}
+
+/// The row of the history for a change.
+pub(super) fn event(ctx: &Ctx, key: &ShadowKey, document: &Document, patch: &Map<String, Value>) -> ShadowEventRow {
+    let actor = ctx.principal.actor();
+    ShadowEventRow {
+        device: key.device.clone(),
+        name: key.name.clone(),
+        number: document.changes,
+        version: document.version,
+        at: document.updated_at,
+        actor_kind: actor.kind.to_string(),
+        actor: actor.name,
+        patch: serde_json::to_string(patch).unwrap_or_default(),
+    }
+}
+
+/// What somebody wants of a device is journaled, and that a shadow was made; what a device says of itself stands in the
+/// history, which is part of the same transaction, unless the tenant wants it here too (ADR 0022).
+fn journal(work: &Work, applied: &Applied, policy: &ShadowPolicy, entries: &mut Vec<JournalEntry>) {
+    let reports = matches!(work.ctx.principal, Principal::Device { .. }) && !work.request.touches_desired();
+    if !reports || applied.previous.is_none() || policy.journal_reports {
+        let detail = json!({
+            "version": applied.document.version,
+            "sections": sections(&work.request),
+            "name": work.key.wire_name(),
+            "delta": applied.delta.is_some(),
+        });
+        let entry = work.ctx.done(work.now, Action::ShadowUpdated).device(&work.key.device).detail(detail);
+        entries.push(row_of(&entry));
+    }
+    let found = applied.document.watch.found();
+    for (path, oscillation) in applied.oscillates.iter().filter_map(|path| Some((path, found.get(path)?))) {
+        let detail = json!({
+            "name": work.key.wire_name(),
+            "path": path,
+            "explanation": oscillation.explanation(),
+            "hint": oscillation.hint(),
+        });
+        let entry = work.ctx.done(work.now, Action::ShadowOscillating).device(&work.key.device);
+        entries.push(row_of(&entry.severity(Severity::Warning).detail(detail)));
+    }
+}
