@@ -3,9 +3,11 @@
 //! The broker's door implements it. What is told here is a hint that makes things quick: the store is the truth, and a
 //! device that hears nothing finds the same when it connects or polls.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleetward_base::{DeviceId, TenantId};
+use fleetward_base::{CommandId, DeviceId, TenantId, Timestamp};
 
 /// Why the server ends a device's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +16,23 @@ pub enum EndReason {
     Administrative,
     /// Its certificate is no longer accepted: MQTT 5 reason 0x87, not authorized.
     NotAuthorized,
+}
+
+/// A command on its way to its device.
+#[derive(Clone)]
+pub struct OutgoingCommand {
+    pub id: CommandId,
+    pub op: String,
+    pub content_type: String,
+    pub lane: String,
+    /// 1 for the first.
+    pub attempt: u32,
+    pub version: u64,
+    pub payload: Bytes,
+    /// The server's time.
+    pub now: Timestamp,
+    pub expires_at: Timestamp,
+    pub run_timeout: Duration,
 }
 
 #[async_trait]
@@ -42,6 +61,12 @@ pub trait DeviceLinks: Send + Sync + 'static {
 
     /// Publishes to whoever in the tenant subscribes, QoS 1.
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes);
+
+    /// Whether the device is connected here and listens for commands.
+    fn hears_commands(&self, tenant: &TenantId, device: &DeviceId) -> bool;
+
+    /// Hands a command to the device.
+    fn send_command(&self, tenant: &TenantId, device: &DeviceId, command: &OutgoingCommand);
 
     /// The device's pending deployments changed: tell it what is next.
     async fn deployments_changed(&self, tenant: &TenantId, device: &DeviceId);

@@ -15,10 +15,8 @@ use super::{Command, OnExpiry, Reason, Status};
 pub enum Contact {
     /// It is not connected, or does not listen.
     None,
-    /// It has been for a while: what was sent has arrived or will.
-    Standing,
-    /// Since now: what was sent before may be lost.
-    New,
+    /// It has been since then: what was sent before may be lost, what was sent after has arrived or will.
+    Since(Timestamp),
 }
 
 /// A command that changed.
@@ -36,10 +34,8 @@ pub fn plan(open: &[Command], now: Timestamp, contact: Contact) -> Vec<Planned> 
     let mut work: Vec<Planned> =
         open.iter().map(|command| Planned { command: at(command, now), send: false }).collect();
     cancel_behind(&mut work, now);
-    if contact != Contact::None {
-        if contact == Contact::New {
-            send_again(&mut work, now);
-        }
+    if let Contact::Since(since) = contact {
+        send_again(&mut work, now, since);
         send_next(&mut work, now);
     }
     let changed = work.into_iter().zip(open).filter(|(planned, before)| planned.command != **before);
@@ -104,10 +100,11 @@ fn cancel_behind(work: &mut [Planned], now: Timestamp) {
     }
 }
 
-fn send_again(work: &mut [Planned], now: Timestamp) {
+fn send_again(work: &mut [Planned], now: Timestamp, since: Timestamp) {
     for planned in work {
         let command = &planned.command;
-        if command.status == Status::Sent && command.attempts < command.max_attempts {
+        let lost = command.status == Status::Sent && command.sent_at.is_none_or(|sent| sent < since);
+        if lost && command.attempts < command.max_attempts {
             *planned = sent(command, now);
         }
     }

@@ -162,13 +162,14 @@ fn lanes() {
     let sent = |open: &[Command], now, contact| -> Vec<u64> {
         plan(open, now, contact).iter().filter(|it| it.send).map(|it| it.command.seq).collect()
     };
-    assert_eq!(sent(&open, at(1), Contact::Standing), [1, 3]);
+    const NEW: Contact = Contact::Since(Timestamp::from_secs(1000));
+    assert_eq!(sent(&open, at(1), Contact::Since(at(0))), [1, 3]);
     assert!(sent(&open, at(1), Contact::None).is_empty());
-    assert!(sent(&open, at(100), Contact::New).is_empty(), "their time is over");
+    assert!(sent(&open, at(100), NEW).is_empty(), "their time is over");
     let mut later = open.clone();
     later[0].not_before = Some(at(50));
-    assert_eq!(sent(&later, at(49), Contact::New), [3], "the head holds its lane");
-    assert_eq!(sent(&later, at(50), Contact::New), [1, 3]);
+    assert_eq!(sent(&later, at(49), NEW), [3], "the head holds its lane");
+    assert_eq!(sent(&later, at(50), NEW), [1, 3]);
 }
 
 #[test]
@@ -185,10 +186,10 @@ fn timers() {
     assert_eq!(becomes(&running, at(120)), Some((Status::TimedOut, 2)));
     assert_eq!(becomes(&command(1, "a"), at(100)), Some((Status::Expired, 2)));
     // On a new contact what was sent goes again, as often as it may.
-    let again = plan(std::slice::from_ref(&sent), at(5), Contact::New);
+    let again = plan(std::slice::from_ref(&sent), at(5), Contact::Since(at(5)));
     assert_eq!(again.iter().map(|it| (it.send, it.command.attempts)).collect::<Vec<_>>(), [(true, 2)]);
-    assert!(plan(&[last], at(5), Contact::New).is_empty());
-    assert!(plan(&[sent], at(5), Contact::Standing).is_empty());
+    assert!(plan(&[last], at(5), Contact::Since(at(5))).is_empty());
+    assert!(plan(&[sent], at(5), Contact::Since(at(1))).is_empty(), "it was sent on this contact");
 }
 
 #[test]
@@ -197,7 +198,7 @@ fn a_lane_that_makes_no_sense_any_more() {
     open[0].expires_at = at(10);
     open[0].on_expiry = OnExpiry::CancelLane;
     let ends: Vec<_> =
-        plan(&open, at(10), Contact::New).into_iter().map(|it| (it.command.seq, it.command.status)).collect();
+        plan(&open, at(10), Contact::Since(at(9))).into_iter().map(|it| (it.command.seq, it.command.status)).collect();
     assert_eq!(ends, [(1, Status::Expired), (2, Status::Canceled), (3, Status::Sent)]);
 }
 
@@ -212,21 +213,27 @@ fn names_and_media_types() {
 /// A thing that happens to a queue.
 #[derive(Clone, Debug)]
 enum Happens {
-    Queue { lane: u8, key: Option<bool>, life: u8, wait: u8, breaks: bool },
+    Queue {
+        lane: u8,
+        key: Option<bool>,
+        life: u8,
+        wait: u8,
+        breaks: bool,
+    },
     Passes(u8),
-    Look(Contact),
+    /// On a contact that began so many seconds ago.
+    Look(Option<u8>),
     Says(u8, Status),
     Cancel(u8, bool),
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
     let statuses = prop::sample::select(Status::ALL.to_vec());
-    let contacts = prop::sample::select(vec![Contact::None, Contact::Standing, Contact::New]);
     prop_oneof![
         3 => (0..3_u8, any::<Option<bool>>(), 1..60_u8, 0..20_u8, any::<bool>())
             .prop_map(|(lane, key, life, wait, breaks)| Happens::Queue { lane, key, life, wait, breaks }),
         2 => (0..20_u8).prop_map(Happens::Passes),
-        4 => contacts.prop_map(Happens::Look),
+        4 => prop::option::of(0..20_u8).prop_map(Happens::Look),
         4 => (any::<u8>(), statuses).prop_map(|(which, status)| Happens::Says(which, status)),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(which, force)| Happens::Cancel(which, force)),
     ]
@@ -286,13 +293,13 @@ impl Queue {
         let mut in_flight: BTreeMap<&str, u32> = BTreeMap::new();
         for command in &self.all {
             *in_flight.entry(&command.lane).or_default() += u32::from(command.status.is_in_flight());
-            assert_eq!(command.status.is_open() && command.is_terminal(), false);
+            assert!(!(command.status.is_open() && command.is_terminal()));
         }
         assert!(in_flight.values().all(|count| *count <= 1), "two under way in one lane");
         // In order: whatever was ever sent has nothing untouched before it in its lane.
         for (index, later) in self.all.iter().enumerate().filter(|(_, it)| it.attempts > 0) {
             let waits = |it: &&Command| it.lane == later.lane && it.is_untouched();
-            assert!(self.all[..index].iter().find(waits).is_none(), "overtaken within its lane");
+            assert!(!self.all[..index].iter().any(|it| waits(&it)), "overtaken within its lane");
         }
     }
 }
@@ -305,7 +312,10 @@ proptest! {
             match event {
                 Happens::Queue { lane, key, life, wait, breaks } => queue.queue(lane, key, life, wait, breaks),
                 Happens::Passes(secs) => queue.now += i64::from(secs),
-                Happens::Look(contact) => queue.look(contact),
+                Happens::Look(ago) => {
+                    let since = |ago| Contact::Since(at(queue.now - i64::from(ago)));
+                    queue.look(ago.map_or(Contact::None, since));
+                }
                 Happens::Says(which, status) => {
                     let (count, now) = (queue.all.len().max(1), at(queue.now));
                     if let Some(place) = queue.all.get_mut(usize::from(which) % count)
