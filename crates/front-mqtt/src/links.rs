@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleetward_app::{DeviceLinks, EndReason, deployments};
+use fleetward_app::{DeviceLinks, EndReason, OutgoingCommand, deployments};
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::Reason;
 use fleetward_core::deployment::Status;
@@ -72,6 +72,14 @@ impl DeviceLinks for MqttHooks {
 
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes) {
         MqttHooks::publish(self, tenant, &topic, &payload);
+    }
+
+    fn hears_commands(&self, tenant: &TenantId, device: &DeviceId) -> bool {
+        MqttHooks::hears_commands(self, tenant, device)
+    }
+
+    fn send_command(&self, tenant: &TenantId, device: &DeviceId, command: &OutgoingCommand) {
+        MqttHooks::send_command(self, tenant, device, command);
     }
 
     /// `notify` and `notify-next` with what is pending now. A device that is away asks when it is back.

@@ -31,7 +31,7 @@ struct Probe {
     whose: Whose,
 }
 
-const PROBES: [Probe; 10] = [
+const PROBES: [Probe; 11] = [
     Probe { family: "{any}/{self}/...", topic: "devices/gw-1/probe", whose: Whose::OneDevice },
     Probe { family: "shared/...", topic: "shared/probe", whose: Whose::Devices },
     Probe { family: "fleet/...", topic: "fleet/probe", whose: Whose::Devices },
@@ -41,6 +41,11 @@ const PROBES: [Probe; 10] = [
         whose: Whose::OneDevice,
     },
     Probe { family: "$aws/things/{self}/jobs/...", topic: "$aws/things/gw-1/jobs/notify", whose: Whose::OneDevice },
+    Probe {
+        family: "$aws/commands/{things,clients}/{self}/...",
+        topic: "$aws/commands/things/gw-1/executions/probe/response/accepted/json",
+        whose: Whose::OneDevice,
+    },
     Probe {
         family: "$fleetward/things/{self}/attest/...",
         topic: "$fleetward/things/gw-1/attest/challenge/json/accepted",
