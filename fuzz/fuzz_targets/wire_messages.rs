@@ -4,7 +4,9 @@
 use fleetward_wire::anchors::AnchorsRequest;
 use fleetward_wire::aws::client_token;
 use fleetward_wire::aws::document::JobDocument;
-use fleetward_wire::aws::jobs::{DescribeRequest, ExecutionAccepted, GetRequest, Request, StartNextRequest, UpdateRequest};
+use fleetward_wire::aws::jobs::{
+    DescribeRequest, ExecutionAccepted, GetRequest, Request, StartNextRequest, UpdateRequest,
+};
 use fleetward_wire::aws::shadow::State;
 use fleetward_wire::renew::RenewRequest;
 use fleetward_wire::transfer::{Notice, Order};

@@ -9,6 +9,7 @@ pub mod api_tokens;
 pub mod attestation;
 pub mod authority;
 pub mod ca_rotations;
+pub mod commands;
 pub mod context;
 pub mod deny_list;
 pub mod deployments;
@@ -60,7 +61,7 @@ use object_store::ObjectStore;
 
 pub use context::{Ctx, Idempotency, Principal};
 pub use error::{Error, Result};
-pub use links::{DeviceLinks, DeviceMessage, EndReason, PublishRefused, Retained};
+pub use links::{DeviceLinks, DeviceMessage, EndReason, OutgoingCommand, PublishRefused, Retained};
 pub use peer::Peer;
 
 /// What the installation is configured to be. Doors and use cases read it; only the program writes it.

@@ -3,9 +3,11 @@
 //! The broker's door implements it. What is told here is a hint that makes things quick: the store is the truth, and a
 //! device that hears nothing finds the same when it connects or polls.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleetward_base::{DeviceId, TenantId, Timestamp};
+use fleetward_base::{CommandId, DeviceId, TenantId, Timestamp};
 
 use crate::Principal;
 
@@ -52,6 +54,23 @@ pub struct Retained {
     pub payload: Bytes,
     pub qos: u8,
     pub stored_at: Timestamp,
+}
+
+/// A command on its way to its device.
+#[derive(Clone)]
+pub struct OutgoingCommand {
+    pub id: CommandId,
+    pub op: String,
+    pub content_type: String,
+    pub lane: String,
+    /// 1 for the first.
+    pub attempt: u32,
+    pub version: u64,
+    pub payload: Bytes,
+    /// The server's time.
+    pub now: Timestamp,
+    pub expires_at: Timestamp,
+    pub run_timeout: Duration,
 }
 
 #[async_trait]
@@ -104,6 +123,12 @@ pub trait DeviceLinks: Send + Sync + 'static {
     fn retained_for(&self, _device: &Principal, _after: &str, _limit: usize) -> Vec<Retained> {
         Vec::new()
     }
+
+    /// Whether the device is connected here and listens for commands.
+    fn hears_commands(&self, tenant: &TenantId, device: &DeviceId) -> bool;
+
+    /// Hands a command to the device.
+    fn send_command(&self, tenant: &TenantId, device: &DeviceId, command: &OutgoingCommand);
 
     /// The device's pending deployments changed: tell it what is next.
     async fn deployments_changed(&self, tenant: &TenantId, device: &DeviceId);

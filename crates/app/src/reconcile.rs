@@ -3,6 +3,7 @@
 
 pub mod authorities;
 pub mod campaigns;
+pub mod commands;
 pub mod crls;
 pub mod ends;
 pub mod expiry;
@@ -31,6 +32,7 @@ use crate::{App, attestation, authority, detection, identity_policy, presence, p
 
 /// How long a reconciler sleeps where nothing wakes it.
 pub(crate) const ROLLOUTS_EVERY: Duration = Duration::from_secs(1);
+const COMMANDS_EVERY: Duration = Duration::from_secs(1);
 const SEALS_EVERY: Duration = Duration::from_secs(1);
 const TRANSITIONS_EVERY: Duration = Duration::from_secs(1);
 const LAST_SEEN_EVERY: Duration = Duration::from_secs(30);
@@ -65,6 +67,7 @@ const SHADOWS_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Signals {
     rollouts: Notify,
+    commands: Notify,
     revocations: Notify,
     /// What could not be worked on when it was last tried; the installation's own has no tenant.
     failing: Mutex<HashSet<(&'static str, Option<TenantId>)>>,
@@ -125,6 +128,11 @@ impl App {
         self.signals().rollouts.notify_one();
     }
 
+    /// Commands were queued for many, or taken back from them.
+    pub(crate) fn wake_commands(&self) {
+        self.signals().commands.notify_one();
+    }
+
     /// A revocation of many was committed.
     pub(crate) fn wake_revocations(&self) {
         self.signals().revocations.notify_one();
@@ -141,6 +149,9 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
         }
         every(&tracker, &stop, &app, "rollouts", ROLLOUTS_EVERY, Some(|signals| &signals.rollouts), |app| async move {
             rollouts::tick(&app).await.map(|status| status.is_worth_a_line().then(|| format!("{status:?}")))
+        });
+        every(&tracker, &stop, &app, "commands", COMMANDS_EVERY, Some(|signals| &signals.commands), |app| async move {
+            commands::tick(&app).await.map(|changed| (changed > 0).then(|| format!("{changed} changed")))
         });
         every(
             &tracker,

@@ -23,7 +23,7 @@ use crate::{App, Ctx, authority, idempotency, publication};
 pub(crate) use batch::{Batch, next_batch};
 pub(crate) use preview::total;
 pub use preview::{Preview, preview};
-pub(crate) use selection::page_of;
+pub(crate) use selection::{page_of, store_selector};
 
 /// What is asked for.
 #[derive(Clone, Debug)]

@@ -89,6 +89,22 @@ name_id!(
     }
 );
 
+name_id!(
+    /// A command: what was told to one device, or the same to many. Whoever sends it may choose it, so that sending it again
+    /// is harmless; also its AWS execution id.
+    CommandId,
+    "command id",
+    "1 to 64 of a-z, A-Z, 0-9, _ and -",
+    |text| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+);
+
+impl CommandId {
+    /// One for whoever chooses none; ids made later sort later.
+    pub fn generate(clock: &dyn Clock, rng: &dyn Rng) -> Self {
+        Self(RequestId::generate(clock, rng).to_string().into())
+    }
+}
+
 macro_rules! uuid_id {
     ($($(#[$doc:meta])* $name:ident, $kind:literal;)*) => {$(
         $(#[$doc])*
@@ -154,6 +170,12 @@ mod tests {
         for bad in ["", "-a", "a-", "A", "a_b", "a/b", "a+", "ä", &"x".repeat(41)] {
             assert!(bad.parse::<TenantId>().is_err(), "{bad}");
         }
+        for good in ["1", "reboot_2-B", &"x".repeat(64)] {
+            assert!(good.parse::<CommandId>().is_ok(), "{good}");
+        }
+        for bad in ["", "a:b", "a/b", "+", &"x".repeat(65)] {
+            assert!(bad.parse::<CommandId>().is_err(), "{bad}");
+        }
         for good in ["gw-1", "AA:BB_cc", &"x".repeat(128)] {
             assert!(good.parse::<DeviceId>().is_ok(), "{good}");
         }
@@ -176,5 +198,6 @@ mod tests {
         let second = RolloutId::generate(&clock, &rng);
         assert!(first < second);
         assert_eq!(first.to_string().parse(), Ok(first));
+        assert!(CommandId::generate(&clock, &rng).as_str() > first.to_string().as_str());
     }
 }

@@ -294,6 +294,29 @@ pub const SHADOW_NAMES_PER_DEVICE: u32 = 100;
 pub const DEPLOYMENT_DETAILS: usize = 32;
 pub const DEPLOYMENT_DETAIL_KEY_BYTES: usize = 128;
 pub const DEPLOYMENT_DETAIL_BYTES: usize = 1024;
+/// Commands that wait for one device, and those that are under way on it at once.
+pub const COMMANDS_QUEUED: u32 = 100;
+pub const COMMANDS_IN_FLIGHT: usize = 10;
+/// What a command carries, and what a device answers as its result.
+pub const COMMAND_PAYLOAD_BYTES: usize = 64 * 1024;
+pub const COMMAND_RESULT_BYTES: usize = 16 * 1024;
+/// The name of an operation, of a lane, of what is superseded, and a media type.
+pub const COMMAND_NAME_BYTES: usize = 64;
+pub const COMMAND_CONTENT_TYPE_BYTES: usize = 127;
+/// Why a device answers as it does: the code and the words.
+pub const COMMAND_REASON_CODE_BYTES: usize = 64;
+pub const COMMAND_REASON_BYTES: usize = 1024;
+/// How long a command may wait, how long its answer or its end may take, and how often it is sent.
+pub const COMMAND_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const COMMAND_ATTEMPTS: u32 = 100;
+/// Devices that one request sends a command to; more are a job.
+pub const COMMAND_TARGETS: u32 = 1000;
+/// Devices whose commands one tick looks after.
+pub const COMMANDS_PER_TICK: u32 = 1000;
+/// How long a command is kept after its end, and how many of one device.
+pub const COMMAND_KEPT: Duration = Duration::from_secs(180 * 24 * 3600);
+pub const COMMANDS_KEPT_PER_DEVICE: u32 = 1000;
 /// The name of a rollout, and the note to a pause.
 pub const ROLLOUT_NAME_BYTES: usize = 200;
 pub const ROLLOUT_NOTE_BYTES: usize = 1024;

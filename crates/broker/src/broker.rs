@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::committer::Committer;
 use crate::deliver::{Outbound, Refused, Routed};
 use crate::link::{TICK, Wheel};
+use crate::properties::Properties;
 use crate::record::Flags;
 use crate::retained::Retained;
 use crate::session::Session;
@@ -33,12 +34,14 @@ pub struct Message<'a> {
     pub retain: bool,
     /// Not delivered any more after this.
     pub expiry: Option<Duration>,
+    /// What MQTT 5.0 says beside it; those with 3.1.1 do not hear it.
+    pub properties: Option<&'a Properties>,
 }
 
 impl<'a> Message<'a> {
     /// QoS 1, not retained, never stale.
     pub fn new(topic: &'a str, payload: &'a [u8]) -> Self {
-        Self { topic, payload, qos: Qos::AtLeastOnce, retain: false, expiry: None }
+        Self { topic, payload, qos: Qos::AtLeastOnce, retain: false, expiry: None, properties: None }
     }
 
     #[must_use]
@@ -218,7 +221,7 @@ impl Inner {
         Ok(Outbound {
             topic: message.topic,
             payload: message.payload,
-            properties: &[],
+            properties: message.properties.map_or(&[], Properties::encoded),
             qos: message.qos,
             retain: message.retain,
             expires_at: message.expiry.map(|span| self.clock.now().plus(span)),
@@ -409,6 +412,15 @@ impl Broker {
     /// Whether the device is connected now.
     pub fn connected(&self, tenant: &TenantId, device: &DeviceId) -> bool {
         self.session(tenant, device).is_some_and(|s| s.lock().link.is_some())
+    }
+
+    /// Whether the device is connected now and a message on the topic would go to it.
+    pub fn hears(&self, tenant: &TenantId, device: &DeviceId, topic: &str) -> bool {
+        let Some(space) = self.inner.known_space(tenant) else { return false };
+        let Some(session) = space.session(device).filter(|session| session.lock().link.is_some()) else { return false };
+        let mut targets = Vec::new();
+        space.router.read().route(topic, &mut targets);
+        targets.iter().any(|target| Arc::ptr_eq(&target.session, &session))
     }
 
     /// Whose certificate the live connection of a device was made with; none where it is not connected.

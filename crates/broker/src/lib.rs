@@ -36,6 +36,7 @@ mod hooks;
 mod lifecycle;
 mod link;
 mod memory;
+mod properties;
 mod reason;
 mod record;
 mod retained;
@@ -54,6 +55,7 @@ pub use hooks::{
     Will,
 };
 pub use memory::MemoryStore;
+pub use properties::Properties;
 pub use reason::{EndReason, Reason};
 pub use stats::Stats;
 pub use store::{Chunk, Op, SessionStore, StoreFailure, StoredRetained, StoredSession, StoredSubscription};

@@ -74,6 +74,9 @@ text_enum! {
         ShadowRead => "shadow:read",
         ShadowUpdate => "shadow:update",
         ShadowDelete => "shadow:delete",
+        CommandRead => "command:read",
+        CommandSend => "command:send",
+        CommandCancel => "command:cancel",
         MessagePublish => "message:publish",
         SignerRead => "signer:read",
         SignerCreate => "signer:create",
@@ -162,6 +165,9 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::ShadowRead
                 | P::ShadowUpdate
                 | P::ShadowDelete
+                | P::CommandRead
+                | P::CommandSend
+                | P::CommandCancel
                 | P::MessagePublish
                 | P::SignerRead
                 | P::ArtifactCreate
@@ -190,6 +196,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::ProvisioningRead
                 | P::TokenIssuerRead
                 | P::ShadowRead
+                | P::CommandRead
                 | P::SignerRead
                 | P::ReleaseRead
                 | P::RolloutRead

@@ -10,6 +10,7 @@ pub mod access;
 pub mod approval;
 pub mod attestation;
 pub mod ca_rotation;
+pub mod command;
 pub mod deployment;
 pub mod detection;
 pub mod drill;

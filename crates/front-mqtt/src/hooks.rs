@@ -19,6 +19,7 @@ use fleetward_core::shadow::Refused;
 use fleetward_core::token_issuer::{Login as TokenLogin, looks_like_token};
 use fleetward_wire::attest;
 use fleetward_wire::aws::client_token;
+use fleetward_wire::aws::commands::{self as aws_commands, Format};
 use fleetward_wire::aws::jobs::RejectCode;
 use fleetward_wire::aws::provisioning;
 use fleetward_wire::aws::topic::{self, JobsPart, PREFIX, ShadowPart, Topic, What};
@@ -67,7 +68,11 @@ impl Hooks for MqttHooks {
         if !topic.starts_with('$') {
             return matches!(light::parse(topic), Some((_, Section::Reported)));
         }
-        topic.starts_with(PREFIX) || topic.starts_with(attest::PREFIX) || provisioning::owns(topic) || dps::owns(topic)
+        topic.starts_with(PREFIX)
+            || topic.starts_with(aws_commands::PREFIX)
+            || topic.starts_with(attest::PREFIX)
+            || provisioning::owns(topic)
+            || dps::owns(topic)
     }
 
     async fn service(&self, principal: &Arc<Principal>, request: ServiceRequest) -> Result<(), Nack> {
@@ -88,6 +93,11 @@ impl Hooks for MqttHooks {
         if let Some((device, _)) = light::parse(&request.topic) {
             return self.report(principal, device, &request).await;
         }
+        if request.topic.starts_with(aws_commands::PREFIX) {
+            let (topic, format) = response_of(principal, &request.topic)?;
+            self.command_answered(principal, topic, format, &request).await;
+            return Ok(());
+        }
         match request_of(principal, &request.topic)? {
             What::Shadow { name, part: ShadowPart::Request(op) } => self.shadow(principal, name, op, &request).await,
             What::Jobs(JobsPart::Request(op)) => self.jobs(principal, op, &request).await,
@@ -107,6 +117,15 @@ impl Hooks for MqttHooks {
         if let Some(topic) = attest::parse(&request.topic) {
             self.throttle_attestation(principal, topic);
             return Overload::Answered;
+        }
+        if request.topic.starts_with(aws_commands::PREFIX) {
+            return match response_of(principal, &request.topic) {
+                Ok((topic, format)) => {
+                    self.throttle_command(principal, topic, format);
+                    Overload::Answered
+                }
+                Err(nack) => Overload::Refuse(nack),
+            };
         }
         let token = client_token(&request.payload);
         match request_of(principal, &request.topic) {
@@ -143,6 +162,10 @@ impl Hooks for MqttHooks {
         let arrival = Arrival { epoch: connected.epoch, address: Some(connected.address.ip()), protocol };
         self.app.presence().connected(&principal.tenant, &principal.device, self.app.now(), arrival);
         self.look_for_clones(principal, connected);
+        // A session that was kept has its subscriptions already.
+        if connected.session_present {
+            self.deliver_commands(principal);
+        }
         if self.ended_lately() {
             self.recheck(principal);
         }
@@ -174,6 +197,9 @@ impl Hooks for MqttHooks {
         }
         self.tell_again(principal, filters);
         self.hold_retained(principal, filters);
+        if filters.iter().any(|filter| filter.contains(aws_commands::PREFIX)) {
+            self.deliver_commands(principal);
+        }
         for key in delta_keys(&principal.device, filters) {
             let (app, tenant) = (self.app.clone(), principal.tenant.clone());
             self.tasks.spawn(async move {
@@ -276,6 +302,15 @@ fn request_of<'a>(principal: &Principal, topic: &'a str) -> Result<What<'a>, Nac
         Some(topic) if topic.thing == principal.device.as_str() => Ok(topic.what),
         Some(_) => Err(Nack::NotAuthorized),
         None => Err(Nack::TopicInvalid),
+    }
+}
+
+/// The answer to a command that a topic is for.
+fn response_of<'a>(principal: &Principal, topic: &'a str) -> Result<(aws_commands::Topic<'a>, Format), Nack> {
+    let topic = aws_commands::parse(topic).ok_or(Nack::TopicInvalid)?;
+    match topic.response() {
+        Some(format) if topic.device == principal.device.as_str() => Ok((topic, format)),
+        _ => Err(Nack::NotAuthorized),
     }
 }
 

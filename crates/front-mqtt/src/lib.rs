@@ -10,6 +10,7 @@
 
 mod answer;
 mod attest;
+mod commands;
 mod dps;
 mod guests;
 mod hooks;

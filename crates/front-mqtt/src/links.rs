@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_app::{
-    DeviceLinks, DeviceMessage, EndReason, Principal as Publisher, PublishRefused, Retained, deployments,
+    DeviceLinks, DeviceMessage, EndReason, OutgoingCommand, Principal as Publisher, PublishRefused, Retained, deployments,
 };
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::{
@@ -125,6 +125,14 @@ impl DeviceLinks for MqttHooks {
     fn may_receive(&self, device: &Publisher, topic: &str) -> bool {
         let Publisher::Device { device, rights, .. } = device else { return false };
         policy::may_receive(*rights, device.as_str(), topic)
+    }
+
+    fn hears_commands(&self, tenant: &TenantId, device: &DeviceId) -> bool {
+        MqttHooks::hears_commands(self, tenant, device)
+    }
+
+    fn send_command(&self, tenant: &TenantId, device: &DeviceId, command: &OutgoingCommand) {
+        MqttHooks::send_command(self, tenant, device, command);
     }
 
     /// `notify` and `notify-next` with what is pending now. A device that is away asks when it is back.

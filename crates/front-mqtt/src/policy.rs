@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `$aws/things/{itself}/..` | requests only, never retained | yes |
 //! | `$fleetward/things/{itself}/attest/..` | requests only, never retained | yes |
+//! | `$aws/commands/{things,clients}/{itself}/..` | answers only, never retained | yes |
 //! | `{anything}/{itself}` and below, such as `devices/gw-1/status` | yes | yes |
 //! | `devices/{itself}/config/desired`, `..rejected` | no: the server does | yes |
 //! | `shared/..` | yes | yes |
@@ -21,8 +22,8 @@
 
 use fleetward_core::access::DeviceRights;
 use fleetward_wire::attest;
-use fleetward_wire::aws::provisioning;
 use fleetward_wire::aws::topic::{self, What};
+use fleetward_wire::aws::{commands, provisioning};
 use fleetward_wire::{azure, light};
 
 /// What every device of a tenant publishes and subscribes to.
@@ -40,6 +41,10 @@ pub fn may_publish(rights: DeviceRights, device: &str, topic: &str, retain: bool
     }
     if topic.starts_with(attest::PREFIX) {
         return !retain && attest::parse(topic).is_some_and(|topic| topic.device == device && topic.is_request());
+    }
+    if topic.starts_with(commands::PREFIX) {
+        let response = commands::parse(topic).filter(|topic| topic.device == device && topic.response().is_some());
+        return !retain && rights == DeviceRights::Full && response.is_some();
     }
     if topic.starts_with('$') {
         let request = topic::parse(topic).filter(|topic| topic.thing == device && topic.is_request());
@@ -75,6 +80,11 @@ pub fn may_receive(rights: DeviceRights, device: &str, topic: &str) -> bool {
     if let Some(rest) = topic.strip_prefix(attest::PREFIX) {
         let rest = rest.strip_prefix(device).and_then(|rest| rest.strip_prefix("/attest/"));
         return rest.is_some_and(|rest| !rest.is_empty());
+    }
+    if let Some(rest) = topic.strip_prefix(commands::PREFIX) {
+        let rest = rest.strip_prefix("things/").or_else(|| rest.strip_prefix("clients/"));
+        let rest = rest.and_then(|rest| rest.strip_prefix(device)).and_then(|rest| rest.strip_prefix('/'));
+        return rights == DeviceRights::Full && rest.is_some_and(|rest| !rest.is_empty());
     }
     if topic.starts_with('$') {
         let rest = topic.strip_prefix(topic::PREFIX).and_then(|rest| rest.strip_prefix(device));
@@ -193,6 +203,8 @@ mod tests {
         publish("$aws/things/gw-1/shadow/name/config/update", true);
         publish("$aws/things/gw-1/jobs/start-next", true);
         publish("$fleetward/things/gw-1/attest/evidence/cbor", true);
+        publish("$aws/commands/things/gw-1/executions/e/response/json", true);
+        publish("$aws/commands/clients/gw-1/executions/e/response/cbor", true);
         for denied in [
             "",
             "x",
@@ -222,6 +234,11 @@ mod tests {
             "$aws/things/gw-1/unknown",
             "$aws/things/gw-2/shadow/get",
             "$aws/rules/r/x",
+            "$aws/commands/things/gw-2/executions/e/response/json",
+            "$aws/commands/things/gw-1/executions/e/request/json",
+            "$aws/commands/things/gw-1/executions/e/response/accepted/json",
+            "$aws/commands/things/gw-1/executions/e",
+            "$aws/commands/gw-1/executions/e/response/json",
             "$fleetward/things/gw-1/attest/evidence/json/accepted",
             "$fleetward/things/gw-1/attest/rumour/json",
             "$fleetward/things/gw-1/x",
@@ -252,6 +269,9 @@ mod tests {
             "$aws/things/gw-1/jobs/notify-next",
             "$fleetward/things/gw-1/attest/#",
             "$fleetward/things/gw-1/attest/+/json/accepted",
+            "$aws/commands/things/gw-1/executions/+/request/json",
+            "$aws/commands/clients/gw-1/executions/+/response/accepted/#",
+            "$aws/commands/things/gw-1/#",
         ] {
             subscribe(allowed, true);
         }
@@ -273,6 +293,12 @@ mod tests {
             "$aws/things/+/shadow/update/accepted",
             "$aws/things/gw-2/#",
             "$aws/+/gw-1/#",
+            "$aws/commands/#",
+            "$aws/commands/+/gw-1/#",
+            "$aws/commands/things/+/executions/+/request",
+            "$aws/commands/things/gw-2/#",
+            "$aws/commands/things/gw-10/#",
+            "$aws/commands/things/gw-1",
             "$fleetward/#",
             "$fleetward/things/+/attest/#",
             "$fleetward/things/gw-1/#",
@@ -308,6 +334,7 @@ mod tests {
             "$aws/things/gw-1/shadow/update",
             "$aws/things/gw-1/shadow/get",
             "$aws/things/gw-2/jobs/start-next",
+            "$aws/commands/things/gw-1/executions/e/response/json",
         ] {
             assert!(!publish(taken) && !subscribe(taken), "{taken}");
         }

@@ -294,6 +294,52 @@ ALTER TABLE claim_code FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON claim_code USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
+CREATE TABLE command (
+    tenant_id text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    seq bigint NOT NULL,
+    op text COLLATE "C" NOT NULL,
+    content_type text COLLATE "C" NOT NULL,
+    payload bytea NOT NULL,
+    lane text COLLATE "C" NOT NULL,
+    dedupe text COLLATE "C",
+    not_before bigint,
+    expires_at bigint NOT NULL,
+    ack_timeout_ms bigint NOT NULL,
+    run_timeout_ms bigint NOT NULL,
+    max_attempts bigint NOT NULL,
+    on_expiry text COLLATE "C" NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    attempts bigint NOT NULL,
+    reason_code text COLLATE "C",
+    reason_text text COLLATE "C",
+    result text COLLATE "C",
+    version bigint NOT NULL,
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    sent_at bigint,
+    started_at bigint,
+    updated_at bigint NOT NULL,
+    finished_at bigint,
+    due_at bigint,
+    CONSTRAINT command_pkey PRIMARY KEY (tenant_id, device, id)
+);
+
+CREATE INDEX command_age ON public.command USING btree (tenant_id, updated_at) WHERE (due_at IS NULL);
+
+CREATE INDEX command_due ON public.command USING btree (tenant_id, due_at) WHERE (due_at IS NOT NULL);
+
+CREATE INDEX command_id ON public.command USING btree (tenant_id, id, device);
+
+CREATE UNIQUE INDEX command_order ON public.command USING btree (tenant_id, device, seq);
+
+ALTER TABLE command ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE command FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON command USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE crl (
     tenant_id text COLLATE "C" NOT NULL,
     authority text COLLATE "C" NOT NULL,

@@ -9,7 +9,8 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use fleetward_base::{
-    DeviceId, ReleaseId, RequestId, RevocationId, RolloutId, SignerId, TenantId, Timestamp, TokenId, TransferId,
+    CommandId, DeviceId, ReleaseId, RequestId, RevocationId, RolloutId, SignerId, TenantId, Timestamp, TokenId,
+    TransferId,
 };
 
 use crate::StoreError;
@@ -132,6 +133,7 @@ param_from! {
     &'a DeviceId => |v| Param::Text(Some(Cow::Borrowed(v.as_str())));
     Option<&'a DeviceId> => |v| Param::Text(v.map(|v| Cow::Borrowed(v.as_str())));
     &'a Option<DeviceId> => |v| Param::Text(v.as_ref().map(|v| Cow::Borrowed(v.as_str())));
+    &'a CommandId => |v| Param::Text(Some(Cow::Borrowed(v.as_str())));
     TokenId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
     TransferId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
     SignerId => |v| Param::Text(Some(Cow::Owned(v.to_string())));

@@ -1,7 +1,8 @@
-//! The AWS IoT device messages: reserved topics, device shadow, jobs, fleet provisioning.
+//! The AWS IoT device messages: reserved topics, device shadow, jobs, commands, fleet provisioning.
 //!
 //! Names on the wire are AWS's own, so are the texts of its errors. Time stamps are whole seconds since 1970.
 
+pub mod commands;
 pub mod document;
 pub mod jobs;
 pub mod provisioning;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleetward_app::{App, Ctx, DeviceLinks, EndReason, Error, Principal, Retained};
+use fleetward_app::{App, Ctx, DeviceLinks, EndReason, Error, OutgoingCommand, Principal, Retained};
 use fleetward_base::{DeviceId, ReleaseId, SeededRng, SignerId, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
 use fleetward_store::{DeviceRow, ReleaseRow, SignerRow};
@@ -25,6 +25,9 @@ pub(crate) struct Told {
     ended: Mutex<BTreeSet<DeviceId>>,
     forgotten: Mutex<Vec<DeviceId>>,
     retained: Mutex<BTreeMap<String, Bytes>>,
+    /// Devices that listen for commands, and what they were sent.
+    listening: Mutex<BTreeSet<DeviceId>>,
+    commands: Mutex<Vec<OutgoingCommand>>,
 }
 
 impl Told {
@@ -48,6 +51,21 @@ impl Told {
     /// A device has a session now.
     pub(crate) fn connect(&self, device: &DeviceId, serial: &str) {
         self.live.lock().insert(device.clone(), serial.to_owned());
+    }
+
+    /// Whether a device listens for commands from now on.
+    pub(crate) fn listens(&self, device: &DeviceId, listens: bool) {
+        let mut listening = self.listening.lock();
+        if listens {
+            listening.insert(device.clone())
+        } else {
+            listening.remove(device)
+        };
+    }
+
+    /// The commands that were sent since the last call.
+    pub(crate) fn take_commands(&self) -> Vec<OutgoingCommand> {
+        std::mem::take(&mut *self.commands.lock())
     }
 
     /// Devices whose session was ended, since the last call.
@@ -121,6 +139,14 @@ impl DeviceLinks for Told {
     fn retained(&self, _: &TenantId, topic: &str) -> Option<Retained> {
         let payload = self.retained.lock().get(topic).cloned()?;
         Some(Retained { topic: topic.to_owned(), payload, qos: 1, stored_at: Timestamp::from_secs(0) })
+    }
+
+    fn hears_commands(&self, _: &TenantId, device: &DeviceId) -> bool {
+        self.listening.lock().contains(device)
+    }
+
+    fn send_command(&self, _: &TenantId, _: &DeviceId, command: &OutgoingCommand) {
+        self.commands.lock().push(command.clone());
     }
 
     async fn deployments_changed(&self, _: &TenantId, device: &DeviceId) {

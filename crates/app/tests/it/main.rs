@@ -5,6 +5,7 @@ mod attestation;
 mod bearers;
 mod bootstrap;
 mod ca_rotations;
+mod commands;
 mod detection;
 mod dids;
 mod drills;

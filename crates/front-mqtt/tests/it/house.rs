@@ -274,6 +274,15 @@ impl Link {
         (message.topic, serde_json::from_slice(&message.payload).unwrap_or_default())
     }
 
+    /// The next message with all that came beside it.
+    pub(crate) async fn next_whole(&mut self) -> Publish {
+        while self.seen.is_empty() {
+            let packet = self.packet().await;
+            self.keep(packet).await;
+        }
+        self.seen.remove(0)
+    }
+
     /// The next message, topic and bytes.
     pub(crate) async fn next_bytes(&mut self) -> (String, Vec<u8>) {
         while self.seen.is_empty() {

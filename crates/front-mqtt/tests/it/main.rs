@@ -3,6 +3,7 @@
 mod attest;
 mod azure;
 mod bearers;
+mod commands;
 mod doorstep;
 mod house;
 mod jobs;

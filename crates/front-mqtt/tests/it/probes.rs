@@ -43,6 +43,11 @@ const PROBES: [Probe; 11] = [
     },
     Probe { family: "$aws/things/{self}/jobs/...", topic: "$aws/things/gw-1/jobs/notify", whose: Whose::OneDevice },
     Probe {
+        family: "$aws/commands/{things,clients}/{self}/...",
+        topic: "$aws/commands/things/gw-1/executions/probe/response/accepted/json",
+        whose: Whose::OneDevice,
+    },
+    Probe {
         family: "$fleetward/things/{self}/attest/...",
         topic: "$fleetward/things/gw-1/attest/challenge/json/accepted",
         whose: Whose::OneDevice,

@@ -31,6 +31,8 @@ pub struct Publish {
     pub id: Option<u16>,
     pub retain: bool,
     pub duplicate: bool,
+    /// As they are on the wire; empty in 3.1.1.
+    pub properties: Bytes,
 }
 
 /// A packet that a server sends.
@@ -210,7 +212,7 @@ fn parse(first: u8, mut body: Bytes, version: Version) -> Result<Packet, Malform
         }
         0x90 => {
             let id = body.try_get_u16().map_err(|_| SHORT)?;
-            skip_properties(&mut body, version)?;
+            take_properties(&mut body, version)?;
             Ok(Packet::Suback { id, codes: body.to_vec() })
         }
         0xB0 => Ok(Packet::Unsuback { id: body.try_get_u16().map_err(|_| SHORT)? }),
@@ -232,14 +234,15 @@ fn publish_from(first: u8, mut body: Bytes, version: Version) -> Result<Packet, 
         1 => Some(body.try_get_u16().map_err(|_| SHORT)?),
         _ => return Err(Malformed("QoS 2 was never asked for")),
     };
-    skip_properties(&mut body, version)?;
-    Ok(Packet::Publish(Publish { topic, payload: body, id, retain: first & 1 == 1, duplicate: first & 8 == 8 }))
+    let properties = take_properties(&mut body, version)?;
+    let (retain, duplicate) = (first & 1 == 1, first & 8 == 8);
+    Ok(Packet::Publish(Publish { topic, payload: body, id, retain, duplicate, properties }))
 }
 
 /// Version 5 has properties here; a device of the simulation heeds none.
-fn skip_properties(body: &mut Bytes, version: Version) -> Result<(), Malformed> {
+fn take_properties(body: &mut Bytes, version: Version) -> Result<Bytes, Malformed> {
     if version == Version::V311 {
-        return Ok(());
+        return Ok(Bytes::new());
     }
     let mut length = 0;
     for place in 0..4 {
@@ -249,8 +252,7 @@ fn skip_properties(body: &mut Bytes, version: Version) -> Result<(), Malformed> 
             if body.len() < length {
                 return Err(Malformed("properties end too early"));
             }
-            body.advance(length);
-            return Ok(());
+            return Ok(body.split_to(length));
         }
     }
     Err(Malformed("property length of more than four bytes"))

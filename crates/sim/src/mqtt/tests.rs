@@ -45,6 +45,7 @@ fn publish_and_back() {
                 id,
                 retain: false,
                 duplicate: false,
+                properties: Bytes::new(),
             };
             assert_eq!(decoded(&out, version), Ok(Some(Packet::Publish(message))));
         }

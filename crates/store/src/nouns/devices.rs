@@ -243,7 +243,7 @@ impl TenantTx {
         self.conn.execute(DEVICE, params![self.scope.key(), id]).await.map(hit)
     }
 
-    /// Removes all that was kept for a device and is no history: presence, shadows, attestation, MQTT session and retained
+    /// Removes all that was kept for a device and is no history: presence, shadows, commands, attestation, MQTT session and retained
     /// messages, identifiers, keys and requests with which it could come back. Its record, certificates, deployments and
     /// journal stay.
     pub async fn forget_device_state(&mut self, id: &DeviceId) -> Result<(), StoreError> {
@@ -252,6 +252,7 @@ impl TenantTx {
             "DELETE FROM shadow WHERE tenant_id = $1 AND device = $2",
             "DELETE FROM shadow_event WHERE tenant_id = $1 AND device = $2",
             "DELETE FROM attestation WHERE tenant_id = $1 AND device = $2",
+            "DELETE FROM command WHERE tenant_id = $1 AND device = $2",
             "DELETE FROM device_did WHERE tenant_id = $1 AND device = $2",
             "DELETE FROM anchor_held WHERE tenant_id = $1 AND device = $2",
             "DELETE FROM renewal_request WHERE tenant_id = $1 AND device = $2",

@@ -5,8 +5,8 @@ use std::time::Duration;
 use fleetward_base::{DeviceId, ReleaseId, RolloutId, SignerId, TenantId, Timestamp, TokenId, TransferId};
 use fleetward_store::testing::TestStore;
 use fleetward_store::{
-    DeploymentRow, DeviceRow, JournalEntry, ReleaseRow, RolloutRow, ShadowRow, Store, StoreError, SystemTx, TenantRow,
-    TenantTx,
+    CommandRow, DeploymentRow, DeviceRow, JournalEntry, ReleaseRow, RolloutRow, ShadowRow, Store, StoreError, SystemTx,
+    TenantRow, TenantTx,
 };
 use futures::future::BoxFuture;
 
@@ -161,6 +161,39 @@ pub(crate) fn deployment_row(number: u32, name: &str) -> DeploymentRow {
         started_at: None,
         updated_at: at(1),
         finished_at: None,
+    }
+}
+
+/// Queued, and due at once.
+pub(crate) fn command_row(id: &str, name: &str) -> CommandRow {
+    CommandRow {
+        device: device(name),
+        id: id.parse().expect("a command id"),
+        seq: 1,
+        op: "restart".into(),
+        content_type: "application/json".into(),
+        payload_bytes: 2,
+        lane: "default".into(),
+        dedupe: None,
+        not_before: None,
+        expires_at: at(100),
+        ack_timeout_ms: 1000,
+        run_timeout_ms: 2000,
+        max_attempts: 3,
+        on_expiry: "continue".into(),
+        status: "queued".into(),
+        attempts: 0,
+        reason_code: None,
+        reason_text: None,
+        result: None,
+        version: 1,
+        created_by: "ops".into(),
+        created_at: at(1),
+        sent_at: None,
+        started_at: None,
+        updated_at: at(1),
+        finished_at: None,
+        due_at: Some(at(1)),
     }
 }
 

@@ -70,6 +70,27 @@ fn azure_messages_are_read_or_refused() {
 }
 
 #[test]
+fn answers_to_commands_are_read_or_refused() {
+    use fleetward_wire::aws::commands::{Format, Response, encode, parse};
+    let mut read = 0;
+    for bytes in corpus("wire_commands") {
+        let (first, rest) = bytes.split_first().expect("a format");
+        let format = if first & 1 == 0 { Format::Json } else { Format::Cbor };
+        if let Ok(response) = Response::parse(format, rest) {
+            for again in [Format::Json, Format::Cbor] {
+                assert_eq!(Response::parse(again, &encode(again, &response)).as_ref(), Ok(&response));
+            }
+            read += 1;
+        }
+        if let Some(topic) = std::str::from_utf8(rest).ok().and_then(parse) {
+            assert_eq!(topic.to_string().as_bytes(), rest);
+            read += 1;
+        }
+    }
+    assert_eq!(read, 7, "five answers and two topics");
+}
+
+#[test]
 fn provisioning_is_read_or_refused() {
     use provisioning::Request as _;
     let mut read = 0;

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_app::reconcile::{rollouts::tick, seals};
 use fleetward_app::rollouts::{self, NewRollout};
-use fleetward_app::{App, DeviceLinks, EndReason, Error, Settings, presence};
+use fleetward_app::{App, DeviceLinks, EndReason, Error, OutgoingCommand, Settings, presence};
 use fleetward_base::{Clock, DeviceId, ManualClock, Rng, RolloutId, SeededRng, TenantId, Timestamp};
 use fleetward_core::rollout::State;
 use fleetward_store::{OpenError, Store, TenantRow};
@@ -68,6 +68,12 @@ impl DeviceLinks for Fuse {
     async fn forget(&self, _: &TenantId, _: &DeviceId) {}
 
     async fn publish(&self, _: &TenantId, _: String, _: Bytes) {}
+
+    fn hears_commands(&self, _: &TenantId, _: &DeviceId) -> bool {
+        false
+    }
+
+    fn send_command(&self, _: &TenantId, _: &DeviceId, _: &OutgoingCommand) {}
 
     async fn deployments_changed(&self, _: &TenantId, _: &DeviceId) {
         let left = self.left.load(Ordering::SeqCst);
