@@ -31,7 +31,7 @@ struct Probe {
     whose: Whose,
 }
 
-const PROBES: [Probe; 11] = [
+const PROBES: [Probe; 12] = [
     Probe { family: "{any}/{self}/...", topic: "devices/gw-1/probe", whose: Whose::OneDevice },
     Probe { family: "devices/{self}/config/...", topic: "devices/gw-1/config/desired", whose: Whose::OneDevice },
     Probe { family: "shared/...", topic: "shared/probe", whose: Whose::Devices },

@@ -247,7 +247,7 @@ impl TenantTx {
     /// messages, identifiers, keys and requests with which it could come back. Its record, certificates, deployments and
     /// journal stay.
     pub async fn forget_device_state(&mut self, id: &DeviceId) -> Result<(), StoreError> {
-        const STATE: [&str; 12] = [
+        const STATE: [&str; 13] = [
             "DELETE FROM device_presence WHERE tenant_id = $1 AND device = $2",
             "DELETE FROM shadow WHERE tenant_id = $1 AND device = $2",
             "DELETE FROM shadow_event WHERE tenant_id = $1 AND device = $2",
