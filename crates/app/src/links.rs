@@ -3,6 +3,8 @@
 //! The broker's door implements it. What is told here is a hint that makes things quick: the store is the truth, and a
 //! device that hears nothing finds the same when it connects or polls.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_base::{DeviceId, TenantId};
@@ -15,6 +17,36 @@ pub enum EndReason {
     /// Its certificate is no longer accepted: MQTT 5 reason 0x87, not authorized.
     NotAuthorized,
 }
+
+/// A method of a device, called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MethodCall {
+    pub name: String,
+    /// What the device says in its answer, so that the two are told to belong together.
+    pub id: String,
+    pub payload: Bytes,
+    pub deadline: Duration,
+}
+
+/// What came of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Called {
+    Answered {
+        status: i32,
+        payload: Bytes,
+    },
+    /// The device is not connected, or takes no calls.
+    NotThere,
+    /// It has not answered in time.
+    Silent,
+    /// So many of its calls, or of its tenant's, wait already that this one was not made.
+    TooMany,
+}
+
+/// A message was not taken: a queue is full, or it is larger than messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the message was not taken")]
+pub struct Unsent;
 
 #[async_trait]
 pub trait DeviceLinks: Send + Sync + 'static {
@@ -42,6 +74,18 @@ pub trait DeviceLinks: Send + Sync + 'static {
 
     /// Publishes to whoever in the tenant subscribes, QoS 1.
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes);
+
+    /// Whether the session of the device subscribes to the topic; true where it is connected too.
+    fn listens(&self, tenant: &TenantId, device: &DeviceId, topic: &str) -> Option<bool>;
+
+    /// Tells the device on its own connection, if it listens to that topic there; nothing waits for one that is away.
+    async fn tell(&self, tenant: &TenantId, device: &DeviceId, topic: String, payload: Bytes);
+
+    /// As [`Self::publish`], not after `expiry` any more, and durable when this returns: how many sessions have it.
+    async fn send(&self, tenant: &TenantId, topic: &str, payload: Bytes, expiry: Duration) -> Result<usize, Unsent>;
+
+    /// Has a device that is connected do something, and waits for its answer.
+    async fn call(&self, tenant: &TenantId, device: &DeviceId, call: MethodCall) -> Called;
 
     /// The device's pending deployments changed: tell it what is next.
     async fn deployments_changed(&self, tenant: &TenantId, device: &DeviceId);

@@ -114,6 +114,8 @@ pub struct ServiceRequest {
     pub topic: Arc<str>,
     pub payload: Bytes,
     pub qos: Qos,
+    /// Only where the topic does not begin with `$`.
+    pub retain: bool,
     pub protocol: Protocol,
 }
 
@@ -182,7 +184,8 @@ pub trait Hooks: Send + Sync + 'static {
     /// [`crate::Broker::publish_to`].
     fn authorize_delivery(&self, principal: &Principal, topic: &str) -> bool;
 
-    /// Does a service own this topic? Asked only for topics that begin with `$`; those that nobody owns are refused.
+    /// Does a service own this topic? Asked for topics that begin with `$`, of which those that nobody owns are refused, and for
+    /// what is to be retained, which a service may want to handle in another way.
     fn owns(&self, topic: &str) -> bool;
 
     /// Works on a publish to an owned topic. `Ok` means that what it changed is committed: the PUBACK follows it. The

@@ -75,6 +75,8 @@ text_enum! {
         ShadowUpdate => "shadow:update",
         ShadowDelete => "shadow:delete",
         MessagePublish => "message:publish",
+        /// Have a device do something now, and hear what came of it.
+        MethodCall => "method:call",
         SignerRead => "signer:read",
         SignerCreate => "signer:create",
         SignerRevoke => "signer:revoke",
@@ -163,6 +165,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::ShadowUpdate
                 | P::ShadowDelete
                 | P::MessagePublish
+                | P::MethodCall
                 | P::SignerRead
                 | P::ArtifactCreate
                 | P::ReleaseRead

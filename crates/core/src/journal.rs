@@ -198,6 +198,10 @@ text_enum! {
         ShadowUpdated => "shadow.updated",
         ShadowDeleted => "shadow.deleted",
         MessagePublished => "message.published",
+        /// A device was asked to do something now.
+        MethodCalled => "method.called",
+        /// What it answered, or that it did not.
+        MethodAnswered => "method.answered",
         SignerCreated => "signer.created",
         SignerRevoked => "signer.revoked",
         ArtifactStored => "artifact.stored",

@@ -27,7 +27,7 @@ use fleetward_wire::{anchors, renew, transfer as handover};
 use rustls_pki_types::CertificateDer;
 
 use crate::jobs::Reject;
-use crate::{MqttHooks, dps, policy};
+use crate::{MqttHooks, dps, hub, policy};
 
 #[async_trait]
 impl Hooks for MqttHooks {
@@ -47,6 +47,7 @@ impl Hooks for MqttHooks {
             tracing::info!(device = %admitted.device, "refused: its client id is not its name");
             return Err(Refusal::ClientId);
         }
+        hub::check_login(connect.username.as_deref(), &admitted.device)?;
         Ok(principal(admitted))
     }
 
@@ -63,7 +64,11 @@ impl Hooks for MqttHooks {
     }
 
     fn owns(&self, topic: &str) -> bool {
-        topic.starts_with(PREFIX) || topic.starts_with(attest::PREFIX) || provisioning::owns(topic) || dps::owns(topic)
+        topic.starts_with(PREFIX)
+            || topic.starts_with(attest::PREFIX)
+            || provisioning::owns(topic)
+            || dps::owns(topic)
+            || hub::owns(topic)
     }
 
     async fn service(&self, principal: &Arc<Principal>, request: ServiceRequest) -> Result<(), Nack> {
@@ -72,6 +77,9 @@ impl Hooks for MqttHooks {
         }
         if dps::owns(&request.topic) {
             return self.register(principal, &request).await;
+        }
+        if hub::owns(&request.topic) {
+            return self.hub(principal, &request).await;
         }
         if request.topic.starts_with(attest::PREFIX) {
             let topic = attest::parse(&request.topic).ok_or(Nack::TopicInvalid)?;
@@ -96,6 +104,9 @@ impl Hooks for MqttHooks {
         }
         if dps::owns(&request.topic) {
             return Overload::Wait;
+        }
+        if hub::owns(&request.topic) {
+            return self.throttle_hub(principal, request);
         }
         if let Some(topic) = attest::parse(&request.topic) {
             self.throttle_attestation(principal, topic);

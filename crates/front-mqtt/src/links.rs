@@ -1,16 +1,18 @@
 //! From use cases to connected devices.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleetward_app::{DeviceLinks, EndReason, deployments};
+use fleetward_app::{Called, DeviceLinks, EndReason, MethodCall, Unsent, deployments};
 use fleetward_base::{DeviceId, TenantId};
-use fleetward_broker::Reason;
+use fleetward_broker::{Message, Reason};
 use fleetward_core::deployment::Status;
 use fleetward_wire::aws::jobs::{ExecutionAccepted, Notify, Pending};
 use fleetward_wire::aws::topic::{JobsPart, Topic};
 
 use crate::MqttHooks;
-use crate::answer::encode;
+use crate::answer::{ANSWER_EXPIRY, encode, undelivered};
 use crate::jobs::{full, summary};
 use crate::policy;
 
@@ -72,6 +74,35 @@ impl DeviceLinks for MqttHooks {
 
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes) {
         MqttHooks::publish(self, tenant, &topic, &payload);
+    }
+
+    fn listens(&self, tenant: &TenantId, device: &DeviceId, topic: &str) -> Option<bool> {
+        self.broker.get()?.listens(tenant, device, topic)
+    }
+
+    async fn tell(&self, tenant: &TenantId, device: &DeviceId, topic: String, payload: Bytes) {
+        let Some(broker) = self.broker.get() else { return };
+        let message = Message { expiry: Some(ANSWER_EXPIRY), ..Message::new(&topic, &payload) };
+        match broker.tell(tenant, device, message) {
+            Ok(receipt) => receipt.forget(),
+            Err(error) => undelivered(&topic, error),
+        }
+    }
+
+    async fn send(&self, tenant: &TenantId, topic: &str, payload: Bytes, expiry: Duration) -> Result<usize, Unsent> {
+        let broker = self.broker.get().ok_or(Unsent)?;
+        let message = Message { expiry: Some(expiry), ..Message::new(topic, &payload) };
+        let receipt = broker.publish(tenant, message).map_err(|error| {
+            undelivered(topic, error);
+            Unsent
+        })?;
+        let matched = receipt.matched();
+        receipt.durable().await.map_err(|_| Unsent)?;
+        Ok(matched)
+    }
+
+    async fn call(&self, tenant: &TenantId, device: &DeviceId, call: MethodCall) -> Called {
+        self.call_method(tenant, device, call).await
     }
 
     /// `notify` and `notify-next` with what is pending now. A device that is away asks when it is back.

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `$aws/things/{itself}/..` | requests only, never retained | yes |
 //! | `$fleetward/things/{itself}/attest/..` | requests only, never retained | yes |
+//! | `$iothub/..`, which is the connection's own | requests only, never retained | what the hub says there |
 //! | `{anything}/{itself}` and below, such as `devices/gw-1/status` | yes | yes |
 //! | `shared/..` | yes | yes |
 //! | `fleet/..` | no: operators do | yes |
@@ -22,7 +23,7 @@ use fleetward_core::access::DeviceRights;
 use fleetward_wire::attest;
 use fleetward_wire::aws::provisioning;
 use fleetward_wire::aws::topic::{self, What};
-use fleetward_wire::azure;
+use fleetward_wire::azure::{self, hub};
 
 /// What every device of a tenant publishes and subscribes to.
 const SHARED: &str = "shared/";
@@ -39,6 +40,9 @@ pub fn may_publish(rights: DeviceRights, device: &str, topic: &str, retain: bool
     }
     if topic.starts_with(attest::PREFIX) {
         return !retain && attest::parse(topic).is_some_and(|topic| topic.device == device && topic.is_request());
+    }
+    if topic.starts_with(hub::PREFIX) {
+        return !retain && rights == DeviceRights::Full && hub::Request::parse(topic).is_some();
     }
     if topic.starts_with('$') {
         let request = topic::parse(topic).filter(|topic| topic.thing == device && topic.is_request());
@@ -66,6 +70,10 @@ pub fn may_receive(rights: DeviceRights, device: &str, topic: &str) -> bool {
     if let Some(rest) = topic.strip_prefix(attest::PREFIX) {
         let rest = rest.strip_prefix(device).and_then(|rest| rest.strip_prefix("/attest/"));
         return rest.is_some_and(|rest| !rest.is_empty());
+    }
+    if topic.starts_with(hub::PREFIX) {
+        let said = [hub::METHODS, hub::TWIN_ANSWERS, hub::TWIN_CHANGES];
+        return rights == DeviceRights::Full && said.iter().any(|stem| below(topic, stem));
     }
     if topic.starts_with('$') {
         let rest = topic.strip_prefix(topic::PREFIX).and_then(|rest| rest.strip_prefix(device));
@@ -183,6 +191,9 @@ mod tests {
         publish("$aws/things/gw-1/shadow/name/config/update", true);
         publish("$aws/things/gw-1/jobs/start-next", true);
         publish("$fleetward/things/gw-1/attest/evidence/cbor", true);
+        publish("$iothub/twin/GET/?$rid=1", true);
+        publish("$iothub/methods/res/200/?$rid=1", true);
+        publish("devices/gw-1/messages/events/%24.mid=1&a=b", true);
         for denied in [
             "",
             "x",
@@ -213,6 +224,11 @@ mod tests {
             "$fleetward/things/gw-1/attest/rumour/json",
             "$fleetward/things/gw-1/x",
             "$fleetward/things/gw-2/attest/evidence/json",
+            "$iothub/twin/res/200/?$rid=1",
+            "$iothub/twin/PATCH/properties/desired/?$version=1",
+            "$iothub/methods/POST/reboot/?$rid=1",
+            "$iothub/x",
+            "devices/gw-2/messages/events/a=b",
             "$SYS/uptime",
             "$share/g/shared/x",
         ] {
@@ -239,6 +255,10 @@ mod tests {
             "$aws/things/gw-1/jobs/notify-next",
             "$fleetward/things/gw-1/attest/#",
             "$fleetward/things/gw-1/attest/+/json/accepted",
+            "$iothub/twin/res/#",
+            "$iothub/twin/PATCH/properties/desired/#",
+            "$iothub/methods/POST/#",
+            "devices/gw-1/messages/devicebound/#",
         ] {
             subscribe(allowed, true);
         }
@@ -264,6 +284,11 @@ mod tests {
             "$fleetward/things/+/attest/#",
             "$fleetward/things/gw-1/#",
             "$fleetward/things/gw-10/attest/#",
+            "$iothub/#",
+            "$iothub/twin/#",
+            "$iothub/twin/GET/#",
+            "$iothub/methods/res/#",
+            "devices/gw-2/messages/devicebound/#",
             "$share/g/shared/x",
             "$SYS/#",
             "$events/#",
@@ -295,6 +320,9 @@ mod tests {
             "$aws/things/gw-1/shadow/update",
             "$aws/things/gw-1/shadow/get",
             "$aws/things/gw-2/jobs/start-next",
+            "$iothub/twin/GET/?$rid=1",
+            "$iothub/methods/POST/#",
+            "devices/gw-1/messages/devicebound/a=b",
         ] {
             assert!(!publish(taken) && !subscribe(taken), "{taken}");
         }
@@ -307,7 +335,8 @@ mod tests {
     fn guests_have_no_topics_of_a_device_nor_of_each_other() {
         let (claim, registrant) = (DeviceRights::Claim, DeviceRights::Registrant);
         let attests = "$fleetward/things/gw-1/attest/challenge/json";
-        for topic in ["devices/gw-1/status", "shared/x", "fleet/news", "$aws/things/gw-1/jobs/get", attests] {
+        let twin = "$iothub/twin/GET/?$rid=1";
+        for topic in ["devices/gw-1/status", "shared/x", "fleet/news", "$aws/things/gw-1/jobs/get", attests, twin] {
             for rights in [claim, registrant] {
                 assert!(!may_publish(rights, "gw-1", topic, false), "{topic}");
                 assert!(!may_receive(rights, "gw-1", topic), "{topic}");

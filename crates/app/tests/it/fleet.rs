@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleetward_app::{App, Ctx, DeviceLinks, EndReason, Error, Principal};
+use fleetward_app::{App, Called, Ctx, DeviceLinks, EndReason, Error, MethodCall, Principal, Unsent};
 use fleetward_base::{DeviceId, ReleaseId, SeededRng, SignerId, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
 use fleetward_store::{DeviceRow, ReleaseRow, SignerRow};
@@ -96,6 +97,20 @@ impl DeviceLinks for Told {
     async fn publish(&self, _: &TenantId, topic: String, payload: Bytes) {
         let body = serde_json::from_slice(&payload).expect("bodies are JSON");
         self.messages.lock().push((topic, body));
+    }
+
+    fn listens(&self, _: &TenantId, _: &DeviceId, _: &str) -> Option<bool> {
+        None
+    }
+
+    async fn tell(&self, _: &TenantId, _: &DeviceId, _: String, _: Bytes) {}
+
+    async fn send(&self, _: &TenantId, _: &str, _: Bytes, _: Duration) -> Result<usize, Unsent> {
+        Ok(0)
+    }
+
+    async fn call(&self, _: &TenantId, _: &DeviceId, _: MethodCall) -> Called {
+        Called::NotThere
     }
 
     async fn deployments_changed(&self, _: &TenantId, device: &DeviceId) {

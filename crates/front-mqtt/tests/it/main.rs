@@ -5,6 +5,7 @@ mod azure;
 mod bearers;
 mod doorstep;
 mod house;
+mod hub;
 mod jobs;
 mod probes;
 mod provisioning;
