@@ -8,11 +8,12 @@ use fleetward_base::{DeviceId, TenantId, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::journal::Action;
 use fleetward_wire::azure::hub::{Properties, Way, messages};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::{Error, Result, check_line};
 use crate::journal::record;
-use crate::{App, Ctx};
+use crate::{App, Ctx, idempotency};
 
 /// The longest name, and the longest text, of what stands beside a message.
 const FIELD_BYTES: usize = 256;
@@ -33,7 +34,7 @@ pub struct NewMessage {
 }
 
 /// The device has it, or its queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     pub message_id: String,
     /// The device was connected then.
@@ -63,28 +64,47 @@ pub async fn send_message(app: &App, ctx: &Ctx, tenant: &TenantId, id: &DeviceId
     }
     let links = app.links();
     let listens = links.and_then(|links| links.listens(tenant, id, &topic));
-    let (ctx_in, id_in, now) = (ctx.clone(), id.clone(), app.now());
+    let (app_in, ctx_in, id_in, now) = (app.clone(), ctx.clone(), id.clone(), app.now());
     let detail = json!({ "message": message_id, "bytes": new.payload.len(), "to": "devicebound" });
-    app.write(tenant, "send message", move |tx| {
-        Box::pin(async move {
-            if tx.device(&id_in).await?.is_none() {
-                return Err(Error::NotFound { what: "device" });
-            }
-            if listens.is_none() {
-                return Err(nobody_listens());
-            }
-            let entry = ctx_in.done(now, Action::MessagePublished).device(&id_in).detail(detail);
-            record(tx, &entry).await?;
-            Ok(())
+    let sent = app
+        .write(tenant, "send message", move |tx| {
+            Box::pin(async move {
+                if let Some(sent) = idempotency::replay::<Sent>(&app_in, tx, &ctx_in).await? {
+                    return Ok(Some(sent));
+                }
+                if tx.device(&id_in).await?.is_none() {
+                    return Err(Error::NotFound { what: "device" });
+                }
+                if listens.is_none() {
+                    return Err(nobody_listens());
+                }
+                let entry = ctx_in.done(now, Action::MessagePublished).device(&id_in).detail(detail);
+                record(tx, &entry).await?;
+                Ok(None)
+            })
         })
-    })
-    .await?;
+        .await?;
+    if let Some(sent) = sent {
+        return Ok(sent);
+    }
     let Some(links) = links else { return Err(nobody_listens()) };
     match links.send(tenant, &topic, new.payload, ttl).await {
         Ok(0) => Err(nobody_listens()),
-        Ok(_) => Ok(Sent { message_id, connected: listens == Some(true) }),
+        Ok(_) => remember(app, ctx, tenant, Sent { message_id, connected: listens == Some(true) }).await,
         Err(_) => Err(Error::TooMany { what: "messages wait for the device", retry_after: Duration::from_secs(60) }),
     }
+}
+
+/// That it was sent is kept after it was: between the two, a caller that asks again sends it again, and none is lost.
+async fn remember(app: &App, ctx: &Ctx, tenant: &TenantId, sent: Sent) -> Result<Sent> {
+    if ctx.idempotency.is_some() {
+        let (app_in, ctx_in, sent_in) = (app.clone(), ctx.clone(), sent.clone());
+        app.write(tenant, "message sent", move |tx| {
+            Box::pin(async move { idempotency::keep(&app_in, tx, &ctx_in, &sent_in).await })
+        })
+        .await?;
+    }
+    Ok(sent)
 }
 
 /// What stands beside the message, under the names that a hub gives it.

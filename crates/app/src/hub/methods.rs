@@ -7,12 +7,13 @@ use fleetward_base::{DeviceId, TenantId, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::journal::Action;
 use fleetward_core::journal::Outcome::{Done, Failed, Refused};
+use fleetward_store::TenantTx;
 use fleetward_wire::azure::hub::{is_method_name, method_call};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::journal::record;
-use crate::{App, Called, Ctx, MethodCall};
+use crate::{App, Called, Ctx, MethodCall, idempotency};
 
 /// What a device is to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +48,7 @@ pub async fn call_method(app: &App, ctx: &Ctx, tenant: &TenantId, id: &DeviceId,
     let call = MethodCall { name: new.name, id: ctx.request_id.to_string(), payload, deadline };
     let topic = method_call(&call.name, &call.id);
     let links = app.links().filter(|links| links.listens(tenant, id, &topic) == Some(true));
-    let (ctx_in, id_in, now, there) = (ctx.clone(), id.clone(), app.now(), links.is_some());
+    let (app_in, ctx_in, id_in, now, there) = (app.clone(), ctx.clone(), id.clone(), app.now(), links.is_some());
     let detail = json!({ "method": call.name, "call": call.id, "bytes": call.payload.len() });
     app.write(tenant, "call method", move |tx| {
         Box::pin(async move {
@@ -57,6 +58,7 @@ pub async fn call_method(app: &App, ctx: &Ctx, tenant: &TenantId, id: &DeviceId,
             if !there {
                 return Err(not_there());
             }
+            once(&app_in, tx, &ctx_in).await?;
             let entry = ctx_in.done(now, Action::MethodCalled).device(&id_in).detail(detail);
             record(tx, &entry).await?;
             Ok(())
@@ -82,6 +84,15 @@ pub async fn call_method(app: &App, ctx: &Ctx, tenant: &TenantId, id: &DeviceId,
     let entry = ctx.done(app.now(), Action::MethodAnswered).device(id).outcome(outcome).detail(detail);
     app.write(tenant, "method answered", move |tx| Box::pin(async move { record(tx, &entry).await.map(drop) })).await?;
     answer
+}
+
+/// A call is made once under one key, also where its answer was lost: the device would do it again.
+async fn once(app: &App, tx: &mut TenantTx, ctx: &Ctx) -> Result<()> {
+    if idempotency::replay::<()>(app, tx, ctx).await?.is_some() {
+        let reason = "the call was made under this Idempotency-Key; the journal says what came of it";
+        return Err(Error::conflict("call-made", reason));
+    }
+    idempotency::keep(app, tx, ctx, &()).await
 }
 
 fn check(new: &NewCall, deadline: Duration) -> Result<()> {
