@@ -18,6 +18,7 @@ from awscrt import mqtt
 from awscrt.mqtt_request_response import ClientOptions
 from awsiot import iotidentity, iotshadow
 from fleet.aws import WAIT, connect3, connect5, rejected
+from fleet.maker import Maker
 from fleet.server import Device, Server, run
 from fleet.story import Story, expect, holds, within
 
@@ -300,40 +301,6 @@ def a_hook_decides(server):
     listener.shutdown()
 
 
-class Maker:
-    """A factory: its authority and what it makes, by openssl alone."""
-
-    def __init__(self, server, name):
-        self.server, self.name = server, name
-        self.key, self.cert = server.folder / f"{name}.key", server.folder / f"{name}.pem"
-        run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
-            + ["-keyout", self.key, "-out", self.cert, "-subj", f"/CN={name} CA"]
-        )
-
-    def sign(self, subject, name, *options) -> tuple[pathlib.Path, pathlib.Path]:
-        key, csr, cert = (self.server.devices / f"{self.name}-{name}.{end}" for end in ("key", "csr", "pem"))
-        run(
-            ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key]
-            + ["-out", csr, "-subj", subject]
-        )
-        signing = ["openssl", "x509", "-req", "-in", csr, "-CA", self.cert, "-CAkey", self.key, "-CAcreateserial", "-days", "30"]
-        run([*signing, "-out", cert, *options])
-        return key, cert
-
-    def device(self, name) -> Device:
-        extensions = write(self.server.folder / "leaf.ext", "extendedKeyUsage=clientAuth\nauthorityKeyIdentifier=keyid\n")
-        key, cert = self.sign(f"/CN={name}/serialNumber=sn-{name}/C=DE", name, "-extfile", extensions)
-        return Device(TENANT, name, key, cert, self.server.ca)
-
-    def register(self, *options) -> dict:
-        code = self.server.ctl("factory-ca", "code", tenant=TENANT)["code"]
-        # Of version 1, as openssl writes it without extensions.
-        _, proof = self.sign(f"/CN={code}", "proof")
-        arguments = ["register", self.cert, "--verification", proof, "--name", self.name, *options]
-        return self.server.ctl("factory-ca", *arguments, tenant=TENANT)
-
-
 @story.check
 def just_in_time(server):
     """A device of a registered factory is in on its first connection, its record made by AWS's template"""
@@ -354,7 +321,7 @@ def just_in_time(server):
     config = {"templateBody": json.dumps(body), "roleArn": "arn:aws:iam::123456789012:role/JITPRole"}
     template = write(server.folder / "jitp.json", json.dumps(config))
     server.ctl("template", "create", "jitp", template, tenant=TENANT)
-    maker = Maker(server, "maker")
+    maker = Maker(server, TENANT, "maker")
     stranger = maker.device("early")
     try:
         paho_client(server, stranger)
@@ -376,7 +343,7 @@ def just_in_time(server):
 @story.check
 def claimed_by_code(server):
     """A device of a factory in mode register waits until somebody uses its claim code"""
-    maker = Maker(server, "patient")
+    maker = Maker(server, TENANT, "patient")
     maker.register("--mode", "register")
     device = maker.device("boxed")
     client, code, _ = paho_client(server, device)

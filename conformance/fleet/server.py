@@ -151,7 +151,8 @@ class Server:
 
     @property
     def device_url(self) -> str:
-        return f"https://localhost:{self.device_port}"
+        host = self.listen["device"].rpartition(":")[0]
+        return f"https://{'localhost' if host == '127.0.0.1' else host}:{self.device_port}"
 
     # --- operators
 

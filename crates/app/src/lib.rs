@@ -23,6 +23,7 @@ pub mod enroll_tokens;
 pub mod enrollment_keys;
 pub mod enrollment_requests;
 pub mod error;
+pub mod hub;
 pub mod idempotency;
 pub mod identity_policy;
 pub mod inventory;
@@ -61,7 +62,9 @@ use object_store::ObjectStore;
 
 pub use context::{Ctx, Idempotency, Principal};
 pub use error::{Error, Result};
-pub use links::{DeviceLinks, DeviceMessage, EndReason, OutgoingCommand, PublishRefused, Retained};
+pub use links::{
+    Called, DeviceLinks, DeviceMessage, EndReason, MethodCall, OutgoingCommand, PublishRefused, Retained, Unsent,
+};
 pub use peer::Peer;
 
 /// What the installation is configured to be. Doors and use cases read it; only the program writes it.

@@ -73,6 +73,36 @@ pub struct OutgoingCommand {
     pub run_timeout: Duration,
 }
 
+/// A method of a device, called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MethodCall {
+    pub name: String,
+    /// What the device says in its answer, so that the two are told to belong together.
+    pub id: String,
+    pub payload: Bytes,
+    pub deadline: Duration,
+}
+
+/// What came of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Called {
+    Answered {
+        status: i32,
+        payload: Bytes,
+    },
+    /// The device is not connected, or takes no calls.
+    NotThere,
+    /// It has not answered in time.
+    Silent,
+    /// So many of its calls, or of its tenant's, wait already that this one was not made.
+    TooMany,
+}
+
+/// A message was not taken: a queue is full, or it is larger than messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the message was not taken")]
+pub struct Unsent;
+
 #[async_trait]
 pub trait DeviceLinks: Send + Sync + 'static {
     /// Ends every live session of the device now.
@@ -129,6 +159,18 @@ pub trait DeviceLinks: Send + Sync + 'static {
 
     /// Hands a command to the device.
     fn send_command(&self, tenant: &TenantId, device: &DeviceId, command: &OutgoingCommand);
+
+    /// Whether the session of the device subscribes to the topic; true where it is connected too.
+    fn listens(&self, tenant: &TenantId, device: &DeviceId, topic: &str) -> Option<bool>;
+
+    /// Tells the device on its own connection, if it listens to that topic there; nothing waits for one that is away.
+    async fn tell(&self, tenant: &TenantId, device: &DeviceId, topic: String, payload: Bytes);
+
+    /// As [`Self::publish`], not after `expiry` any more, and durable when this returns: how many sessions have it.
+    async fn send(&self, tenant: &TenantId, topic: &str, payload: Bytes, expiry: Duration) -> Result<usize, Unsent>;
+
+    /// Has a device that is connected do something, and waits for its answer.
+    async fn call(&self, tenant: &TenantId, device: &DeviceId, call: MethodCall) -> Called;
 
     /// The device's pending deployments changed: tell it what is next.
     async fn deployments_changed(&self, tenant: &TenantId, device: &DeviceId);

@@ -145,6 +145,8 @@ pub const MQTT_PACKET_BYTES: usize = 256 * 1024;
 pub const MQTT_PAYLOAD_BYTES: usize = 128 * 1024;
 /// A topic name or filter.
 pub const MQTT_TOPIC_BYTES: usize = 256;
+/// A topic name whose last level holds the properties of a message, as Azure has it.
+pub const MQTT_PROPERTIES_TOPIC_BYTES: usize = 4096;
 /// Levels of a topic name or filter.
 pub const MQTT_TOPIC_LEVELS: usize = 16;
 /// Filters in one SUBSCRIBE.
@@ -167,6 +169,18 @@ pub const MQTT_TOPIC_ALIASES: u16 = 16;
 pub const MQTT_SESSION_EXPIRY_SECS: u32 = 7 * 24 * 3600;
 /// Retained messages of one tenant.
 pub const MQTT_RETAINED_PER_TENANT: usize = 100_000;
+/// A message to a device as Azure's IoT Hub has it, and how long it waits for the device at most and by default.
+pub const HUB_MESSAGE_BYTES: usize = 64 * 1024;
+pub const HUB_MESSAGE_TTL: Duration = Duration::from_secs(48 * 3600);
+pub const HUB_MESSAGE_TTL_DEFAULT: Duration = Duration::from_secs(3600);
+/// Properties of one message.
+pub const HUB_MESSAGE_PROPERTIES: usize = 64;
+/// How long a method of a device may take to answer, at most and by default.
+pub const METHOD_DEADLINE: Duration = Duration::from_secs(300);
+pub const METHOD_DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
+/// Calls of methods that wait for an answer: of one device, and of one tenant.
+pub const METHODS_PER_DEVICE: usize = 10;
+pub const METHODS_PER_TENANT: usize = 1000;
 /// How old what a server knows of disabled keys may be when it signs; older, it asks the store first.
 pub const VAULT_STALE: Duration = Duration::from_secs(1);
 /// How long a retired key is kept at least, for servers that have not heard of the new one.

@@ -43,7 +43,7 @@ impl Hooks for Open {
     fn authorize_delivery(&self, _: &Principal, _: &str) -> bool {
         true
     }
-    fn owns(&self, _: &str) -> bool {
+    fn owns(&self, _: &str, _: bool) -> bool {
         false
     }
     async fn service(&self, _: &Arc<Principal>, _: ServiceRequest) -> Result<(), Nack> {

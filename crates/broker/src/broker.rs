@@ -211,8 +211,13 @@ impl Inner {
         self.committer.flush();
     }
 
+    /// Whether a message can be published to it.
+    pub(crate) fn valid_topic(&self, topic: &str) -> bool {
+        topic::valid_name(topic) || ((self.config.properties_in_topic)(topic) && topic::valid_long_name(topic))
+    }
+
     fn outbound<'a>(&self, message: &Message<'a>) -> Result<Outbound<'a>, PublishError> {
-        if !topic::valid_name(message.topic) {
+        if !self.valid_topic(message.topic) {
             return Err(PublishError::TopicInvalid);
         }
         if message.payload.len() > limits::MQTT_PAYLOAD_BYTES {
@@ -319,6 +324,21 @@ impl Broker {
         let since = self.inner.committer.open();
         let routed = self.inner.push_to(&session, &outbound, Flags { direct: true, ..Flags::default() })?;
         Ok(self.inner.receipt(since, routed))
+    }
+
+    /// To the live connection of this client only, if it subscribes to the topic and may have the message then; nowhere else.
+    pub fn tell(&self, tenant: &TenantId, device: &DeviceId, message: Message<'_>) -> Result<Receipt, PublishError> {
+        let outbound = self.inner.outbound(&message)?;
+        let session = self.session(tenant, device).filter(|session| listens(session, message.topic) == Some(true));
+        let Some(session) = session else { return Ok(Receipt { matched: 0, commit: None }) };
+        let since = self.inner.committer.open();
+        let routed = self.inner.push_to(&session, &outbound, Flags::default())?;
+        Ok(self.inner.receipt(since, routed))
+    }
+
+    /// Whether the session of this client subscribes to the topic; true where it is connected too.
+    pub fn listens(&self, tenant: &TenantId, device: &DeviceId, topic: &str) -> Option<bool> {
+        listens(&*self.session(tenant, device)?, topic)
     }
 
     /// To this connection's own session only, whether it subscribes to the topic or not.
@@ -472,6 +492,12 @@ impl Broker {
         self.inner.background.close();
         self.inner.background.wait().await;
     }
+}
+
+fn listens(session: &Session, topic: &str) -> Option<bool> {
+    let state = session.lock();
+    let listens = state.subscriptions.iter().any(|s| topic::matches(&s.filter, topic));
+    listens.then_some(state.link.is_some())
 }
 
 fn live(session: &Session) -> Option<Arc<Principal>> {

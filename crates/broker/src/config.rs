@@ -40,6 +40,8 @@ pub struct Config {
     pub commit_linger: Duration,
     /// Bytes that may wait for a commit in all; above it no connection is read from.
     pub pending_bytes: usize,
+    /// Topics whose last level holds the properties of a message, and which may therefore be longer than others.
+    pub properties_in_topic: fn(&str) -> bool,
     /// Whether the broker runs its own ticker. A test turns it off and calls `Broker::tick` itself.
     pub own_ticker: bool,
 }
@@ -60,6 +62,7 @@ impl Default for Config {
             retained_bytes: 64 * 1024 * 1024,
             commit_linger: Duration::from_millis(2),
             pending_bytes: 64 * 1024 * 1024,
+            properties_in_topic: |_| false,
             own_ticker: true,
         }
     }

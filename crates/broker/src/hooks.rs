@@ -114,6 +114,8 @@ pub struct ServiceRequest {
     pub topic: Arc<str>,
     pub payload: Bytes,
     pub qos: Qos,
+    /// Only where the topic does not begin with `$`.
+    pub retain: bool,
     pub protocol: Protocol,
 }
 
@@ -182,9 +184,9 @@ pub trait Hooks: Send + Sync + 'static {
     /// [`crate::Broker::publish_to`].
     fn authorize_delivery(&self, principal: &Principal, topic: &str) -> bool;
 
-    /// Does a service own this topic? It then hears what is published there, and nobody else does unless it says so itself.
-    /// What begins with `$` and has no owner is refused.
-    fn owns(&self, topic: &str) -> bool;
+    /// Does a service own this topic, for messages that are to be retained or for others? It then hears what is published there,
+    /// and nobody else does unless it says so itself. What begins with `$` and has no owner is refused.
+    fn owns(&self, topic: &str, retain: bool) -> bool;
 
     /// Works on a publish to an owned topic. `Ok` means that what it changed is committed: the PUBACK follows it. The
     /// requests of a connection run side by side, first polled in order of arrival, acknowledged in that order.

@@ -19,8 +19,12 @@ pub(crate) fn split_share(filter: &str) -> Option<(&str, &str)> {
 }
 
 fn valid_text(text: &str) -> bool {
+    valid_text_within(text, limits::MQTT_TOPIC_BYTES)
+}
+
+fn valid_text_within(text: &str, most: usize) -> bool {
     !text.is_empty()
-        && text.len() <= limits::MQTT_TOPIC_BYTES
+        && text.len() <= most
         && !text.bytes().any(|b| b < 0x20 || b == 0x7F)
         && (text.is_ascii() || !text.chars().any(char::is_control))
         && text.bytes().filter(|b| *b == b'/').count() < limits::MQTT_TOPIC_LEVELS
@@ -29,6 +33,11 @@ fn valid_text(text: &str) -> bool {
 /// A name that a message can be published to.
 pub(crate) fn valid_name(topic: &str) -> bool {
     valid_text(topic) && !topic.bytes().any(|b| matches!(b, b'+' | b'#'))
+}
+
+/// As [`valid_name`], for a topic that holds the properties of its message.
+pub(crate) fn valid_long_name(topic: &str) -> bool {
+    valid_text_within(topic, limits::MQTT_PROPERTIES_TOPIC_BYTES) && !topic.bytes().any(|b| matches!(b, b'+' | b'#'))
 }
 
 /// A filter that can be subscribed to.
@@ -107,6 +116,8 @@ mod tests {
         for bad in ["", "a/+", "#", "a#", "a\0b", "a\nb", "a\u{85}b", &deep, &long] {
             assert!(!valid_name(bad), "{bad:?}");
         }
+        assert!(valid_long_name(&long) && !valid_long_name(&"x".repeat(limits::MQTT_PROPERTIES_TOPIC_BYTES + 1)));
+        assert!(!valid_long_name("a/#") && !valid_long_name(&deep));
     }
 
     #[test]

@@ -78,6 +78,8 @@ text_enum! {
         CommandSend => "command:send",
         CommandCancel => "command:cancel",
         MessagePublish => "message:publish",
+        /// Have a device do something now, and hear what came of it.
+        MethodCall => "method:call",
         SignerRead => "signer:read",
         SignerCreate => "signer:create",
         SignerRevoke => "signer:revoke",
@@ -169,6 +171,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::CommandSend
                 | P::CommandCancel
                 | P::MessagePublish
+                | P::MethodCall
                 | P::SignerRead
                 | P::ArtifactCreate
                 | P::ReleaseRead

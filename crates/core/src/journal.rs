@@ -202,6 +202,10 @@ text_enum! {
         /// An operator has it asserted again.
         ShadowReasserted => "shadow.reasserted",
         MessagePublished => "message.published",
+        /// A device was asked to do something now.
+        MethodCalled => "method.called",
+        /// What it answered, or that it did not.
+        MethodAnswered => "method.answered",
         SignerCreated => "signer.created",
         SignerRevoked => "signer.revoked",
         ArtifactStored => "artifact.stored",

@@ -33,3 +33,4 @@ pub mod shadow;
 pub mod text;
 pub mod token_issuer;
 pub mod transfer;
+pub mod twin;

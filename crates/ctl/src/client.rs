@@ -95,6 +95,13 @@ impl Client {
         tagged(self.send(request).await?).await
     }
 
+    /// As [`Self::post`], for what may take longer than a request does.
+    pub(crate) async fn post_within(&self, path: &str, body: &Value, within: Duration) -> Result<Tagged, Failure> {
+        let key = RequestId::generate(&SystemClock::new(), &SystemRng).to_string();
+        let request = self.request(Method::POST, path).header("idempotency-key", key).json(body);
+        tagged(self.send_within(request, within.max(self.timeout)).await?).await
+    }
+
     /// Posts a step from the state with this tag; sent twice it is refused the second time.
     pub(crate) async fn post_at(&self, path: &str, etag: &str, body: &Value) -> Result<Tagged, Failure> {
         tagged(self.send(self.request(Method::POST, path).header(header::IF_MATCH, etag).json(body)).await?).await
@@ -172,7 +179,11 @@ impl Client {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Failure> {
-        let request = request.timeout(self.timeout);
+        self.send_within(request, self.timeout).await
+    }
+
+    async fn send_within(&self, request: reqwest::RequestBuilder, within: Duration) -> Result<Response, Failure> {
+        let request = request.timeout(within);
         let mut pauses = PAUSES.iter();
         loop {
             let attempt = request.try_clone().expect("a body in memory can be sent again");

@@ -18,6 +18,8 @@ mod factory_ca;
 mod inventory;
 mod issuer;
 mod key;
+mod message;
+mod method;
 mod once;
 mod release;
 mod revoke;
@@ -111,6 +113,12 @@ pub(crate) enum Command {
     /// Desired and reported state of a device
     #[command(subcommand)]
     Shadow(shadow::Shadow),
+    /// Methods of devices that are connected
+    #[command(subcommand)]
+    Method(method::Method),
+    /// Messages to devices
+    #[command(subcommand)]
+    Message(message::Message),
     /// Keys that sign releases; the private half never leaves this machine
     #[command(subcommand)]
     Key(key::Key),
@@ -167,6 +175,8 @@ impl Command {
             Self::Drill(verb) => verb.run(session).await,
             Self::Transparency(verb) => verb.run(session).await,
             Self::Shadow(verb) => verb.run(session).await,
+            Self::Method(verb) => verb.run(session).await,
+            Self::Message(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,
             Self::Release(verb) => verb.run(session).await,
             Self::Rollout(verb) => verb.run(session).await,

@@ -29,7 +29,7 @@ use fleetward_wire::{anchors, renew, transfer as handover};
 use rustls_pki_types::CertificateDer;
 
 use crate::jobs::Reject;
-use crate::{MqttHooks, dps, policy};
+use crate::{MqttHooks, dps, hub, policy};
 
 #[async_trait]
 impl Hooks for MqttHooks {
@@ -49,6 +49,7 @@ impl Hooks for MqttHooks {
             tracing::info!(device = %admitted.device, "refused: its client id is not its name");
             return Err(Refusal::ClientId);
         }
+        hub::check_login(connect.username.as_deref(), &admitted.device)?;
         Ok(principal(admitted))
     }
 
@@ -64,15 +65,17 @@ impl Hooks for MqttHooks {
         policy::may_receive(principal.rights, principal.device.as_str(), topic)
     }
 
-    fn owns(&self, topic: &str) -> bool {
+    fn owns(&self, topic: &str, retain: bool) -> bool {
         if !topic.starts_with('$') {
-            return matches!(light::parse(topic), Some((_, Section::Reported)));
+            let reported = matches!(light::parse(topic), Some((_, Section::Reported)));
+            return reported || (retain && hub::is_event(topic));
         }
         topic.starts_with(PREFIX)
             || topic.starts_with(aws_commands::PREFIX)
             || topic.starts_with(attest::PREFIX)
             || provisioning::owns(topic)
             || dps::owns(topic)
+            || hub::owns(topic)
     }
 
     async fn service(&self, principal: &Arc<Principal>, request: ServiceRequest) -> Result<(), Nack> {
@@ -81,6 +84,9 @@ impl Hooks for MqttHooks {
         }
         if dps::owns(&request.topic) {
             return self.register(principal, &request).await;
+        }
+        if hub::owns(&request.topic) {
+            return self.hub(principal, &request).await;
         }
         if request.topic.starts_with(attest::PREFIX) {
             let topic = attest::parse(&request.topic).ok_or(Nack::TopicInvalid)?;
@@ -113,6 +119,9 @@ impl Hooks for MqttHooks {
         }
         if dps::owns(&request.topic) || !request.topic.starts_with('$') {
             return Overload::Wait;
+        }
+        if hub::owns(&request.topic) {
+            return self.throttle_hub(principal, request);
         }
         if let Some(topic) = attest::parse(&request.topic) {
             self.throttle_attestation(principal, topic);

@@ -5,7 +5,8 @@
 //! of a password, where its tenant takes such, until the token ends. A connection with a claim is
 //! no device: it may only ask for an identity ([`provisioning`]); nor is one whose user name is that of Azure's provisioning
 //! service: it may register a device and nothing else ([`dps`]). What [`policy`] does not
-//! allow does not happen. Reserved topics are parsed by `wire`, answered by one use case each, and told back; `docs/topics.md`
+//! allow does not happen. A device may speak as one of AWS or as one of Azure's hub ([`hub`]); its certificate is its identity
+//! either way. Reserved topics are parsed by `wire`, answered by one use case each, and told back; `docs/topics.md`
 //! has the list. To add a family of topics: its parser in `wire`, a module here, its lines in [`policy`] and in that page.
 
 mod answer;
@@ -14,6 +15,7 @@ mod commands;
 mod dps;
 mod guests;
 mod hooks;
+mod hub;
 mod jobs;
 mod light;
 mod links;
@@ -33,6 +35,8 @@ use fleetward_app::{App, Ctx, Principal};
 use fleetward_broker::Broker;
 use tokio_util::task::TaskTracker;
 
+pub use hub::has_properties;
+
 /// The rules and services of the devices' MQTT door.
 pub struct MqttHooks {
     app: App,
@@ -43,6 +47,8 @@ pub struct MqttHooks {
     claimants: guests::Guests<Claimant>,
     /// Who is in to register by Azure's messages.
     registrants: guests::Guests<(Registrant, Attempt)>,
+    /// Calls of methods that wait for a device's answer.
+    calls: Arc<hub::Calls>,
     /// Work that a synchronous hook begins and does not wait for.
     tasks: TaskTracker,
 }
@@ -55,6 +61,7 @@ impl MqttHooks {
             ended_ms: AtomicU64::new(0),
             claimants: guests::Guests::default(),
             registrants: guests::Guests::default(),
+            calls: Arc::default(),
             tasks: TaskTracker::new(),
         }
     }

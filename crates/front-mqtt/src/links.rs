@@ -1,11 +1,13 @@
 //! From use cases to connected devices.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_app::{
-    DeviceLinks, DeviceMessage, EndReason, OutgoingCommand, Principal as Publisher, PublishRefused, Retained, deployments,
+    Called, DeviceLinks, DeviceMessage, EndReason, MethodCall, OutgoingCommand, Principal as Publisher, PublishRefused,
+    Retained, Unsent, deployments,
 };
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::{
@@ -16,7 +18,7 @@ use fleetward_wire::aws::jobs::{ExecutionAccepted, Notify, Pending};
 use fleetward_wire::aws::topic::{JobsPart, Topic};
 
 use crate::MqttHooks;
-use crate::answer::{encode, undelivered};
+use crate::answer::{ANSWER_EXPIRY, encode, undelivered};
 use crate::jobs::{full, summary};
 use crate::policy;
 
@@ -88,6 +90,19 @@ impl DeviceLinks for MqttHooks {
         }
     }
 
+    fn listens(&self, tenant: &TenantId, device: &DeviceId, topic: &str) -> Option<bool> {
+        self.broker.get()?.listens(tenant, device, topic)
+    }
+
+    async fn tell(&self, tenant: &TenantId, device: &DeviceId, topic: String, payload: Bytes) {
+        let Some(broker) = self.broker.get() else { return };
+        let message = Message { expiry: Some(ANSWER_EXPIRY), ..Message::new(&topic, &payload) };
+        match broker.tell(tenant, device, message) {
+            Ok(receipt) => receipt.forget(),
+            Err(error) => undelivered(&topic, error),
+        }
+    }
+
     fn retained(&self, tenant: &TenantId, topic: &str) -> Option<Retained> {
         self.broker.get()?.retained_on(tenant, topic).map(shown)
     }
@@ -100,13 +115,13 @@ impl DeviceLinks for MqttHooks {
         let principal = Principal { tenant: tenant.clone(), device, serial, rights: *rights, valid_until: None };
         let DeviceMessage { topic, payload, qos, retain } = message;
         // As the broker asks for a message on a connection.
-        let (system, owned) = (topic.starts_with('$'), self.owns(&topic));
+        let (system, owned) = (topic.starts_with('$'), self.owns(&topic, retain));
         if !self.authorize_publish(&principal, &topic, retain) || (system && (retain || !owned)) {
             return Err(PublishRefused::NotAuthorized);
         }
         let qos = Qos::from_bits(qos.min(1));
         if owned {
-            let request = ServiceRequest { topic: topic.as_str().into(), payload, qos, protocol: Protocol::V5 };
+            let request = ServiceRequest { topic: topic.as_str().into(), payload, qos, retain, protocol: Protocol::V5 };
             return self.service(&Arc::new(principal), request).await.map_err(refused);
         }
         let broker = self.broker.get().ok_or(PublishRefused::Unavailable)?;
@@ -133,6 +148,22 @@ impl DeviceLinks for MqttHooks {
 
     fn send_command(&self, tenant: &TenantId, device: &DeviceId, command: &OutgoingCommand) {
         MqttHooks::send_command(self, tenant, device, command);
+    }
+
+    async fn send(&self, tenant: &TenantId, topic: &str, payload: Bytes, expiry: Duration) -> Result<usize, Unsent> {
+        let broker = self.broker.get().ok_or(Unsent)?;
+        let message = Message { expiry: Some(expiry), ..Message::new(topic, &payload) };
+        let receipt = broker.publish(tenant, message).map_err(|error| {
+            undelivered(topic, error);
+            Unsent
+        })?;
+        let matched = receipt.matched();
+        receipt.durable().await.map_err(|_| Unsent)?;
+        Ok(matched)
+    }
+
+    async fn call(&self, tenant: &TenantId, device: &DeviceId, call: MethodCall) -> Called {
+        self.call_method(tenant, device, call).await
     }
 
     /// `notify` and `notify-next` with what is pending now. A device that is away asks when it is back.

@@ -5,6 +5,7 @@
 //! | `$aws/things/{itself}/..` | requests only, never retained | yes |
 //! | `$fleetward/things/{itself}/attest/..` | requests only, never retained | yes |
 //! | `$aws/commands/{things,clients}/{itself}/..` | answers only, never retained | yes |
+//! | `$iothub/..`, which is the connection's own | requests only, never retained | what the hub says there |
 //! | `{anything}/{itself}` and below, such as `devices/gw-1/status` | yes | yes |
 //! | `devices/{itself}/config/desired`, `..rejected` | no: the server does | yes |
 //! | `shared/..` | yes | yes |
@@ -24,7 +25,8 @@ use fleetward_core::access::DeviceRights;
 use fleetward_wire::attest;
 use fleetward_wire::aws::topic::{self, What};
 use fleetward_wire::aws::{commands, provisioning};
-use fleetward_wire::{azure, light};
+use fleetward_wire::azure::{self, hub};
+use fleetward_wire::light;
 
 /// What every device of a tenant publishes and subscribes to.
 const SHARED: &str = "shared/";
@@ -45,6 +47,9 @@ pub fn may_publish(rights: DeviceRights, device: &str, topic: &str, retain: bool
     if topic.starts_with(commands::PREFIX) {
         let response = commands::parse(topic).filter(|topic| topic.device == device && topic.response().is_some());
         return !retain && rights == DeviceRights::Full && response.is_some();
+    }
+    if topic.starts_with(hub::PREFIX) {
+        return !retain && rights == DeviceRights::Full && hub::Request::parse(topic).is_some();
     }
     if topic.starts_with('$') {
         let request = topic::parse(topic).filter(|topic| topic.thing == device && topic.is_request());
@@ -85,6 +90,10 @@ pub fn may_receive(rights: DeviceRights, device: &str, topic: &str) -> bool {
         let rest = rest.strip_prefix("things/").or_else(|| rest.strip_prefix("clients/"));
         let rest = rest.and_then(|rest| rest.strip_prefix(device)).and_then(|rest| rest.strip_prefix('/'));
         return rights == DeviceRights::Full && rest.is_some_and(|rest| !rest.is_empty());
+    }
+    if topic.starts_with(hub::PREFIX) {
+        let said = [hub::METHODS, hub::TWIN_ANSWERS, hub::TWIN_CHANGES];
+        return rights == DeviceRights::Full && said.iter().any(|stem| below(topic, stem));
     }
     if topic.starts_with('$') {
         let rest = topic.strip_prefix(topic::PREFIX).and_then(|rest| rest.strip_prefix(device));
@@ -205,6 +214,9 @@ mod tests {
         publish("$fleetward/things/gw-1/attest/evidence/cbor", true);
         publish("$aws/commands/things/gw-1/executions/e/response/json", true);
         publish("$aws/commands/clients/gw-1/executions/e/response/cbor", true);
+        publish("$iothub/twin/GET/?$rid=1", true);
+        publish("$iothub/methods/res/200/?$rid=1", true);
+        publish("devices/gw-1/messages/events/%24.mid=1&a=b", true);
         for denied in [
             "",
             "x",
@@ -243,6 +255,11 @@ mod tests {
             "$fleetward/things/gw-1/attest/rumour/json",
             "$fleetward/things/gw-1/x",
             "$fleetward/things/gw-2/attest/evidence/json",
+            "$iothub/twin/res/200/?$rid=1",
+            "$iothub/twin/PATCH/properties/desired/?$version=1",
+            "$iothub/methods/POST/reboot/?$rid=1",
+            "$iothub/x",
+            "devices/gw-2/messages/events/a=b",
             "$SYS/uptime",
             "$share/g/shared/x",
         ] {
@@ -272,6 +289,10 @@ mod tests {
             "$aws/commands/things/gw-1/executions/+/request/json",
             "$aws/commands/clients/gw-1/executions/+/response/accepted/#",
             "$aws/commands/things/gw-1/#",
+            "$iothub/twin/res/#",
+            "$iothub/twin/PATCH/properties/desired/#",
+            "$iothub/methods/POST/#",
+            "devices/gw-1/messages/devicebound/#",
         ] {
             subscribe(allowed, true);
         }
@@ -303,6 +324,11 @@ mod tests {
             "$fleetward/things/+/attest/#",
             "$fleetward/things/gw-1/#",
             "$fleetward/things/gw-10/attest/#",
+            "$iothub/#",
+            "$iothub/twin/#",
+            "$iothub/twin/GET/#",
+            "$iothub/methods/res/#",
+            "devices/gw-2/messages/devicebound/#",
             "$share/g/shared/x",
             "$SYS/#",
             "$events/#",
@@ -335,6 +361,9 @@ mod tests {
             "$aws/things/gw-1/shadow/get",
             "$aws/things/gw-2/jobs/start-next",
             "$aws/commands/things/gw-1/executions/e/response/json",
+            "$iothub/twin/GET/?$rid=1",
+            "$iothub/methods/POST/#",
+            "devices/gw-1/messages/devicebound/a=b",
         ] {
             assert!(!publish(taken) && !subscribe(taken), "{taken}");
         }
@@ -347,7 +376,8 @@ mod tests {
     fn guests_have_no_topics_of_a_device_nor_of_each_other() {
         let (claim, registrant) = (DeviceRights::Claim, DeviceRights::Registrant);
         let attests = "$fleetward/things/gw-1/attest/challenge/json";
-        for topic in ["devices/gw-1/status", "shared/x", "fleet/news", "$aws/things/gw-1/jobs/get", attests] {
+        let twin = "$iothub/twin/GET/?$rid=1";
+        for topic in ["devices/gw-1/status", "shared/x", "fleet/news", "$aws/things/gw-1/jobs/get", attests, twin] {
             for rights in [claim, registrant] {
                 assert!(!may_publish(rights, "gw-1", topic, false), "{topic}");
                 assert!(!may_receive(rights, "gw-1", topic), "{topic}");

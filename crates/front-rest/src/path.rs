@@ -100,6 +100,7 @@ free_text! {
     MakerName: "maker", "maker";
     /// An enrolment group, or the device of an individual enrolment.
     EnrollmentName: "name", "enrolment";
+    MethodName: "method", "method of the device";
     DidText: "did", "identifier of the device";
 }
 

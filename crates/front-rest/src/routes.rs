@@ -20,6 +20,7 @@ mod enrollment_keys;
 mod enrollment_requests;
 mod events;
 mod factories;
+mod hub;
 mod identity_policy;
 mod installation_tokens;
 mod installation_vault;
@@ -83,6 +84,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(crls::router())
         .merge(transparency::router())
         .merge(shadow::router())
+        .merge(hub::router())
         .merge(signers::router())
         .merge(artifacts::router())
         .merge(releases::router())

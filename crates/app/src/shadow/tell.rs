@@ -8,7 +8,7 @@ use fleetward_wire::aws::topic::{ShadowOp, ShadowPart, Topic};
 use serde_json::{Map, Value, json};
 
 use super::{ShadowKey, Via, light};
-use crate::App;
+use crate::{App, hub};
 
 /// Delta before accepted: a client that has seen `accepted` drops a delta of the same version (AWS leaves the order open).
 pub(super) async fn updated(app: &App, tenant: &TenantId, key: &ShadowKey, applied: &Applied, via: Via) {
@@ -27,6 +27,7 @@ pub(super) async fn updated(app: &App, tenant: &TenantId, key: &ShadowKey, appli
     };
     publish(app, tenant, key, ShadowPart::Documents, encode(&body)).await;
     light::updated(app, tenant, key, applied).await;
+    hub::tell_desired(app, tenant, key, applied).await;
 }
 
 pub(super) async fn delta(

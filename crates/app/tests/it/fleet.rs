@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleetward_app::{App, Ctx, DeviceLinks, EndReason, Error, OutgoingCommand, Principal, Retained};
+use fleetward_app::{
+    App, Called, Ctx, DeviceLinks, EndReason, Error, MethodCall, OutgoingCommand, Principal, Retained, Unsent,
+};
 use fleetward_base::{DeviceId, ReleaseId, SeededRng, SignerId, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
 use fleetward_store::{DeviceRow, ReleaseRow, SignerRow};
@@ -147,6 +150,20 @@ impl DeviceLinks for Told {
 
     fn send_command(&self, _: &TenantId, _: &DeviceId, command: &OutgoingCommand) {
         self.commands.lock().push(command.clone());
+    }
+
+    fn listens(&self, _: &TenantId, _: &DeviceId, _: &str) -> Option<bool> {
+        None
+    }
+
+    async fn tell(&self, _: &TenantId, _: &DeviceId, _: String, _: Bytes) {}
+
+    async fn send(&self, _: &TenantId, _: &str, _: Bytes, _: Duration) -> Result<usize, Unsent> {
+        Ok(0)
+    }
+
+    async fn call(&self, _: &TenantId, _: &DeviceId, _: MethodCall) -> Called {
+        Called::NotThere
     }
 
     async fn deployments_changed(&self, _: &TenantId, device: &DeviceId) {

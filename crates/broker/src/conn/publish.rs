@@ -13,7 +13,7 @@ use super::replies::{Gate, Reply};
 use crate::codec::publish::{Publish, handed_on, read};
 use crate::deliver::Outbound;
 use crate::hooks::{Overload, Protocol, Qos, ServiceRequest};
-use crate::{EndReason, Reason, topic};
+use crate::{EndReason, Reason};
 
 /// Properties that a message may carry.
 const MAX_PROPERTIES: usize = 16 * 1024;
@@ -32,7 +32,7 @@ impl Core {
         }
         let allowed = self.inner.hooks.authorize_publish(&self.principal, publish.topic, publish.retain);
         let system = publish.topic.starts_with('$');
-        let owned = self.inner.hooks.owns(publish.topic);
+        let owned = self.inner.hooks.owns(publish.topic, publish.retain);
         // What begins with $ goes to a service or nowhere, and is never retained.
         if !allowed || (system && (publish.retain || !owned)) {
             self.inner.counters.received.fetch_add(1, Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl Core {
             let known = aliases.get(at).filter(|topic| !topic.is_empty());
             return known.cloned().ok_or(Reason::ProtocolError);
         }
-        if !topic::valid_name(topic) {
+        if !self.inner.valid_topic(topic) {
             return Err(Reason::TopicNameInvalid);
         }
         if aliases.len() <= at {
@@ -77,7 +77,7 @@ impl Core {
         if properties.subscription_id {
             // §3.3.4: not from a client.
             Err(Reason::ProtocolError)
-        } else if !topic::valid_name(publish.topic) {
+        } else if !self.inner.valid_topic(publish.topic) {
             Err(if publish.topic.is_empty() { Reason::ProtocolError } else { Reason::TopicNameInvalid })
         } else if publish.payload.len() > limits::MQTT_PAYLOAD_BYTES || properties.encoded.len() > MAX_PROPERTIES {
             Err(Reason::PacketTooLarge)
@@ -144,6 +144,7 @@ impl Core {
             topic: publish.topic.into(),
             payload: Bytes::copy_from_slice(publish.payload),
             qos: Qos::from_bits(publish.qos),
+            retain: publish.retain,
             protocol: if self.v5 { Protocol::V5 } else { Protocol::V311 },
         };
         let mut code = 0;

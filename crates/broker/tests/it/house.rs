@@ -26,7 +26,7 @@ pub(crate) enum Told {
 }
 
 /// The rules: a peer's certificate is `tenant/device`; whoever calls itself `evil` is refused; `forbidden/...` is for
-/// nobody; of `$aws/things/X/...` only X's own; what is in `denied` is refused from now on.
+/// nobody; of `$aws/things/X/...` only X's own; a service has what is to be retained on `kept/...`; what is in `denied` is refused from now on.
 pub(crate) struct Rules {
     pub(crate) broker: OnceLock<Broker>,
     pub(crate) told: Mutex<Vec<Told>>,
@@ -108,8 +108,8 @@ impl Hooks for Rules {
         self.allowed(principal, topic)
     }
 
-    fn owns(&self, topic: &str) -> bool {
-        topic.starts_with("$aws/things/")
+    fn owns(&self, topic: &str, retain: bool) -> bool {
+        topic.starts_with("$aws/things/") || topic.starts_with("kept/")
     }
 
     async fn service(&self, principal: &Arc<Principal>, request: ServiceRequest) -> Result<(), Nack> {

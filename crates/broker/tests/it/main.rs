@@ -8,6 +8,7 @@ mod connect;
 mod crash;
 mod exactly_once;
 mod house;
+mod hub;
 mod publish;
 mod sessions;
 mod subscribe;

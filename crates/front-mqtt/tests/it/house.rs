@@ -94,8 +94,13 @@ impl House {
         }
         let hooks = Arc::new(MqttHooks::new(app.clone()));
         let sessions = Arc::new(StoredSessions::new(app.clone()));
-        let config =
-            Config { publish_messages: None, publish_bytes: None, connects_per_client: None, ..Config::default() };
+        let config = Config {
+            publish_messages: None,
+            publish_bytes: None,
+            connects_per_client: None,
+            properties_in_topic: fleetward_front_mqtt::has_properties,
+            ..Config::default()
+        };
         let broker = Broker::start(config, hooks.clone(), sessions, Arc::clone(app.clock())).await.expect("a broker");
         hooks.connect(broker.clone());
         Self { app, broker, admin, clock, tasks: TaskTracker::new(), _dir: dir }
@@ -130,6 +135,17 @@ impl House {
     pub(crate) async fn template(&self, home: &str, name: &str, body: &Value) {
         let input = TemplateInput { body: Some(body.to_string()), ..TemplateInput::default() };
         create_template(&self.app, &self.admin, &tenant(home), name, input).await.expect("a template");
+    }
+
+    /// Waits until the broker has seen that the device's connection is over.
+    pub(crate) async fn gone(&self, home: &str, device: &str) {
+        let (home, device) = (tenant(home), id(device));
+        let leaving = async {
+            while self.broker.connected(&home, &device) {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(leaving).await;
     }
 
     /// A stream to the broker, as a listener hands it over after the TLS hand-shake.
@@ -248,6 +264,18 @@ impl Link {
     /// Sends a QoS 1 message; the code of its PUBACK.
     pub(crate) async fn publish(&mut self, topic: &str, payload: &str) -> u8 {
         let wanted = self.client.publish(topic, payload.as_bytes());
+        within(self.client.flush()).await.expect("sent");
+        loop {
+            match self.packet().await {
+                Packet::Puback { id, code } if id == wanted => return code,
+                other => self.keep(other).await,
+            }
+        }
+    }
+
+    /// As [`Self::publish`], to be retained.
+    pub(crate) async fn retain(&mut self, topic: &str, payload: &str) -> u8 {
+        let wanted = self.client.retain(topic, payload.as_bytes());
         within(self.client.flush()).await.expect("sent");
         loop {
             match self.packet().await {

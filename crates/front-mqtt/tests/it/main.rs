@@ -6,6 +6,7 @@ mod bearers;
 mod commands;
 mod doorstep;
 mod house;
+mod hub;
 mod jobs;
 mod light;
 mod probes;

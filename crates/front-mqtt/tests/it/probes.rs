@@ -16,6 +16,8 @@ enum Whose {
     OneDevice,
     /// All devices of a tenant.
     Devices,
+    /// Of each connection, under the same names: what a device asks there is about itself.
+    EachItsOwn,
     /// For connections with a claim, which are no devices.
     Claims,
     /// For connections that are in to register, which are none either.
@@ -31,7 +33,7 @@ struct Probe {
     whose: Whose,
 }
 
-const PROBES: [Probe; 12] = [
+const PROBES: [Probe; 13] = [
     Probe { family: "{any}/{self}/...", topic: "devices/gw-1/probe", whose: Whose::OneDevice },
     Probe { family: "devices/{self}/config/...", topic: "devices/gw-1/config/desired", whose: Whose::OneDevice },
     Probe { family: "shared/...", topic: "shared/probe", whose: Whose::Devices },
@@ -52,6 +54,7 @@ const PROBES: [Probe; 12] = [
         topic: "$fleetward/things/gw-1/attest/challenge/json/accepted",
         whose: Whose::OneDevice,
     },
+    Probe { family: "$iothub/...", topic: "$iothub/twin/res/200/?$rid=1", whose: Whose::EachItsOwn },
     Probe { family: "$aws/certificates/...", topic: "$aws/certificates/create/json/accepted", whose: Whose::Claims },
     Probe {
         family: "$aws/provisioning-templates/...",
@@ -84,7 +87,7 @@ fn every_family_has_its_probe() {
 async fn another_tenant_hears_and_reaches_nothing() {
     let house = House::new().await;
     let (here, abroad) = (house.enroll("acme", "gw-1", "rev-a").await, house.enroll("zenith", "gw-1", "rev-a").await);
-    let of_devices = || of(&[Whose::OneDevice, Whose::Devices]);
+    let of_devices = || of(&[Whose::OneDevice, Whose::Devices, Whose::EachItsOwn]);
     let (mut here, mut abroad) = (house.connect(&here, Version::V5).await, house.connect(&abroad, Version::V5).await);
     let filters: Vec<&str> = of_devices().map(|probe| probe.topic).collect();
     here.subscribe(&filters).await;
@@ -158,7 +161,11 @@ async fn a_neighbour_is_denied_what_is_not_its_own() {
     let neighbour = house.enroll("acme", "gw-2", "rev-a").await;
     let mut neighbour = house.connect(&neighbour, Version::V5).await;
     for probe in PROBES {
-        let (heard, said) = if probe.whose == Whose::Devices { (1, 0) } else { (0x87, 0x87) };
+        let (heard, said) = match probe.whose {
+            Whose::Devices => (1, 0),
+            Whose::EachItsOwn => (1, 0x87),
+            Whose::OneDevice | Whose::Claims | Whose::Registrants | Whose::Nobody => (0x87, 0x87),
+        };
         assert_eq!(neighbour.try_subscribe(&[probe.topic]).await, [heard], "{}", probe.family);
         let said = if probe.family == "fleet/..." { 0x87 } else { said };
         assert_eq!(neighbour.publish(probe.topic, "{}").await, said, "{}", probe.family);

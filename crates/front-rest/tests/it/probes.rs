@@ -57,6 +57,7 @@ impl Route {
             .replace("{did}", "did:web:example.com")
             .replace("{rotation}", id)
             .replace("{revocation}", id)
+            .replace("{method}", "reboot")
             .replace("{kind}", "serial")
             .replace("{value}", "41a3")
     }

@@ -134,7 +134,11 @@ pub(super) fn settings(args: &ServeArgs, sockets: &Sockets) -> anyhow::Result<Se
 
 pub(super) async fn start_broker(app: &App, args: &ServeArgs) -> anyhow::Result<Broker> {
     let rate = Rate { per_second: args.publish_rate, burst: args.publish_rate.saturating_mul(2) };
-    let config = fleetward_broker::Config { publish_messages: Some(rate), ..fleetward_broker::Config::default() };
+    let config = fleetward_broker::Config {
+        publish_messages: Some(rate),
+        properties_in_topic: fleetward_front_mqtt::has_properties,
+        ..fleetward_broker::Config::default()
+    };
     let hooks = Arc::new(MqttHooks::new(app.clone()));
     let sessions = Arc::new(StoredSessions::new(app.clone()));
     let broker = Broker::start(config, hooks.clone(), sessions, Arc::clone(app.clock()))

@@ -114,6 +114,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         id
     }
 
+    /// Buffers a QoS 1 message that is to be retained and returns its identifier.
+    pub fn retain(&mut self, topic: &str, payload: &[u8]) -> u16 {
+        let id = self.id();
+        codec::publish(&mut self.outbox, self.version, topic, payload, Some(id), true);
+        id
+    }
+
     /// Buffers a QoS 0 message.
     pub fn publish_unacknowledged(&mut self, topic: &str, payload: &[u8]) {
         codec::publish(&mut self.outbox, self.version, topic, payload, None, false);

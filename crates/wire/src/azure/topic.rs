@@ -9,7 +9,7 @@
 
 use std::fmt::Write;
 
-use super::{decoded, pairs};
+use super::{decoded, pairs, rid};
 
 /// All of its topics begin with this.
 pub const PREFIX: &str = "$dps/registrations/";
@@ -17,7 +17,6 @@ pub const PREFIX: &str = "$dps/registrations/";
 pub const RESPONSES: &str = "$dps/registrations/res/#";
 const REGISTER: &str = "PUT/iotdps-register/?";
 const STATUS: &str = "GET/iotdps-get-operationstatus/?";
-const RID_BYTES: usize = 64;
 
 /// Who a device says it is, over MQTT.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,13 +64,6 @@ impl<'a> Request<'a> {
             Self::Register { rid } | Self::Status { rid, .. } => rid,
         }
     }
-}
-
-fn rid(query: &str) -> Option<&str> {
-    let (_, rid) = pairs(query).find(|(name, _)| *name == "$rid")?;
-    // It goes into the topic of the answer: nothing that is a level or a wildcard there.
-    let good = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'+' | b'#' | b'$');
-    ((1..=RID_BYTES).contains(&rid.len()) && rid.bytes().all(good)).then_some(rid)
 }
 
 /// The topic of an answer.

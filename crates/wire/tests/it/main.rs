@@ -55,8 +55,8 @@ fn what_devices_are_told_of_their_identity_is_read_or_refused() {
 fn azure_messages_are_read_or_refused() {
     use fleetward_wire::azure::message::RegisterRequest;
     use fleetward_wire::azure::topic::response;
-    use fleetward_wire::azure::{Login, Request, SasToken};
-    let mut read = 0;
+    use fleetward_wire::azure::{Login, Request, SasToken, hub};
+    let (mut read, mut of_hub) = (0, 0);
     for bytes in corpus("wire_azure") {
         drop(RegisterRequest::parse(&bytes));
         let text = String::from_utf8(bytes).expect("UTF-8");
@@ -65,8 +65,22 @@ fn azure_messages_are_read_or_refused() {
             assert_eq!(response(200, request.rid(), None).matches('/').count(), 4);
             read += 1;
         }
+        of_hub += usize::from(hub::Login::parse(&text).is_some_and(|login| login.module.is_none()));
+        if let Some(request) = hub::Request::parse(&text) {
+            assert_eq!(hub::twin_answer(200, request.rid(), None).matches('/').count(), 4);
+            of_hub += 1;
+        }
+        if let Some((device, way, level)) = hub::parse_messages(&text)
+            && let Some(properties) = hub::Properties::parse(level)
+        {
+            let topic = hub::messages(device, way, &properties);
+            let (_, _, level) = hub::parse_messages(&topic).expect("its own text");
+            assert_eq!(hub::Properties::parse(level), Some(properties));
+            of_hub += 1;
+        }
     }
     assert_eq!(read, 4, "a token, a user name and two topics");
+    assert_eq!(of_hub, 6, "a user name, three requests and two messages");
 }
 
 #[test]

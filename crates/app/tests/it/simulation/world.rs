@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_app::reconcile::{rollouts::tick, seals};
 use fleetward_app::rollouts::{self, NewRollout};
-use fleetward_app::{App, DeviceLinks, EndReason, Error, OutgoingCommand, Settings, presence};
+use fleetward_app::{
+    App, Called, DeviceLinks, EndReason, Error, MethodCall, OutgoingCommand, Settings, Unsent, presence,
+};
 use fleetward_base::{Clock, DeviceId, ManualClock, Rng, RolloutId, SeededRng, TenantId, Timestamp};
 use fleetward_core::rollout::State;
 use fleetward_store::{OpenError, Store, TenantRow};
@@ -74,6 +76,20 @@ impl DeviceLinks for Fuse {
     }
 
     fn send_command(&self, _: &TenantId, _: &DeviceId, _: &OutgoingCommand) {}
+
+    fn listens(&self, _: &TenantId, _: &DeviceId, _: &str) -> Option<bool> {
+        None
+    }
+
+    async fn tell(&self, _: &TenantId, _: &DeviceId, _: String, _: Bytes) {}
+
+    async fn send(&self, _: &TenantId, _: &str, _: Bytes, _: Duration) -> Result<usize, Unsent> {
+        Ok(0)
+    }
+
+    async fn call(&self, _: &TenantId, _: &DeviceId, _: MethodCall) -> Called {
+        Called::NotThere
+    }
 
     async fn deployments_changed(&self, _: &TenantId, _: &DeviceId) {
         let left = self.left.load(Ordering::SeqCst);
