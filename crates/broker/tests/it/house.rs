@@ -109,7 +109,7 @@ impl Hooks for Rules {
     }
 
     fn owns(&self, topic: &str, retain: bool) -> bool {
-        topic.starts_with("$aws/things/") || topic.starts_with("kept/")
+        topic.starts_with("$aws/things/") || (retain && topic.starts_with("kept/"))
     }
 
     async fn service(&self, principal: &Arc<Principal>, request: ServiceRequest) -> Result<(), Nack> {
