@@ -46,6 +46,7 @@ mod standing;
 mod tenants;
 mod token_issuers;
 mod tokens;
+mod topic_policies;
 mod transfers;
 mod transparency;
 mod vault;
@@ -77,7 +78,7 @@ pub use issuers::{IssuerRevision, IssuerRow, UntoldRow};
 pub use journal::{JournalEntry, JournalFilter, JournalRow, Seal};
 pub use keys::{AuthorityRow, AuthorityStandingRow, SealedKeyRow};
 pub use metrics::Tally;
-pub use mqtt::{ExchangesRow, QueueRow, QueueSize, QueueTotal, RetainedRow, SessionRow, SubscriptionRow};
+pub use mqtt::{ExchangesRow, QueueRow, QueueSize, QueueTotal, RetainedRow, SessionRow, SubscriptionRow, WillRow};
 pub use other_certificates::OtherCertificateRow;
 pub use presence::{PresenceRow, SeenRow};
 pub use provisioning::{ClaimRow, PendingCertificateRow, TemplateRow};
@@ -94,6 +95,9 @@ pub use standing::{CohortRow, StandingRow};
 pub use tenants::TenantRow;
 pub use token_issuers::{TokenIssuerMark, TokenIssuerRow};
 pub use tokens::ApiTokenRow;
+pub use topic_policies::{
+    TopicPolicyAttachmentRow, TopicPolicyGeneration, TopicPolicyOfRow, TopicPolicyRow, TopicPolicyVersionRow,
+};
 pub use transfers::TransferRow;
 pub use transparency::{LeafRow, LogRow, TileRow};
 pub use vault::{VaultHoldRow, VaultKeyRow};
