@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 use fleetward_base::{DeviceId, limits};
 use serde::{Deserialize, Serialize};
 
-pub use compiled::{Attached, CertificateFacts, Compiled, Explained, Facts, LeftOut, Origin, Verdict};
+pub use compiled::{Attached, CertificateFacts, Compiled, Explained, Facts, Judged, LeftOut, Origin, Verdict};
 pub use template::Template;
 
 use crate::selector::Selector;

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use fleetward_app::{DeviceLinks, EndReason, deployments};
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::Reason;
+use fleetward_core::access::DeviceRights;
 use fleetward_core::deployment::Status;
+use fleetward_core::topic_policy::Act;
 use fleetward_wire::aws::jobs::{ExecutionAccepted, Notify, Pending};
 use fleetward_wire::aws::topic::{JobsPart, Topic};
 
@@ -68,6 +70,10 @@ impl DeviceLinks for MqttHooks {
         for principal in self.broker.get().map(|broker| broker.principals(tenant)).unwrap_or_default() {
             MqttHooks::recheck(self, &principal);
         }
+    }
+
+    fn built_in(&self, rights: DeviceRights, device: &DeviceId, act: Act, topic: &str) -> bool {
+        policy::built_in(rights, device.as_str(), act, topic)
     }
 
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes) {

@@ -94,6 +94,22 @@ pub struct Explained<'a> {
     pub by: Option<&'a Origin>,
 }
 
+/// What statements and built-in rules come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged<'a> {
+    Denied(&'a Origin),
+    Allowed(&'a Origin),
+    BuiltIn,
+    /// Nothing allows it.
+    Nothing,
+}
+
+impl Judged<'_> {
+    pub const fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allowed(_) | Self::BuiltIn)
+    }
+}
+
 /// See the module. Empty for a device that nothing is attached to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compiled {
@@ -154,6 +170,30 @@ impl Compiled {
     /// The statement that keeps the device out.
     pub fn connect_denied(&self) -> Option<&Origin> {
         self.connect_denied.as_ref()
+    }
+
+    /// Statements and built-in rules put together, as the door does it and as it is explained. `more` says whether the
+    /// device may have what statements allow: one in quarantine keeps what is left to it, and what is denied.
+    pub fn judge(
+        &self,
+        act: Act,
+        topic: &str,
+        device: &str,
+        more: bool,
+        built_in: impl Fn(Act) -> bool,
+    ) -> Judged<'_> {
+        let explained = self.explain(act, topic, device);
+        match explained {
+            Explained { verdict: Verdict::Denied, by: Some(by) } => return Judged::Denied(by),
+            _ if built_in(act) => return Judged::BuiltIn,
+            _ => {}
+        }
+        let Explained { verdict: Verdict::Allowed, by: Some(by) } = explained else { return Judged::Nothing };
+        // What may not be published is not retained either.
+        let published = act != Act::Retain
+            || built_in(Act::Publish)
+            || self.explain(Act::Publish, topic, device).verdict == Verdict::Allowed;
+        if more && published { Judged::Allowed(by) } else { Judged::Nothing }
     }
 
     /// Whether `device`, whose policies these are, may do `act` on `topic`, which is a filter where it subscribes.

@@ -169,6 +169,35 @@ fn a_deny_wins_and_covers_what_follows_from_it() {
 }
 
 #[test]
+fn statements_and_built_in_rules_together() {
+    let known = Known::new();
+    let compiled = known.compiled(&[
+        &one("allow", "publish", "a/#"),
+        &one("allow", "retain", "a/kept"),
+        &one("allow", "retain", "b/#"),
+        &one("deny", "publish", "own/secret"),
+    ]);
+    let judge = |act, topic: &str, more| {
+        let own = topic.starts_with("own/");
+        compiled.judge(act, topic, "gw-1", more, move |_| own).is_allowed()
+    };
+    for (act, topic, allowed, in_quarantine) in [
+        (Act::Publish, "a/x", true, false),
+        (Act::Retain, "a/x", false, false),
+        (Act::Retain, "a/kept", true, false),
+        (Act::Retain, "b/x", false, false),
+        (Act::Publish, "own/x", true, true),
+        (Act::Retain, "own/x", true, true),
+        (Act::Publish, "own/secret", false, false),
+        (Act::Retain, "own/secret", false, false),
+        (Act::Publish, "c", false, false),
+    ] {
+        assert_eq!(judge(act, topic, true), allowed, "{act} {topic}");
+        assert_eq!(judge(act, topic, false), in_quarantine, "{act} {topic} in quarantine");
+    }
+}
+
+#[test]
 fn what_is_said_of_connecting() {
     let known = Known::new();
     let out = r#"{"statements":[{"effect":"deny","actions":["connect"]}]}"#;

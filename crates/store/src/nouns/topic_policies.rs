@@ -224,6 +224,13 @@ impl TenantTx {
         self.conn.query(SQL, params![self.scope.key(), kind, target]).await
     }
 
+    /// Whether anything is attached to anybody.
+    pub async fn topic_policies_any(&mut self) -> Result<bool, StoreError> {
+        const SQL: &str = "SELECT 1 FROM topic_policy_attachment WHERE tenant_id = $1 LIMIT 1";
+        let found: Option<Counted> = self.conn.query_opt(SQL, params![self.scope.key()]).await?;
+        Ok(found.is_some())
+    }
+
     /// How many are attached to the tenant and to selectors.
     pub async fn topic_policies_for_many(&mut self) -> Result<u64, StoreError> {
         const SQL: &str = "SELECT count(*) FROM topic_policy_attachment \

@@ -1,6 +1,10 @@
 use fleetward_store::{StoreErrorKind, TopicPolicyAttachmentRow, TopicPolicyRow, TopicPolicyVersionRow};
 
-use crate::support::{Fixture, at, id};
+use crate::support::{Fixture, at};
+
+fn id(text: &str) -> fleetward_base::DeviceId {
+    text.parse().expect("a name")
+}
 
 fn policy(name: &str) -> TopicPolicyRow {
     TopicPolicyRow {
@@ -93,6 +97,8 @@ pub(crate) async fn policies_are_attached(on: Fixture) {
         })
     })
     .await;
+    let none = on.write(|tx| Box::pin(async move { tx.topic_policies_any().await })).await;
+    assert!(!none, "what another tenant attached is not seen");
     let (once, pages, at_device, many, of_device, detached, left) = on
         .write(|tx| {
             Box::pin(async move {
@@ -110,6 +116,7 @@ pub(crate) async fn policies_are_attached(on: Fixture) {
                 ] {
                     tx.attach_topic_policy(&row).await?;
                 }
+                assert!(tx.topic_policies_any().await?);
                 let once = tx.attach_topic_policy(&attachment("a", "device", "gw-1")).await?;
                 let first = tx.topic_policy_attachments("a", None, 2).await?;
                 let rest = tx.topic_policy_attachments("a", Some(("device", "gw-1")), 9).await?;
