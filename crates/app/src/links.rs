@@ -8,6 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_base::{CommandId, DeviceId, TenantId, Timestamp};
+use fleetward_core::access::DeviceRights;
+use fleetward_core::topic_policy::Act;
 
 use crate::Principal;
 
@@ -103,6 +105,7 @@ pub enum Called {
 #[error("the message was not taken")]
 pub struct Unsent;
 
+/// What has a default does nothing and finds nobody, as where no broker runs.
 #[async_trait]
 pub trait DeviceLinks: Send + Sync + 'static {
     /// Ends every live session of the device now.
@@ -127,6 +130,11 @@ pub trait DeviceLinks: Send + Sync + 'static {
     /// The same for every live session of the tenant.
     fn recheck_all(&self, tenant: &TenantId);
 
+    /// Whether a device with these rights may do this by the built-in rules, before any policy.
+    fn built_in(&self, _rights: DeviceRights, _device: &DeviceId, _act: Act, _topic: &str) -> bool {
+        false
+    }
+
     /// Publishes to whoever in the tenant subscribes, QoS 1.
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes);
 
@@ -145,32 +153,46 @@ pub trait DeviceLinks: Send + Sync + 'static {
     }
 
     /// Whether a message on the topic may reach the device.
-    fn may_receive(&self, _device: &Principal, _topic: &str) -> bool {
+    async fn may_receive(&self, _device: &Principal, _topic: &str) -> bool {
         false
     }
 
     /// What is retained on topics that the device may receive, in their order, after `after`.
-    fn retained_for(&self, _device: &Principal, _after: &str, _limit: usize) -> Vec<Retained> {
+    async fn retained_for(&self, _device: &Principal, _after: &str, _limit: usize) -> Vec<Retained> {
         Vec::new()
     }
 
     /// Whether the device is connected here and listens for commands.
-    fn hears_commands(&self, tenant: &TenantId, device: &DeviceId) -> bool;
+    fn hears_commands(&self, _tenant: &TenantId, _device: &DeviceId) -> bool {
+        false
+    }
 
     /// Hands a command to the device.
-    fn send_command(&self, tenant: &TenantId, device: &DeviceId, command: &OutgoingCommand);
+    fn send_command(&self, _tenant: &TenantId, _device: &DeviceId, _command: &OutgoingCommand) {}
 
     /// Whether the session of the device subscribes to the topic; true where it is connected too.
-    fn listens(&self, tenant: &TenantId, device: &DeviceId, topic: &str) -> Option<bool>;
+    fn listens(&self, _tenant: &TenantId, _device: &DeviceId, _topic: &str) -> Option<bool> {
+        None
+    }
 
     /// Tells the device on its own connection, if it listens to that topic there; nothing waits for one that is away.
-    async fn tell(&self, tenant: &TenantId, device: &DeviceId, topic: String, payload: Bytes);
+    async fn tell(&self, _tenant: &TenantId, _device: &DeviceId, _topic: String, _payload: Bytes) {}
 
     /// As [`Self::publish`], not after `expiry` any more, and durable when this returns: how many sessions have it.
-    async fn send(&self, tenant: &TenantId, topic: &str, payload: Bytes, expiry: Duration) -> Result<usize, Unsent>;
+    async fn send(
+        &self,
+        _tenant: &TenantId,
+        _topic: &str,
+        _payload: Bytes,
+        _expiry: Duration,
+    ) -> Result<usize, Unsent> {
+        Err(Unsent)
+    }
 
     /// Has a device that is connected do something, and waits for its answer.
-    async fn call(&self, tenant: &TenantId, device: &DeviceId, call: MethodCall) -> Called;
+    async fn call(&self, _tenant: &TenantId, _device: &DeviceId, _call: MethodCall) -> Called {
+        Called::NotThere
+    }
 
     /// The device's pending deployments changed: tell it what is next.
     async fn deployments_changed(&self, tenant: &TenantId, device: &DeviceId);

@@ -52,10 +52,11 @@ pub use broker::{Broker, CommitFailed, Message, PublishError, Receipt};
 pub use config::{Config, Rate};
 pub use hooks::{
     Connect, Connected, Disconnected, Hooks, Nack, Overload, Peer, Principal, Protocol, Qos, Refusal, ServiceRequest,
-    Will,
+    TopicRights, Will,
 };
 pub use memory::MemoryStore;
 pub use properties::Properties;
 pub use reason::{EndReason, Reason};
 pub use stats::Stats;
 pub use store::{Chunk, Op, SessionStore, StoreFailure, StoredRetained, StoredSession, StoredSubscription};
+pub use topic::{is_filter, is_name};

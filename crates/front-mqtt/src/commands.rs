@@ -13,6 +13,7 @@ use fleetward_app::{Error, OutgoingCommand};
 use fleetward_base::{CommandId, DeviceId, TenantId};
 use fleetward_broker::{Message, Principal, Properties, ServiceRequest};
 use fleetward_core::command::{Answer, Reason, Refused, Status};
+use fleetward_core::topic_policy::Act;
 use fleetward_wire::aws::commands::{Accepted, Format, Kind, Part, Rejected, Response, Status as Said, Topic, encode};
 use fleetward_wire::aws::jobs::RejectCode;
 
@@ -97,7 +98,7 @@ impl MqttHooks {
         MEDIA.iter().flat_map(|media| Kind::ALL.map(|kind| Topic::request(kind, device.as_str(), "-", media))).any(
             |topic| {
                 let topic = topic.to_string();
-                policy::may_receive(principal.rights, device.as_str(), &topic) && broker.hears(tenant, device, &topic)
+                policy::may(&principal, Act::Receive, &topic) && broker.hears(tenant, device, &topic)
             },
         )
     }

@@ -7,13 +7,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_app::{
     Called, DeviceLinks, DeviceMessage, EndReason, MethodCall, OutgoingCommand, Principal as Publisher, PublishRefused,
-    Retained, Unsent, deployments,
+    Retained, Unsent, deployments, topic_policies::rights_of,
 };
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::{
-    Hooks, Message, Nack, Principal, Protocol, PublishError, Qos, Reason, ServiceRequest, StoredRetained,
+    Hooks, Message, Nack, Principal, Protocol, PublishError, Qos, Reason, ServiceRequest, StoredRetained, TopicRights,
 };
+use fleetward_core::access::DeviceRights;
 use fleetward_core::deployment::Status;
+use fleetward_core::topic_policy::Act;
 use fleetward_wire::aws::jobs::{ExecutionAccepted, Notify, Pending};
 use fleetward_wire::aws::topic::{JobsPart, Topic};
 
@@ -78,6 +80,10 @@ impl DeviceLinks for MqttHooks {
         }
     }
 
+    fn built_in(&self, rights: DeviceRights, device: &DeviceId, act: Act, topic: &str) -> bool {
+        policy::built_in(rights, device.as_str(), act, topic)
+    }
+
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes) {
         MqttHooks::publish(self, tenant, &topic, &payload);
     }
@@ -108,11 +114,7 @@ impl DeviceLinks for MqttHooks {
     }
 
     async fn publish_as(&self, device: &Publisher, message: DeviceMessage) -> Result<(), PublishRefused> {
-        let Publisher::Device { tenant, device, serial, rights } = device else {
-            return Err(PublishRefused::NotAuthorized);
-        };
-        let (device, serial) = (device.clone(), serial.as_str().into());
-        let principal = Principal { tenant: tenant.clone(), device, serial, rights: *rights, valid_until: None };
+        let principal = self.as_connected(device).await.ok_or(PublishRefused::NotAuthorized)?;
         let DeviceMessage { topic, payload, qos, retain } = message;
         // As the broker asks for a message on a connection.
         let (system, owned) = (topic.starts_with('$'), self.owns(&topic, retain));
@@ -122,24 +124,23 @@ impl DeviceLinks for MqttHooks {
         let qos = Qos::from_bits(qos.min(1));
         if owned {
             let request = ServiceRequest { topic: topic.as_str().into(), payload, qos, retain, protocol: Protocol::V5 };
-            return self.service(&Arc::new(principal), request).await.map_err(refused);
+            return self.service(&principal, request).await.map_err(refused);
         }
         let broker = self.broker.get().ok_or(PublishRefused::Unavailable)?;
         let receipt = broker.publish(&principal.tenant, Message { retain, qos, ..Message::new(&topic, &payload) });
         receipt.map_err(unpublished)?.durable().await.map_err(|_| PublishRefused::Unavailable)
     }
 
-    fn retained_for(&self, device: &Publisher, after: &str, limit: usize) -> Vec<Retained> {
-        let (Publisher::Device { tenant, device, rights, .. }, Some(broker)) = (device, self.broker.get()) else {
+    async fn retained_for(&self, device: &Publisher, after: &str, limit: usize) -> Vec<Retained> {
+        let (Some(principal), Some(broker)) = (self.as_connected(device).await, self.broker.get()) else {
             return Vec::new();
         };
-        let may = |topic: &str| policy::may_receive(*rights, device.as_str(), topic);
-        broker.retained(tenant, after, limit, may).into_iter().map(shown).collect()
+        let may = |topic: &str| policy::may(&principal, Act::Receive, topic);
+        broker.retained(&principal.tenant, after, limit, may).into_iter().map(shown).collect()
     }
 
-    fn may_receive(&self, device: &Publisher, topic: &str) -> bool {
-        let Publisher::Device { device, rights, .. } = device else { return false };
-        policy::may_receive(*rights, device.as_str(), topic)
+    async fn may_receive(&self, device: &Publisher, topic: &str) -> bool {
+        self.as_connected(device).await.is_some_and(|principal| policy::may(&principal, Act::Receive, topic))
     }
 
     fn hears_commands(&self, tenant: &TenantId, device: &DeviceId) -> bool {
@@ -214,5 +215,24 @@ const fn unpublished(error: PublishError) -> PublishRefused {
         PublishError::TopicInvalid => PublishRefused::TopicInvalid,
         PublishError::TooLarge => PublishRefused::TooLarge,
         PublishError::QueueFull | PublishError::RetainedFull => PublishRefused::Quota,
+    }
+}
+
+impl MqttHooks {
+    /// What a device that came by another way would be on a connection; none where a policy denies it to connect.
+    async fn as_connected(&self, device: &Publisher) -> Option<Arc<Principal>> {
+        let Publisher::Device { tenant, device, serial, rights } = device else { return None };
+        let topics = rights_of(&self.app, tenant, device, serial).await;
+        let topics =
+            topics.inspect_err(|error| tracing::warn!(%tenant, %device, %error, "its topic policies are not known"));
+        let topics = topics.ok().filter(|topics| topics.connect_denied().is_none())?;
+        Some(Arc::new(Principal {
+            tenant: tenant.clone(),
+            device: device.clone(),
+            serial: serial.as_str().into(),
+            rights: *rights,
+            topics: TopicRights::new(topics),
+            valid_until: None,
+        }))
     }
 }

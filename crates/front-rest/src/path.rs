@@ -162,6 +162,22 @@ impl Segment for Name {
     const WHAT: &'static str = "resource";
 }
 
+/// The number of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionNumber(pub u64);
+
+impl FromStr for VersionNumber {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        text.parse().ok().filter(|version| i64::try_from(*version).is_ok()).map(Self).ok_or(())
+    }
+}
+impl Segment for VersionNumber {
+    const PARAM: &'static str = "version";
+    const WHAT: &'static str = "version";
+}
+
 /// The id of a certificate: its SHA-256 in lower-case hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateId(pub String);

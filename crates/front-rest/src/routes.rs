@@ -39,6 +39,7 @@ pub(crate) mod shadow;
 mod signers;
 mod tenants;
 mod token_issuers;
+mod topic_policies;
 mod transfers;
 mod transparency;
 mod vault;
@@ -69,6 +70,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(inventory::router())
         .merge(makers::router())
         .merge(token_issuers::router())
+        .merge(topic_policies::router())
         .merge(dids::router())
         .merge(provisioning_templates::router())
         .merge(claims::router())

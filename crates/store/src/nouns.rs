@@ -48,6 +48,7 @@ mod standing;
 mod tenants;
 mod token_issuers;
 mod tokens;
+mod topic_policies;
 mod transfers;
 mod transparency;
 mod vault;
@@ -80,7 +81,7 @@ pub use issuers::{IssuerRevision, IssuerRow, UntoldRow};
 pub use journal::{JournalEntry, JournalFilter, JournalRow, Seal};
 pub use keys::{AuthorityRow, AuthorityStandingRow, SealedKeyRow};
 pub use metrics::Tally;
-pub use mqtt::{ExchangesRow, QueueRow, QueueSize, QueueTotal, RetainedRow, SessionRow, SubscriptionRow};
+pub use mqtt::{ExchangesRow, QueueRow, QueueSize, QueueTotal, RetainedRow, SessionRow, SubscriptionRow, WillRow};
 pub use other_certificates::OtherCertificateRow;
 pub use presence::{PresenceRow, SeenRow};
 pub use provisioning::{ClaimRow, PendingCertificateRow, TemplateRow};
@@ -98,6 +99,9 @@ pub use standing::{CohortRow, StandingRow};
 pub use tenants::TenantRow;
 pub use token_issuers::{TokenIssuerMark, TokenIssuerRow};
 pub use tokens::ApiTokenRow;
+pub use topic_policies::{
+    TopicPolicyAttachmentRow, TopicPolicyGeneration, TopicPolicyOfRow, TopicPolicyRow, TopicPolicyVersionRow,
+};
 pub use transfers::TransferRow;
 pub use transparency::{LeafRow, LogRow, TileRow};
 pub use vault::{VaultHoldRow, VaultKeyRow};

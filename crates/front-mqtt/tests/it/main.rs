@@ -9,6 +9,7 @@ mod house;
 mod hub;
 mod jobs;
 mod light;
+mod policies;
 mod probes;
 mod provisioning;
 mod shadow;

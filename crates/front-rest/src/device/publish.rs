@@ -104,7 +104,7 @@ pub(super) async fn show(State(app): State<App>, Path(topic): Path<String>, requ
     let outcome = async {
         let (ctx, tenant) = device(&app, &parts).await?;
         let links = app.links().ok_or(PublishRefused::Unavailable)?;
-        if !links.may_receive(&ctx.principal, &topic) {
+        if !links.may_receive(&ctx.principal, &topic).await {
             return Err(Refused::Forbidden.into());
         }
         let found = links.retained(&tenant, &topic).ok_or_else(Refusal::absent)?;
@@ -128,7 +128,7 @@ pub(super) async fn list(State(app): State<App>, request: Request) -> Response {
         let after =
             paging.next_token.and_then(|token| String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(token).ok()?).ok());
         let mut found =
-            links.retained_for(&ctx.principal, after.as_deref().unwrap_or_default(), limit.saturating_add(1));
+            links.retained_for(&ctx.principal, after.as_deref().unwrap_or_default(), limit.saturating_add(1)).await;
         let more = found.len() > limit;
         found.truncate(limit);
         let topics = found.iter().map(|it| {

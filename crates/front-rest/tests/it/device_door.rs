@@ -214,7 +214,7 @@ impl DeviceLinks for Heard {
         Ok(())
     }
 
-    fn may_receive(&self, _: &Principal, topic: &str) -> bool {
+    async fn may_receive(&self, _: &Principal, topic: &str) -> bool {
         !topic.starts_with("other/")
     }
 
@@ -222,7 +222,7 @@ impl DeviceLinks for Heard {
         (topic == "shared/b").then(|| retained(topic))
     }
 
-    fn retained_for(&self, _: &Principal, after: &str, limit: usize) -> Vec<Retained> {
+    async fn retained_for(&self, _: &Principal, after: &str, limit: usize) -> Vec<Retained> {
         ["shared/a", "shared/b", "shared/c"]
             .into_iter()
             .filter(|topic| *topic > after)

@@ -15,7 +15,9 @@ use fleetward_app::{
     App, Called, DeviceLinks, EndReason, Error, MethodCall, OutgoingCommand, Settings, Unsent, presence,
 };
 use fleetward_base::{Clock, DeviceId, ManualClock, Rng, RolloutId, SeededRng, TenantId, Timestamp};
+use fleetward_core::access::DeviceRights;
 use fleetward_core::rollout::State;
+use fleetward_core::topic_policy::Act;
 use fleetward_store::{OpenError, Store, TenantRow};
 use fleetward_vault::{MasterKey, Vault};
 use object_store::memory::InMemory;
@@ -66,6 +68,10 @@ impl DeviceLinks for Fuse {
     fn recheck(&self, _: &TenantId, _: &DeviceId) {}
 
     fn recheck_all(&self, _: &TenantId) {}
+
+    fn built_in(&self, _: DeviceRights, _: &DeviceId, _: Act, _: &str) -> bool {
+        false
+    }
 
     async fn forget(&self, _: &TenantId, _: &DeviceId) {}
 
