@@ -71,6 +71,10 @@ text_enum! {
         ProvisioningClaim => "provisioning:claim",
         DeviceActivate => "device:activate",
         ClaimCodeCreate => "claim-code:create",
+        JobRead => "job:read",
+        JobCreate => "job:create",
+        /// Change, cancel and delete jobs and their executions.
+        JobControl => "job:control",
         ShadowRead => "shadow:read",
         ShadowUpdate => "shadow:update",
         ShadowDelete => "shadow:delete",
@@ -159,6 +163,9 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::ProvisioningClaim
                 | P::DeviceActivate
                 | P::ClaimCodeCreate
+                | P::JobRead
+                | P::JobCreate
+                | P::JobControl
                 | P::ShadowRead
                 | P::ShadowUpdate
                 | P::ShadowDelete
@@ -189,6 +196,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::InventoryRead
                 | P::ProvisioningRead
                 | P::TokenIssuerRead
+                | P::JobRead
                 | P::ShadowRead
                 | P::SignerRead
                 | P::ReleaseRead
