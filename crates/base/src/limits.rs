@@ -278,9 +278,11 @@ pub const JOB_WINDOWS: usize = 16;
 /// Devices that the targets of a job name.
 pub const JOB_DEVICES: usize = 10_000;
 /// Executions a minute that a job may be held to.
-pub const JOB_RATE_PER_MINUTE: u32 = 1_000_000;
-/// Executions that one transaction hands out or ends, and turns of one job before others have theirs.
+pub const JOB_RATE_PER_MINUTE: u32 = 100_000;
+/// Executions that one transaction hands out or ends; those of a job with a rate, which are a second's; and turns of one job
+/// before others have theirs.
 pub const JOB_EXECUTIONS_PER_TRANSACTION: u32 = 500;
+pub const JOB_EXECUTIONS_PER_SECOND: u32 = 2000;
 pub const JOB_PAGES_PER_TICK: u32 = 20;
 /// Jobs of all tenants that are looked at, and executions whose time is over that are read, at once.
 pub const JOBS_PER_PAGE: u32 = 100;

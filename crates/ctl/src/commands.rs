@@ -17,6 +17,7 @@ mod event;
 mod factory_ca;
 mod inventory;
 mod issuer;
+mod job;
 mod key;
 mod once;
 mod release;
@@ -111,6 +112,9 @@ pub(crate) enum Command {
     /// Desired and reported state of a device
     #[command(subcommand)]
     Shadow(shadow::Shadow),
+    /// Documents that devices work on
+    #[command(subcommand)]
+    Job(job::Job),
     /// Keys that sign releases; the private half never leaves this machine
     #[command(subcommand)]
     Key(key::Key),
@@ -167,6 +171,7 @@ impl Command {
             Self::Drill(verb) => verb.run(session).await,
             Self::Transparency(verb) => verb.run(session).await,
             Self::Shadow(verb) => verb.run(session).await,
+            Self::Job(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,
             Self::Release(verb) => verb.run(session).await,
             Self::Rollout(verb) => verb.run(session).await,

@@ -42,7 +42,7 @@ pub async fn create_job(app: &App, ctx: &Ctx, tenant: &TenantId, new: NewJob) ->
     let draft = Draft { id: id.clone(), document, description, targets, selection, policy };
     draft.check().map_err(refused)?;
     if draft.policy.schedule.end_at.is_some_and(|end| end <= now) {
-        return Err(Error::invalid("policy.schedule.end_at", "is over"));
+        return Err(Error::invalid("policy.schedule.end_at_ms", "is over"));
     }
     let (app_in, ctx_in) = (app.clone(), ctx.clone());
     let made = app

@@ -95,6 +95,12 @@ impl From<Deployment> for Work {
     }
 }
 
+/// Where a deployment stands in the queue of its device.
+pub(crate) fn place_of(deployment: &Deployment) -> Vec<Place> {
+    let id = deployment.job_id().to_string();
+    Place::of(status(deployment.status), deployment.queued_at, id, DEPLOYMENT_NUMBER).into_iter().collect()
+}
+
 /// A deployment's status in the words of jobs.
 pub(super) const fn status(status: deployment::Status) -> Status {
     match status {

@@ -152,7 +152,9 @@ async fn step(tx: &mut TenantTx, id: &JobId, known: Option<Standing>, now: Times
     if sweeps {
         job.cursor = Cursor::default();
     }
-    let allowed = allowance(now, &job, &standing).min(PAGE);
+    // Under a rate a second has one turn, whatever is due in it.
+    let most = if job.policy.rate.is_some() { limits::JOB_EXECUTIONS_PER_SECOND } else { PAGE };
+    let allowed = allowance(now, &job, &standing).min(most);
     let candidates = gather(tx, &job, allowed, now).await?;
     let plan = plan(now, &job, &standing, &candidates);
     let mut step = carry_out(tx, &before, &plan, now).await?;

@@ -152,7 +152,7 @@ async fn jobs_are_refused_that_cannot_be() {
     let text =
         create(stage.ops.clone(), NewJob { document: "reboot".to_owned(), ..new("x", Selection::Snapshot, "{}") });
     assert!(matches!(text.await, Err(Error::Invalid { .. })));
-    let over = create(stage.ops.clone(), new("x", Selection::Snapshot, r#"{"schedule":{"end_at":5}}"#)).await;
+    let over = create(stage.ops.clone(), new("x", Selection::Snapshot, r#"{"schedule":{"end_at_ms":5}}"#)).await;
     assert!(matches!(over, Err(Error::Invalid { .. })), "{over:?}");
     let viewer = stage.fixture.operator("acme", "viewer").await;
     assert!(matches!(create(viewer.clone(), new("x", Selection::Snapshot, "{}")).await, Err(Error::Denied { .. })));

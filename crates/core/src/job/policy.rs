@@ -134,10 +134,9 @@ text_enum! {
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Schedule {
-    /// Milliseconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "start_at_ms", skip_serializing_if = "Option::is_none")]
     pub start_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "end_at_ms", skip_serializing_if = "Option::is_none")]
     pub end_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_end: Option<AtEnd>,
@@ -237,7 +236,7 @@ impl Schedule {
         if let (Some(start), Some(end)) = (self.start_at, self.end_at)
             && end <= start
         {
-            return Err(invalid("policy.schedule.end_at", "must be after the start"));
+            return Err(invalid("policy.schedule.end_at_ms", "must be after the start"));
         }
         if self.at_end.is_some() && self.end_at.is_none() {
             return Err(invalid("policy.schedule.at_end", "there is no end"));

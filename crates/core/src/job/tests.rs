@@ -238,7 +238,7 @@ fn schedules_begin_end_and_have_windows() {
         ("force_cancel", State::Canceled, 2, 0),
     ] {
         let policy =
-            format!(r#"{{"schedule":{{"start_at":{start},"end_at":{},"at_end":"{at_end}"}}}}"#, start + 60_000);
+            format!(r#"{{"schedule":{{"start_at_ms":{start},"end_at_ms":{},"at_end":"{at_end}"}}}}"#, start + 60_000);
         let mut fleet = Fleet::new(2, Selection::Snapshot, &policy);
         fleet.tick();
         assert_eq!((fleet.job.state, fleet.job.look_at), (State::Scheduled, Some(Timestamp::from_millis(start))));
@@ -320,7 +320,7 @@ fn drafts_are_held_to_their_rules() {
     assert_eq!(check(&|draft| draft.targets.clear()), "targets: must be 1 to 100");
     for (text, expect) in [
         (r#"{"timeout_minutes":0}"#, "policy.timeout_minutes: must be 1 to 10080"),
-        (r#"{"rate":{"maximum_per_minute":0}}"#, "policy.rate.maximum_per_minute: must be 1 to 1000000"),
+        (r#"{"rate":{"maximum_per_minute":0}}"#, "policy.rate.maximum_per_minute: must be 1 to 100000"),
         (
             r#"{"retry":[{"failure":"rejected","retries":1}]}"#,
             "policy.retry: 0 to 10 retries of failed, timed_out or all",
@@ -329,7 +329,7 @@ fn drafts_are_held_to_their_rules() {
             r#"{"retry":[{"failure":"failed","retries":11}]}"#,
             "policy.retry: 0 to 10 retries of failed, timed_out or all",
         ),
-        (r#"{"schedule":{"start_at":5,"end_at":5}}"#, "policy.schedule.end_at: must be after the start"),
+        (r#"{"schedule":{"start_at_ms":5,"end_at_ms":5}}"#, "policy.schedule.end_at_ms: must be after the start"),
         (r#"{"schedule":{"at_end":"cancel"}}"#, "policy.schedule.at_end: there is no end"),
     ] {
         assert_eq!(check(&policy(text)), expect, "{text}");
