@@ -15,6 +15,7 @@ use fleetward_wire::aws::jobs::{
     UpdateRequest,
 };
 use fleetward_wire::aws::topic::{self, JobsOp, JobsPart, Topic, What};
+use serde_json::Value;
 
 use crate::machine::{Content, Event, Offer, Operation, Report};
 use crate::mqtt::Message;
@@ -298,6 +299,11 @@ fn offer(execution: Execution) -> Offer {
     let job = execution.job_id;
     let document = execution.job_document.ok_or_else(|| String::from("the job has no document"));
     let content = document.and_then(|document| {
+        // Any other document is somebody else's: nothing in it is looked at, and nothing runs.
+        let known = |word| matches!(word, "update" | "rollback");
+        if !document.get("operation").and_then(Value::as_str).is_some_and(known) {
+            return Err(String::from("this agent works on updates only, and the job is none"));
+        }
         let document: JobDocument =
             serde_json::from_value(document).map_err(|error| format!("the job document cannot be read: {error}"))?;
         content(document)

@@ -3,10 +3,10 @@
 //! The one way for reports of every protocol. A queued deployment is handed out only while its rollout goes on; one that
 //! the device began is its own until it ends.
 
-mod document;
+pub(crate) mod document;
 mod report;
 
-use fleetward_base::{DeviceId, TenantId};
+use fleetward_base::DeviceId;
 use fleetward_core::deployment::{Deployment, JobId, Kind, Refused, Status};
 use fleetward_core::rollout::Rollout;
 use fleetward_store::{DeploymentKey, ReleaseRow, TenantTx};
@@ -42,31 +42,12 @@ impl From<fleetward_store::StoreError> for ReportError {
     }
 }
 
-/// What is pending for the device that asks: at most one, in progress or queued.
+/// What is pending for the device that asks: at most one, in progress or queued. Its place among jobs is in [`crate::jobs`].
 pub async fn pending(app: &App, ctx: &Ctx) -> Result<Option<Deployment>> {
     let (tenant, device) = ctx.device()?;
-    pending_of(app, tenant, device).await
-}
-
-/// What is pending for a device, for whoever tells it.
-pub async fn pending_of(app: &App, tenant: &TenantId, device: &DeviceId) -> Result<Option<Deployment>> {
     let device = device.clone();
     app.read(tenant, "pending deployment", move |tx| {
         Box::pin(async move { Ok(deliverable(tx, &device).await?.map(|(deployment, ..)| deployment)) })
-    })
-    .await
-}
-
-/// What is pending for a device, with its document.
-pub async fn next_of(app: &App, tenant: &TenantId, device: &DeviceId) -> Result<Option<Job>> {
-    let (app_in, device) = (app.clone(), device.clone());
-    app.read(tenant, "next deployment", move |tx| {
-        Box::pin(async move {
-            match deliverable(tx, &device).await? {
-                Some((deployment, _, release)) => Ok(Some(document::job(&app_in, deployment, &release)?)),
-                None => Ok(None),
-            }
-        })
     })
     .await
 }
@@ -99,7 +80,10 @@ async fn of_rollout(tx: &mut TenantTx, id: fleetward_base::RolloutId) -> Result<
 }
 
 /// The device's active deployment, if it is to be told of it.
-async fn deliverable(tx: &mut TenantTx, device: &DeviceId) -> Result<Option<(Deployment, Rollout, ReleaseRow)>> {
+pub(crate) async fn deliverable(
+    tx: &mut TenantTx,
+    device: &DeviceId,
+) -> Result<Option<(Deployment, Rollout, ReleaseRow)>> {
     let Some(row) = tx.active_deployment(device).await? else { return Ok(None) };
     let deployment = rows::deployment_of(row)?;
     let (rollout, release) = of_rollout(tx, deployment.rollout).await?;

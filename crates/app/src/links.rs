@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_base::{CommandId, DeviceId, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
+use fleetward_core::job::queue::Change;
 use fleetward_core::topic_policy::Act;
 
 use crate::Principal;
@@ -194,6 +195,6 @@ pub trait DeviceLinks: Send + Sync + 'static {
         Called::NotThere
     }
 
-    /// The device's pending deployments changed: tell it what is next.
-    async fn deployments_changed(&self, tenant: &TenantId, device: &DeviceId);
+    /// What is pending for these devices changed: tell those that are here.
+    async fn queue_changed(&self, tenant: &TenantId, changes: &[(DeviceId, Change)]);
 }

@@ -8,6 +8,7 @@ pub mod crls;
 pub mod ends;
 pub mod expiry;
 pub mod issuers;
+pub mod jobs;
 pub mod revocations;
 pub mod rollouts;
 pub mod rotation;
@@ -18,11 +19,11 @@ pub mod topic_policies;
 pub mod transfers;
 pub mod transparency;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
 use std::time::Duration;
 
-use fleetward_base::{TenantId, limits};
+use fleetward_base::{JobId, TenantId, limits};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,7 @@ const REWRAP_EVERY: Duration = Duration::from_secs(10);
 const ENDS_EVERY: Duration = Duration::from_millis(250);
 const TOKEN_ISSUERS_EVERY: Duration = Duration::from_millis(500);
 const TOPIC_POLICIES_EVERY: Duration = Duration::from_secs(3);
+const JOBS_EVERY: Duration = Duration::from_secs(1);
 const REVOCATIONS_EVERY: Duration = Duration::from_millis(250);
 const LOG_EVERY: Duration = Duration::from_secs(1);
 const CRLS_EVERY: Duration = Duration::from_secs(1);
@@ -71,8 +73,21 @@ pub struct Signals {
     rollouts: Notify,
     commands: Notify,
     revocations: Notify,
+    jobs: Notify,
+    /// Jobs of which an execution ended: worth a look before their time.
+    jobs_waiting: Mutex<BTreeSet<(TenantId, JobId)>>,
     /// What could not be worked on when it was last tried; the installation's own has no tenant.
     failing: Mutex<HashSet<(&'static str, Option<TenantId>)>>,
+}
+
+impl Signals {
+    pub(crate) fn note_job(&self, tenant: &TenantId, id: &JobId) {
+        self.jobs_waiting.lock().insert((tenant.clone(), id.clone()));
+    }
+
+    pub(crate) fn take_jobs(&self) -> BTreeSet<(TenantId, JobId)> {
+        std::mem::take(&mut *self.jobs_waiting.lock())
+    }
 }
 
 /// What became of one tenant's part in the turn of a reconciler. One that failed is told of, once until it works again, and
@@ -135,6 +150,17 @@ impl App {
         self.signals().commands.notify_one();
     }
 
+    /// A job was made or changed.
+    pub(crate) fn wake_jobs(&self) {
+        self.signals().jobs.notify_one();
+    }
+
+    /// An execution of this job ended.
+    pub(crate) fn wake_job(&self, tenant: &TenantId, id: &JobId) {
+        self.signals().note_job(tenant, id);
+        self.wake_jobs();
+    }
+
     /// A revocation of many was committed.
     pub(crate) fn wake_revocations(&self) {
         self.signals().revocations.notify_one();
@@ -154,6 +180,10 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
         });
         every(&tracker, &stop, &app, "commands", COMMANDS_EVERY, Some(|signals| &signals.commands), |app| async move {
             commands::tick(&app).await.map(|changed| (changed > 0).then(|| format!("{changed} changed")))
+        });
+        every(&tracker, &stop, &app, "jobs", JOBS_EVERY, Some(|signals| &signals.jobs), |app| async move {
+            let status = jobs::tick(&app).await?;
+            Ok((status != jobs::JobsStatus::default()).then(|| format!("{status:?}")))
         });
         every(
             &tracker,

@@ -74,6 +74,10 @@ text_enum! {
         ProvisioningClaim => "provisioning:claim",
         DeviceActivate => "device:activate",
         ClaimCodeCreate => "claim-code:create",
+        JobRead => "job:read",
+        JobCreate => "job:create",
+        /// Change, cancel and delete jobs and their executions.
+        JobControl => "job:control",
         ShadowRead => "shadow:read",
         ShadowUpdate => "shadow:update",
         ShadowDelete => "shadow:delete",
@@ -168,6 +172,9 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::ProvisioningClaim
                 | P::DeviceActivate
                 | P::ClaimCodeCreate
+                | P::JobRead
+                | P::JobCreate
+                | P::JobControl
                 | P::ShadowRead
                 | P::ShadowUpdate
                 | P::ShadowDelete
@@ -203,6 +210,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::ProvisioningRead
                 | P::TokenIssuerRead
                 | P::TopicPolicyRead
+                | P::JobRead
                 | P::ShadowRead
                 | P::CommandRead
                 | P::SignerRead

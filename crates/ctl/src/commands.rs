@@ -17,6 +17,7 @@ mod event;
 mod factory_ca;
 mod inventory;
 mod issuer;
+mod job;
 mod key;
 mod message;
 mod method;
@@ -123,6 +124,9 @@ pub(crate) enum Command {
     /// Messages to devices
     #[command(subcommand)]
     Message(message::Message),
+    /// Documents that devices work on
+    #[command(subcommand)]
+    Job(job::Job),
     /// Keys that sign releases; the private half never leaves this machine
     #[command(subcommand)]
     Key(key::Key),
@@ -182,6 +186,7 @@ impl Command {
             Self::Shadow(verb) => verb.run(session).await,
             Self::Method(verb) => verb.run(session).await,
             Self::Message(verb) => verb.run(session).await,
+            Self::Job(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,
             Self::Release(verb) => verb.run(session).await,
             Self::Rollout(verb) => verb.run(session).await,

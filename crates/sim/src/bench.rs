@@ -13,6 +13,7 @@ mod figures;
 mod fill;
 mod fleet;
 mod idle;
+mod jobs;
 mod load;
 mod million;
 pub(crate) mod mosquitto;
@@ -74,6 +75,8 @@ pub enum Bench {
     Publish,
     /// Durable shadow updates, on SQLite and on PostgreSQL.
     Shadow,
+    /// A job for every connected device, and all of them at work; on SQLite and on PostgreSQL.
+    Jobs,
     /// Many sessions revoked at once.
     Revoke,
     /// OCSP about a million certificates, signed before and on demand; OpenSSL's responder beside it, with fewer.
@@ -90,6 +93,7 @@ impl Bench {
             Self::Enroll => "enroll",
             Self::Publish => "publish",
             Self::Shadow => "shadow",
+            Self::Jobs => "jobs",
             Self::Revoke => "revoke",
             Self::Ocsp => "ocsp",
             Self::Crl => "crl",
@@ -106,6 +110,7 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
         Bench::Enroll => enroll::run(args).await,
         Bench::Publish => publish::run(args).await,
         Bench::Shadow => shadow::run(args).await,
+        Bench::Jobs => jobs::run(args).await,
         Bench::Revoke => revoke::run(args).await,
         Bench::Ocsp => ocsp::run(args).await,
         Bench::Crl => crl::run(args).await,

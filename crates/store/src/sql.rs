@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use fleetward_base::{
-    CommandId, DeviceId, ReleaseId, RequestId, RevocationId, RolloutId, SignerId, TenantId, Timestamp, TokenId,
+    CommandId, DeviceId, JobId, ReleaseId, RequestId, RevocationId, RolloutId, SignerId, TenantId, Timestamp, TokenId,
     TransferId,
 };
 
@@ -134,6 +134,7 @@ param_from! {
     Option<&'a DeviceId> => |v| Param::Text(v.map(|v| Cow::Borrowed(v.as_str())));
     &'a Option<DeviceId> => |v| Param::Text(v.as_ref().map(|v| Cow::Borrowed(v.as_str())));
     &'a CommandId => |v| Param::Text(Some(Cow::Borrowed(v.as_str())));
+    &'a JobId => |v| Param::Text(Some(Cow::Borrowed(v.as_str())));
     TokenId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
     TransferId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
     SignerId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
@@ -197,6 +198,13 @@ impl FromRow for u64 {
 impl FromRow for i64 {
     fn from_row(cells: &mut Cells) -> Result<Self, StoreError> {
         cells.int()
+    }
+}
+
+/// A single text.
+impl FromRow for String {
+    fn from_row(cells: &mut Cells) -> Result<Self, StoreError> {
+        cells.text()
     }
 }
 

@@ -145,8 +145,9 @@ fn a_document_that_cannot_be_understood_is_offered_as_such() {
     let mut bad = document();
     bad["operation"] = json!("format-disk");
     for (document, why) in [
-        (bad, "cannot be read"),
-        (json!("text"), "cannot be read"),
+        (bad, "works on updates only"),
+        (json!("text"), "works on updates only"),
+        (json!({"operation": "reboot"}), "works on updates only"),
         (Value::Null, "has no document"),
         (
             {

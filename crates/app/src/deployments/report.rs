@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fleetward_base::{DeviceId, TenantId, Timestamp};
 use fleetward_core::deployment::{Applied, Deployment, JobId, Kind, Report, Status, apply};
+use fleetward_core::job::queue::Change;
 use fleetward_core::journal::{Action, Severity};
 use fleetward_core::registry::{DeviceFields, Patch};
 use fleetward_store::TenantTx;
@@ -11,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::{Job, ReportError, deliverable, document, key, of_rollout};
 use crate::error::{Error, Result};
+use crate::jobs::queue::{self, place_of as place};
 use crate::journal::record;
 use crate::registry::{device_of, row_of};
-use crate::rollouts::control::tell;
 use crate::rollouts::rows;
 use crate::{App, Ctx};
 
@@ -23,6 +24,8 @@ pub struct Reported {
     pub deployment: Deployment,
     /// False where the same report came before.
     pub changed: bool,
+    /// What it changed in the queue of the device.
+    moved: Change,
 }
 
 /// The detail, and the key of the reported state, in which a device says what it runs.
@@ -83,7 +86,9 @@ async fn take(
 ) -> Result<Reported, ReportError> {
     let after = match apply(&before, report, now) {
         Ok(Applied::Changed(after)) => after,
-        Ok(Applied::Repeated) => return Ok(Reported { deployment: before, changed: false }),
+        Ok(Applied::Repeated) => {
+            return Ok(Reported { deployment: before, changed: false, moved: Change::default() });
+        }
         Err(refused) => return Err(ReportError::Refused { refused, deployment: Box::new(before) }),
     };
     if !tx.update_deployment(&rows::deployment_row(&after)?, before.version).await? {
@@ -112,7 +117,8 @@ async fn take(
     });
     let entry = ctx.done(now, action).device(&after.device).subject(after.rollout).severity(severity);
     record(tx, &entry.detail(detail)).await?;
-    Ok(Reported { deployment: after, changed: true })
+    let moved = Change { before: place(&before), after: place(&after), unknown: false };
+    Ok(Reported { deployment: after, changed: true, moved })
 }
 
 /// What the device runs after this report: what it says, else what follows from the outcome.
@@ -151,7 +157,5 @@ async fn after(app: &App, tenant: &TenantId, device: &DeviceId, reported: &Repor
         return;
     }
     app.wake_rollouts();
-    if reported.deployment.status.is_terminal() {
-        tell(app, tenant, std::slice::from_ref(device)).await;
-    }
+    queue::tell(app, tenant, &[(device.clone(), reported.moved.clone())]).await;
 }

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 
 use fleetward_base::{DeviceId, RolloutId, TenantId, Timestamp, limits};
 use fleetward_core::deployment::{self, Deployment, Kind, Status};
+use fleetward_core::job::queue::Change;
 use fleetward_core::journal::{Action, Actor, Entry, Severity};
 use fleetward_core::rollout::{Assignment, Plan, Rollout, State, plan};
 use fleetward_store::{DeploymentKey, TenantTx};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::jobs::queue;
 use crate::rollouts::control::{cancel_queued, ended, tell, update};
 use crate::rollouts::{observe, rows};
 use crate::{App, journal, presence};
@@ -40,7 +42,7 @@ impl RolloutTickStatus {
 /// What a step did to the devices, who are to be told.
 #[derive(Debug, Default)]
 struct Step {
-    assigned: Vec<DeviceId>,
+    assigned: Vec<(DeviceId, Change)>,
     canceled: Vec<DeviceId>,
     timed_out: Vec<DeviceId>,
     halted: bool,
@@ -114,7 +116,8 @@ async fn step(app: &App, tenant: &TenantId, id: RolloutId) -> Result<Step> {
             })
         })
         .await?;
-    for devices in [&done.assigned, &done.canceled, &done.timed_out] {
+    queue::tell(app, tenant, &done.assigned).await;
+    for devices in [&done.canceled, &done.timed_out] {
         tell(app, tenant, devices).await;
     }
     Ok(done)
@@ -185,17 +188,18 @@ async fn assign(
     version: &str,
     assignments: &[Assignment],
     now: Timestamp,
-) -> Result<Vec<DeviceId>> {
+) -> Result<Vec<(DeviceId, Change)>> {
     if assignments.is_empty() {
         return Ok(Vec::new());
     }
+    let mut changes = Vec::with_capacity(assignments.len());
     let mut queued = Vec::with_capacity(assignments.len());
     for assignment in assignments {
         let from_version = match assignment.kind {
             Kind::Update => tx.device(&assignment.device).await?.and_then(|row| row.firmware),
             Kind::Rollback => Some(version.to_owned()),
         };
-        queued.push(rows::deployment_row(&Deployment {
+        let deployment = Deployment {
             rollout: rollout.id,
             device: assignment.device.clone(),
             kind: assignment.kind,
@@ -210,7 +214,10 @@ async fn assign(
             started_at: None,
             updated_at: now,
             finished_at: None,
-        })?);
+        };
+        let change = Change { after: queue::place_of(&deployment), ..Change::default() };
+        changes.push((assignment.device.clone(), change));
+        queued.push(rows::deployment_row(&deployment)?);
     }
     let devices = tx.insert_deployments(&queued).await?;
     let taken: std::collections::BTreeSet<&DeviceId> = devices.iter().collect();
@@ -224,7 +231,8 @@ async fn assign(
         })
         .collect();
     tx.journal_all(&entries).await?;
-    Ok(devices)
+    changes.retain(|(device, _)| taken.contains(device));
+    Ok(changes)
 }
 
 /// The rows of what the rollout itself went through.

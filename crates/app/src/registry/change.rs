@@ -12,6 +12,7 @@ use super::read::{DeviceView, device};
 use super::rows::{device_of, row_of};
 use crate::commands::cancel_commands_of;
 use crate::error::{Error, Result};
+use crate::jobs::settle::remove_executions_of;
 use crate::journal::record;
 use crate::rollouts::control::cancel_deployments_of;
 use crate::{App, Ctx, EndReason, idempotency};
@@ -135,6 +136,7 @@ pub async fn change_status(
                 if status == Status::Decommissioned {
                     cancel_deployments_of(tx, &id_in, now).await?;
                     cancel_commands_of(tx, &id_in, now).await?;
+                    remove_executions_of(tx, &id_in, now).await?;
                     // Or the offer would stand for whatever is registered under the name next.
                     tx.cancel_transfers(&id_in, now).await?;
                 }

@@ -11,6 +11,7 @@ use fleetward_app::{
 };
 use fleetward_base::{DeviceId, ReleaseId, SeededRng, SignerId, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
+use fleetward_core::job::queue::Change;
 use fleetward_core::topic_policy::Act;
 use fleetward_store::{DeviceRow, ReleaseRow, SignerRow};
 use fleetward_supply::{Artifact, Manifest, Sha256, SignedRelease, SigningKey};
@@ -171,8 +172,8 @@ impl DeviceLinks for Told {
         Called::NotThere
     }
 
-    async fn deployments_changed(&self, _: &TenantId, device: &DeviceId) {
-        self.changed.lock().push(device.clone());
+    async fn queue_changed(&self, _: &TenantId, changes: &[(DeviceId, Change)]) {
+        self.changed.lock().extend(changes.iter().map(|(device, _)| device.clone()));
     }
 }
 

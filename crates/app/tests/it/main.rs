@@ -15,6 +15,7 @@ mod fixture;
 mod fleet;
 mod identity_policy;
 mod issuers;
+mod jobs;
 mod light_mode;
 mod offline_root;
 mod other_certificates;

@@ -18,7 +18,7 @@ use fleetward_app::{DeviceLinks, DeviceMessage, EndReason, Peer, Principal, Publ
 use fleetward_attest::tpm::Public;
 use fleetward_base::{DeviceId, Secret, TenantId, Timestamp};
 use fleetward_core::provisioning::Mode;
-use fleetward_front_rest::{attest, device, identity};
+use fleetward_front_rest::{attest, device, device_jobs, identity};
 use fleetward_pki::{SoftKey, csr, name, pem};
 use http::{HeaderMap, Request};
 use parking_lot::Mutex;
@@ -30,10 +30,10 @@ use tower::ServiceExt;
 use crate::house::{House, tenant};
 
 /// The door as one device reaches it; without a certificate as nobody does.
-struct Device(Router);
+pub(crate) struct Device(Router);
 
 impl Device {
-    async fn enrolled(house: &House, of: &str, device: &str) -> Self {
+    pub(crate) async fn enrolled(house: &House, of: &str, device: &str) -> Self {
         let (ctx, id) = (house.app.system("test"), device.parse().expect("a name"));
         let made = create_enroll_token(&house.app, &ctx, &tenant(of), id, Default::default(), None).await;
         let attempt = Attempt { address: [192, 0, 2, 9].into(), request_id: house.app.new_request_id() };
@@ -45,15 +45,16 @@ impl Device {
         Self::with(house, vec![CertificateDer::from(enrolled.certificate)])
     }
 
-    fn with(house: &House, certificates: Vec<CertificateDer<'static>>) -> Self {
+    pub(crate) fn with(house: &House, certificates: Vec<CertificateDer<'static>>) -> Self {
         let address = SocketAddr::from(([192, 0, 2, 9], 4711));
         let peer = Peer { address, certificates: certificates.into() };
         let app = &house.app;
         let doors = device::router(app.clone()).merge(attest::router(app.clone())).merge(identity::router(app.clone()));
+        let doors = doors.merge(device_jobs::router(app.clone()));
         Self(doors.layer(axum::Extension(peer)))
     }
 
-    async fn ask(&self, method: &str, path: &str, body: impl Into<Body>) -> (u16, HeaderMap, Value) {
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: impl Into<Body>) -> (u16, HeaderMap, Value) {
         let request = Request::builder().method(method).uri(path).body(body.into()).expect("a request");
         let response = self.0.clone().oneshot(request).await.expect("infallible");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -62,7 +63,7 @@ impl Device {
     }
 
     /// Status, `x-amzn-ErrorType`, and the body's code and message.
-    async fn refusal(&self, method: &str, path: &str, body: impl Into<Body>) -> (u16, String, Value, Value) {
+    pub(crate) async fn refusal(&self, method: &str, path: &str, body: impl Into<Body>) -> (u16, String, Value, Value) {
         let (status, headers, body) = self.ask(method, path, body).await;
         let kind = headers.get("x-amzn-errortype").map(|kind| kind.to_str().expect("ASCII").to_owned());
         (
@@ -204,7 +205,7 @@ impl DeviceLinks for Heard {
     fn recheck(&self, _: &TenantId, _: &DeviceId) {}
     fn recheck_all(&self, _: &TenantId) {}
     async fn publish(&self, _: &TenantId, _: String, _: Bytes) {}
-    async fn deployments_changed(&self, _: &TenantId, _: &DeviceId) {}
+    async fn queue_changed(&self, _: &TenantId, _: &[(DeviceId, fleetward_core::job::queue::Change)]) {}
 
     async fn publish_as(&self, device: &Principal, message: DeviceMessage) -> Result<(), PublishRefused> {
         if message.topic.starts_with("other/") {

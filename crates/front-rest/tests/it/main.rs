@@ -4,6 +4,7 @@ mod access;
 mod activate;
 mod ca;
 mod device_door;
+mod device_jobs;
 mod devices;
 mod doors;
 mod golden;

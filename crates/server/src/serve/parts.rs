@@ -148,13 +148,14 @@ pub(super) async fn start_broker(app: &App, args: &ServeArgs) -> anyhow::Result<
     Ok(broker)
 }
 
-/// What devices reach over HTTPS: enrolment, artifacts, shadows, attestation, what they say of their identity, and MQTT
+/// What devices reach over HTTPS: enrolment, artifacts, shadows, jobs, attestation, what they say of their identity, and MQTT
 /// over WebSocket.
 pub(super) fn device_router(app: &App, broker: &Broker) -> Router {
     fleetward_front_enroll::router(app.clone())
         .merge(fleetward_front_enroll::pki::router(app.clone()))
         .merge(fleetward_front_update::router(app.clone()))
         .merge(fleetward_front_rest::device::router(app.clone()))
+        .merge(fleetward_front_rest::device_jobs::router(app.clone()))
         .merge(fleetward_front_rest::attest::router(app.clone()))
         .merge(fleetward_front_rest::identity::router(app.clone()))
         .merge(fleetward_front_mqtt::websocket::router(broker.clone()))

@@ -16,6 +16,7 @@ use fleetward_app::{
 };
 use fleetward_base::{Clock, DeviceId, ManualClock, Rng, RolloutId, SeededRng, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
+use fleetward_core::job::queue::Change;
 use fleetward_core::rollout::State;
 use fleetward_core::topic_policy::Act;
 use fleetward_store::{OpenError, Store, TenantRow};
@@ -97,12 +98,14 @@ impl DeviceLinks for Fuse {
         Called::NotThere
     }
 
-    async fn deployments_changed(&self, _: &TenantId, _: &DeviceId) {
-        let left = self.left.load(Ordering::SeqCst);
-        if left == 0 {
-            std::future::pending::<()>().await;
+    async fn queue_changed(&self, _: &TenantId, changes: &[(DeviceId, Change)]) {
+        for _ in changes {
+            let left = self.left.load(Ordering::SeqCst);
+            if left == 0 {
+                std::future::pending::<()>().await;
+            }
+            self.left.store(left.saturating_sub(1), Ordering::SeqCst);
         }
-        self.left.store(left.saturating_sub(1), Ordering::SeqCst);
     }
 }
 

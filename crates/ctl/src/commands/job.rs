@@ -1,0 +1,405 @@
+//! `wardctl job`
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::client::pause;
+use crate::failure::Failure;
+use crate::output::{self, Column, Format};
+use crate::session::{Session, query};
+
+const COLUMNS: [Column; 6] = [
+    ("ID", "/id"),
+    ("STATUS", "/status"),
+    ("SELECTION", "/selection"),
+    ("DESCRIPTION", "/description"),
+    ("CREATED", "/created_at"),
+    ("COMPLETED", "/completed_at"),
+];
+const EXECUTIONS: [Column; 7] = [
+    ("DEVICE", "/device"),
+    ("JOB", "/job"),
+    ("NO", "/number"),
+    ("STATUS", "/status"),
+    ("UPDATED", "/updated_at"),
+    ("DUE", "/due_at"),
+    ("DETAIL", "/detail"),
+];
+/// How the devices of a job can stand, in the order of their work, with the mark of each in a bar.
+const STANDINGS: [(&str, char); 8] = [
+    ("succeeded", '#'),
+    ("failed", 'x'),
+    ("timed_out", 'x'),
+    ("rejected", 'x'),
+    ("in_progress", '-'),
+    ("queued", '.'),
+    ("removed", ' '),
+    ("canceled", ' '),
+];
+const WIDTH: u64 = 30;
+/// How often in a row a followed job may be out of reach, each time for some four seconds of tries.
+const PATIENCE: u32 = 15;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Job {
+    /// Give devices a document to work on
+    Create(Create),
+    #[command(visible_alias = "ls")]
+    List {
+        /// scheduled, in_progress, canceled, completed or deletion_in_progress
+        #[arg(long)]
+        status: Option<String>,
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
+    /// Where it stands
+    Show {
+        job: String,
+        /// Go on showing until it is at its end; exit with 8 where that is no success
+        #[arg(long)]
+        follow: bool,
+    },
+    /// The document, as it was given
+    Document { job: String },
+    /// What each device does
+    Executions {
+        /// Of this job
+        #[arg(required_unless_present = "device")]
+        job: Option<String>,
+        /// Of this device instead, at all jobs
+        #[arg(long, conflicts_with = "job")]
+        device: Option<String>,
+        /// queued, in_progress, succeeded, failed, timed_out, rejected, removed or canceled
+        #[arg(long)]
+        status: Option<String>,
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
+    /// Change how it goes on
+    Update {
+        job: String,
+        #[arg(long)]
+        description: Option<String>,
+        /// Executions a minute at most; 0 for no limit
+        #[arg(long, value_name = "COUNT")]
+        rate: Option<u32>,
+        /// How long a device may be at it, from now on
+        #[arg(long, value_parser = super::seconds, value_name = "SPAN")]
+        timeout: Option<u64>,
+    },
+    /// End it: what is queued is canceled
+    Cancel {
+        job: String,
+        /// Only what this device is to do
+        #[arg(long)]
+        device: Option<String>,
+        /// A sentence for the others
+        #[arg(long, conflicts_with = "device")]
+        comment: Option<String>,
+        /// Also what is in progress
+        #[arg(long)]
+        force: bool,
+    },
+    /// Delete it with what devices did
+    Delete {
+        job: String,
+        /// Also one that is under way
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// What it is called: a-z, A-Z, 0-9, _ and -
+    job: String,
+    /// A file with a JSON object; nobody but the devices looks into it
+    #[arg(long, value_name = "FILE")]
+    document: PathBuf,
+    #[arg(long)]
+    description: Option<String>,
+    /// Every device
+    #[arg(long, conflicts_with_all = ["devices", "tags", "hardware", "site", "environment"])]
+    all: bool,
+    /// These devices
+    #[arg(long = "device", value_delimiter = ',')]
+    devices: Vec<String>,
+    /// Devices with all of these tags
+    #[arg(long = "tag", value_delimiter = ',')]
+    tags: Vec<String>,
+    #[arg(long, value_delimiter = ',')]
+    hardware: Vec<String>,
+    #[arg(long)]
+    environment: Option<String>,
+    #[arg(long)]
+    site: Option<String>,
+    /// Also devices that come to be meant; it ends when it is canceled
+    #[arg(long)]
+    continuous: bool,
+    /// Executions a minute at most
+    #[arg(long, value_name = "COUNT")]
+    rate: Option<u32>,
+    /// How long a device may be at it
+    #[arg(long, value_parser = super::seconds, value_name = "SPAN")]
+    timeout: Option<u64>,
+    /// How often a device tries again when it failed or ran out of time
+    #[arg(long, value_name = "COUNT")]
+    retries: Option<u32>,
+    /// Cancel when so many of the devices failed, in percent
+    #[arg(long, value_name = "PERCENT")]
+    abort_at: Option<f64>,
+    /// But judge nothing on fewer devices than this
+    #[arg(long, value_name = "COUNT", requires = "abort_at", default_value_t = 1)]
+    abort_min: u32,
+    /// A file with the whole policy, for schedules, windows and rates that grow
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rate", "timeout", "retries", "abort_at"])]
+    policy: Option<PathBuf>,
+}
+
+impl Create {
+    fn body(&self, document: Value, policy: Option<Value>) -> Result<Value, Failure> {
+        let list = |values: &[String]| (!values.is_empty()).then(|| json!(values));
+        let selector = super::object([
+            ("hardware", list(&self.hardware)),
+            ("tags", list(&self.tags)),
+            ("devices", list(&self.devices)),
+            ("environment", self.environment.as_ref().map(|one| json!(one))),
+            ("site", self.site.as_ref().map(|one| json!(one))),
+        ]);
+        if !self.all && selector.as_object().is_none_or(serde_json::Map::is_empty) {
+            return Err(Failure::usage(
+                "say which devices: --device, --tag, --hardware, --site, --environment, or --all",
+            ));
+        }
+        let minutes = self.timeout.map(minutes).transpose()?;
+        let abort =
+            |percent| json!([{ "failure": "all", "threshold_percent": percent, "minimum_executed": self.abort_min }]);
+        let spelled = super::object([
+            ("rate", self.rate.map(|rate| json!({ "maximum_per_minute": rate }))),
+            ("timeout_minutes", minutes.map(|minutes| json!(minutes))),
+            ("retry", self.retries.map(|retries| json!([{ "failure": "all", "retries": retries }]))),
+            ("abort", self.abort_at.map(abort)),
+        ]);
+        Ok(super::object([
+            ("id", Some(json!(self.job))),
+            ("document", Some(document)),
+            ("description", self.description.as_ref().map(|text| json!(text))),
+            ("targets", Some(json!([selector]))),
+            ("selection", Some(json!(if self.continuous { "continuous" } else { "snapshot" }))),
+            ("policy", Some(policy.unwrap_or(spelled))),
+        ]))
+    }
+}
+
+/// Limits of jobs are whole minutes.
+fn minutes(secs: u64) -> Result<u64, Failure> {
+    if secs > 0 && secs.is_multiple_of(60) {
+        return Ok(secs / 60);
+    }
+    Err(Failure::usage("a time limit is of whole minutes, such as 30m"))
+}
+
+fn object_of(file: &std::path::Path) -> Result<Value, Failure> {
+    let text = super::text_file(file)?;
+    let value: Value = serde_json::from_str(&text)
+        .map_err(|error| Failure::usage(format!("{} is not JSON: {error}", file.display())))?;
+    if value.is_object() { Ok(value) } else { Err(Failure::usage(format!("{} is no JSON object", file.display()))) }
+}
+
+impl Job {
+    pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
+        let client = &session.client;
+        match self {
+            Self::Create(create) => {
+                let policy = create.policy.as_deref().map(object_of).transpose()?;
+                let body = create.body(object_of(&create.document)?, policy)?;
+                show(session, &client.post(&session.path(&["jobs"]).await?, &body).await?.value)
+            }
+            Self::List { status, limit } => {
+                let path = session.path(&["jobs"]).await? + &query(&[("status", status.as_deref())]);
+                session.out.rows(&client.list(&path, limit).await?, &COLUMNS)
+            }
+            Self::Show { job, follow: true } => follow(session, &job).await,
+            Self::Show { job, follow: false } => {
+                show(session, &client.get(&session.path(&["jobs", &job]).await?).await?.value)
+            }
+            Self::Document { job } => {
+                let path = session.path(&["jobs", &job, "document"]).await?;
+                output::json(&client.get(&path).await?.value)
+            }
+            Self::Executions { job, device, status, limit } => {
+                let path = match (&job, &device) {
+                    (_, Some(device)) => session.path(&["devices", device, "jobs"]).await?,
+                    (job, None) => session.path(&["jobs", job.as_deref().unwrap_or_default(), "executions"]).await?,
+                };
+                let path = path + &query(&[("status", status.as_deref())]);
+                session.out.rows(&client.list(&path, limit).await?, &EXECUTIONS)
+            }
+            Self::Update { job, description, rate, timeout } => {
+                let rate = rate.map(|rate| if rate == 0 { Value::Null } else { json!({ "maximum_per_minute": rate }) });
+                let body = super::object([
+                    ("description", description.map(|text| json!(text))),
+                    ("rate", rate),
+                    ("timeout_minutes", timeout.map(minutes).transpose()?.map(|minutes| json!(minutes))),
+                ]);
+                let path = session.path(&["jobs", &job]).await?;
+                show(session, &client.patch(&path, "*", &body).await?.value)
+            }
+            Self::Cancel { job, device: Some(device), force, .. } => {
+                let path = session.path(&["jobs", &job, "executions", &device, "cancel"]).await?;
+                session.out.one(&client.post(&path, &json!({ "force": force })).await?.value)
+            }
+            Self::Cancel { job, device: None, comment, force } => {
+                let body = super::object([("comment", comment.map(|text| json!(text))), ("force", Some(json!(force)))]);
+                show(session, &client.post(&session.path(&["jobs", &job, "cancel"]).await?, &body).await?.value)
+            }
+            Self::Delete { job, force } => {
+                let path = session.path(&["jobs", &job]).await? + &query(&[("force", force.then_some("true"))]);
+                client.delete(&path, Some("*")).await?;
+                session.out.done(&format!("{job} goes, with what devices did"))
+            }
+        }
+    }
+}
+
+fn show(session: &Session, job: &Value) -> Result<(), Failure> {
+    match session.out {
+        Format::Json => output::json(job),
+        Format::Table => output::line(text(job).trim_end()),
+    }
+}
+
+fn count(job: &Value, status: &str) -> u64 {
+    job.pointer("/counts").and_then(|counts| counts.get(status)).and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// A job as a person sees it: a bar over its devices, and the counts.
+fn text(job: &Value) -> String {
+    let at = |at: &str| output::cell(job.pointer(at));
+    let total: u64 = STANDINGS.iter().map(|(status, _)| count(job, status)).sum();
+    let mut text = format!("{}  {}  {}\n", at("/id"), at("/status"), at("/selection"));
+    text.push_str(&format!("[{}] {}/{total}\n", bar(job, total), count(job, "succeeded")));
+    let counts = STANDINGS.iter().map(|(status, _)| (count(job, status), status)).filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, status)| format!("{count} {}", status.replace('_', " "))).collect();
+    if !counts.is_empty() {
+        text.push_str(&format!("{}\n", counts.join(", ")));
+    }
+    if let Some(reason) = job.get("reason_code").and_then(Value::as_str) {
+        text.push_str(&format!("because: {}\n", output::cell(Some(&Value::from(reason)))));
+    }
+    text
+}
+
+fn bar(job: &Value, total: u64) -> String {
+    let (mut done, mut filled, mut bar) = (0_u64, 0_u64, String::new());
+    for (status, mark) in STANDINGS {
+        done = done.saturating_add(count(job, status));
+        let until = done.saturating_mul(WIDTH).checked_div(total).unwrap_or(0);
+        let width = until.saturating_sub(filled);
+        bar.extend(std::iter::repeat_n(mark, usize::try_from(width).unwrap_or(0)));
+        filled = filled.max(until);
+    }
+    let rest = WIDTH.saturating_sub(filled);
+    bar.extend(std::iter::repeat_n(' ', usize::try_from(rest).unwrap_or(0)));
+    bar
+}
+
+/// Follows a job until nothing more will happen to it by itself. Each change is a line, as JSON the whole job.
+async fn follow(session: &Session, job: &str) -> Result<(), Failure> {
+    let path = session.path(&["jobs", job]).await?;
+    let (mut patience, mut last) = (0, String::new());
+    loop {
+        let found = match session.client.get(&path).await {
+            Ok(found) => found.value,
+            // Once it was seen, a server that restarts is waited for.
+            Err(failure @ (Failure::Unreachable { .. } | Failure::TimedOut(_))) if patience > 0 => {
+                patience -= 1;
+                output::note(&format!("{failure}"));
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        patience = PATIENCE;
+        let now = text(&found);
+        if now != last {
+            match session.out {
+                Format::Json => output::json_line(&found)?,
+                Format::Table => output::line(now.trim_end())?,
+            }
+            last = now;
+        }
+        let status = found.get("status").and_then(Value::as_str).unwrap_or_default();
+        let working = count(&found, "in_progress") > 0;
+        match status {
+            "completed" => return ended(&found),
+            "canceled" if !working => return Err(Failure::Rollout(format!("the job is {status}"))),
+            _ => pause(Duration::from_secs(1)).await,
+        }
+    }
+}
+
+/// A job is completed whatever its devices made of it.
+fn ended(job: &Value) -> Result<(), Failure> {
+    let bad: u64 = ["failed", "timed_out", "rejected"].iter().map(|status| count(job, status)).sum();
+    match bad {
+        0 => Ok(()),
+        bad => Err(Failure::Rollout(format!("the job is completed, and {bad} devices did not succeed"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        create: Create,
+    }
+
+    fn body(line: &str) -> Result<Value, Failure> {
+        let words = ["x"].into_iter().chain(line.split_whitespace());
+        let line = Line::try_parse_from(words).expect("a command line");
+        line.create.body(json!({ "operation": "reboot" }), None)
+    }
+
+    #[test]
+    fn a_job_is_what_was_asked_for() {
+        let line =
+            "reboot --document f --tag eu,beta --rate 100 --timeout 30m --retries 2 --abort-at 12.5 --abort-min 20";
+        let expected = json!({
+            "id": "reboot",
+            "document": { "operation": "reboot" },
+            "targets": [{ "tags": ["eu", "beta"] }],
+            "selection": "snapshot",
+            "policy": {
+                "rate": { "maximum_per_minute": 100 },
+                "timeout_minutes": 30,
+                "retry": [{ "failure": "all", "retries": 2 }],
+                "abort": [{ "failure": "all", "threshold_percent": 12.5, "minimum_executed": 20 }],
+            },
+        });
+        assert_eq!(body(line).expect("good"), expected);
+        assert_eq!(body("x --document f --all --continuous").expect("good")["targets"], json!([{}]));
+        assert!(body("x --document f").is_err(), "nobody is not everybody");
+        assert!(body("x --document f --all --timeout 90s").is_err(), "not whole minutes");
+    }
+
+    #[test]
+    fn a_job_is_seen_at_a_glance() {
+        let job = json!({
+            "id": "reboot", "status": "in_progress", "selection": "snapshot",
+            "counts": { "succeeded": 5, "failed": 1, "timed_out": 1, "in_progress": 1, "queued": 2 },
+        });
+        let expected = "reboot  in_progress  snapshot\n[###############xxxxxx---......] 5/10\n\
+             5 succeeded, 1 failed, 1 timed out, 1 in progress, 2 queued\n";
+        assert_eq!(text(&job), expected);
+        let empty = json!({ "id": "x", "status": "scheduled", "selection": "continuous", "counts": {} });
+        assert_eq!(text(&empty), format!("x  scheduled  continuous\n[{}] 0/0\n", " ".repeat(30)));
+    }
+}
