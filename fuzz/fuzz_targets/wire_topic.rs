@@ -3,6 +3,7 @@
 
 use fleetward_wire::attest;
 use fleetward_wire::aws::topic;
+use fleetward_wire::light;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -11,5 +12,8 @@ fuzz_target!(|text: &str| {
     }
     if let Some(topic) = attest::parse(text) {
         assert_eq!(topic.to_string(), text);
+    }
+    if let Some((device, section)) = light::parse(text) {
+        assert_eq!(light::topic(device, section), text);
     }
 });

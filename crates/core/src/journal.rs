@@ -208,6 +208,8 @@ text_enum! {
         ShadowOscillating => "shadow.oscillating",
         /// An operator has it asserted again.
         ShadowReasserted => "shadow.reasserted",
+        /// A device started with less than it had applied before.
+        ShadowStaleReport => "shadow.stale_report",
         MessagePublished => "message.published",
         /// A device was asked to do something now.
         MethodCalled => "method.called",

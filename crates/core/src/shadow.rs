@@ -17,6 +17,7 @@ mod merge;
 pub mod oscillation;
 mod refused;
 mod request;
+mod stale;
 
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub(crate) use merge::same_shape;
 pub use oscillation::{Oscillation, Watch};
 pub use refused::Refused;
 pub use request::{SectionPatch, UpdateRequest};
+pub use stale::Stale;
 
 /// Desired and reported. The same shape holds the state, the metadata, and what is sent of both.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
@@ -93,6 +95,8 @@ pub struct Applied {
     pub patch: Map<String, Value>,
     /// Paths that this update shows to go to and fro.
     pub oscillates: Vec<String>,
+    /// This update shows that the device started with less than it had.
+    pub stale: bool,
     pub client_token: Option<String>,
 }
 
@@ -130,7 +134,7 @@ pub fn update(current: Option<&Document>, request: &UpdateRequest, now: Timestam
     let nothing = Sections::default();
     let before = previous.map_or(&nothing, |document| &document.state);
     let mut watch = previous.map(|document| document.watch.clone()).unwrap_or_default();
-    let oscillates = watched(&mut watch, before, &state, now);
+    let (oscillates, stale) = watched(&mut watch, before, &state, now);
     let patch = history::diff(before, &state);
     let changes = current.map_or(0, |document| document.changes).saturating_add(u64::from(!patch.is_empty()));
     let version = known.saturating_add(1);
@@ -141,20 +145,21 @@ pub fn update(current: Option<&Document>, request: &UpdateRequest, now: Timestam
         previous: previous.cloned(),
         patch,
         oscillates,
+        stale,
         document,
         client_token: request.client_token.clone(),
     })
 }
 
-fn watched(watch: &mut Watch, before: &Sections, after: &Sections, now: Timestamp) -> Vec<String> {
+/// What an update shows beside its own: paths that oscillate, and a start with less than there was.
+fn watched(watch: &mut Watch, before: &Sections, after: &Sections, now: Timestamp) -> (Vec<String>, bool) {
     let none = Map::new();
-    watch.note(
-        &oscillation::Moved {
-            desired: (before.desired.as_ref().unwrap_or(&none), after.desired.as_ref().unwrap_or(&none)),
-            reported: (before.reported.as_ref().unwrap_or(&none), after.reported.as_ref().unwrap_or(&none)),
-        },
-        now,
-    )
+    let moved = oscillation::Moved {
+        desired: (before.desired.as_ref().unwrap_or(&none), after.desired.as_ref().unwrap_or(&none)),
+        reported: (before.reported.as_ref().unwrap_or(&none), after.reported.as_ref().unwrap_or(&none)),
+    };
+    let stale = watch.note_start(moved.reported, now);
+    (watch.note(&moved, now), stale)
 }
 
 /// What a get answers. `name` is what a refusal calls the shadow: the thing, or `thing~shadow`.

@@ -202,6 +202,7 @@ async fn apply(
     if !policy.oscillation && !applied.document.watch.is_empty() {
         applied.document.watch = Watch::default();
         applied.oscillates.clear();
+        applied.stale = false;
         applied.delta = rules::delta(&applied.document);
     }
     let row = rows::row_of(&work.key, &applied.document)?;
@@ -249,6 +250,11 @@ fn journal(work: &Work, applied: &Applied, policy: &ShadowPolicy, entries: &mut 
         });
         let entry = work.ctx.done(work.now, Action::ShadowUpdated).device(&work.key.device).detail(detail);
         entries.push(row_of(&entry));
+    }
+    if let Some(stale) = applied.document.watch.stale().filter(|_| applied.stale) {
+        let detail = json!({ "name": work.key.wire_name(), "applied": stale.applied, "known": stale.known });
+        let entry = work.ctx.done(work.now, Action::ShadowStaleReport).device(&work.key.device);
+        entries.push(row_of(&entry.severity(Severity::Notice).detail(detail)));
     }
     let found = applied.document.watch.found();
     for (path, oscillation) in applied.oscillates.iter().filter_map(|path| Some((path, found.get(path)?))) {

@@ -139,10 +139,27 @@ async fn walk_tenant(app: &App, tenant: &TenantId) -> std::result::Result<u64, E
         let long = row.events > u64::from(rules.kept);
         if row.events > 1 && (long || row.oldest < old) {
             let key = ShadowKey { device: row.device, name: row.name };
-            gone = gone.saturating_add(thin_out(app, tenant, key).await?);
+            if is_due(app, tenant, key.clone(), rules).await? {
+                gone = gone.saturating_add(thin_out(app, tenant, key).await?);
+            }
         }
     }
     Ok(gone)
+}
+
+/// Whether anything of a history is to go: asked without a lock, since mostly nothing is.
+async fn is_due(app: &App, tenant: &TenantId, key: ShadowKey, rules: Retention) -> std::result::Result<bool, Error> {
+    let now = app.now();
+    app.read(tenant, "shadow history", move |tx| {
+        Box::pin(async move {
+            let row = tx.shadow(&key.device, &key.name).await?;
+            let oldest = tx.oldest_shadow_events(&key.device, &key.name, limits::SHADOW_HISTORY_LOOK).await?;
+            let newest = row.as_ref().map(|row| row.changes).or(oldest.last().map(|event| event.number));
+            let changes = oldest.into_iter().map(change_of).collect::<crate::Result<Vec<_>>>()?;
+            Ok(!rules::thin_out(now, rules, newest.unwrap_or_default(), &changes).dropped.is_empty())
+        })
+    })
+    .await
 }
 
 /// Thins out one history; how many changes went.

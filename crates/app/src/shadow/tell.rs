@@ -85,8 +85,8 @@ pub(super) fn view(view: &View, now: Timestamp, client_token: Option<String>) ->
 
 pub(super) fn operator_view(found: &View, now: Timestamp) -> Vec<u8> {
     let body = view(found, now, None);
-    let oscillating = found.document.watch.found();
-    if oscillating.is_empty() {
+    let (oscillating, stale) = (found.document.watch.found(), found.document.watch.stale());
+    if oscillating.is_empty() && stale.is_none() {
         return body;
     }
     let shown = oscillating.iter().map(|(path, it)| {
@@ -99,7 +99,13 @@ pub(super) fn operator_view(found: &View, now: Timestamp) -> Vec<u8> {
         })
     });
     let mut whole: Map<String, Value> = serde_json::from_slice(&body).unwrap_or_default();
-    whole.insert("oscillating".to_owned(), shown.collect());
+    if !oscillating.is_empty() {
+        whole.insert("oscillating".to_owned(), shown.collect());
+    }
+    if let Some(stale) = stale {
+        let shown = json!({ "since": stale.since.to_string(), "applied": stale.applied, "known": stale.known });
+        whole.insert("stale_report".to_owned(), shown);
+    }
     encode(&whole)
 }
 

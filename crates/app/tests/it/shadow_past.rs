@@ -189,6 +189,26 @@ async fn what_goes_to_and_fro_is_told_of_and_left_alone() {
     assert_eq!(told.take_ends(), ["update/delta", "update/accepted", "update/documents"]);
 }
 
+#[tokio::test]
+async fn a_device_that_comes_back_with_less_is_marked() {
+    let fixture = Fixture::new().await;
+    let (app, acme) = (&fixture.app, tenant("acme"));
+    add_device(app, &acme, "gw-1", "rev-a").await;
+    let (ops, gw, key) = (fixture.operator("acme", "operator").await, as_device(app, &acme, "gw-1"), classic("gw-1"));
+    let start =
+        |version: u64, boot: &str| json!({"reported": {"_meta": {"applied_version": version, "boot_id": boot}}});
+    let shown = || async {
+        let view = shadow::get(app, &ops, &acme, &key).await.expect("there");
+        serde_json::from_slice::<Value>(&shadow::operator_body(&view, app.now())).expect("JSON")["stale_report"].clone()
+    };
+    update(app, &gw, &acme, &key, start(7, "boot-1")).await;
+    update(app, &gw, &acme, &key, start(3, "boot-2")).await;
+    assert_eq!((&shown().await["applied"], &shown().await["known"]), (&json!(3), &json!(7)));
+    update(app, &gw, &acme, &key, start(8, "boot-2")).await;
+    assert_eq!(shown().await, Value::Null);
+    assert_eq!(actions(app, &ops, &acme).await, [Action::ShadowStaleReport, Action::ShadowUpdated]);
+}
+
 async fn many_at_once(fixture: Fixture, most: u64) {
     let (app, acme) = (&fixture.app, tenant("acme"));
     for n in 0..60 {

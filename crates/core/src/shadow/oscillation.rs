@@ -12,6 +12,8 @@ use fleetward_base::{Timestamp, limits};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::stale::{self, Stale};
+
 /// Values that are remembered of one path.
 const RING: usize = 8;
 /// So many values that take turns are three rounds.
@@ -26,6 +28,9 @@ pub struct Watch {
     rings: BTreeMap<String, Vec<u32>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     found: BTreeMap<String, Oscillation>,
+    /// The device has come back with less than it had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale: Option<Stale>,
 }
 
 /// One path that goes to and fro.
@@ -66,7 +71,12 @@ pub(super) struct Moved<'a> {
 
 impl Watch {
     pub fn is_empty(&self) -> bool {
-        self.rings.is_empty() && self.found.is_empty()
+        self.rings.is_empty() && self.found.is_empty() && self.stale.is_none()
+    }
+
+    /// That what the device reports is older than what it once had, until it has caught up.
+    pub fn stale(&self) -> Option<&Stale> {
+        self.stale.as_ref()
     }
 
     /// What oscillates, by path.
@@ -82,6 +92,17 @@ impl Watch {
 
     pub(super) fn oscillates(&self, path: &str) -> bool {
         self.found.contains_key(path)
+    }
+
+    /// Takes note of what the device says of its start; whether that shows that it came back with less than it had.
+    pub(super) fn note_start(&mut self, reported: (&Map<String, Value>, &Map<String, Value>), now: Timestamp) -> bool {
+        let known = self.stale.as_ref().map(|stale| stale.known);
+        self.stale = match (known, stale::of(reported.0, reported.1, now)) {
+            (Some(known), _) if stale::has_caught_up(reported.1, known) => None,
+            (Some(_), _) => return false,
+            (None, found) => found,
+        };
+        self.stale.is_some()
     }
 
     /// Takes note of an update; the paths that it shows to oscillate, which did not before.

@@ -6,6 +6,7 @@ use std::path::Path;
 use fleetward_base::{Timestamp, limits};
 use fleetward_core::invariants::{shadow_metadata_fits, shadow_version_grew};
 use fleetward_core::provisioning::Template;
+use fleetward_core::shadow::history::apply;
 use fleetward_core::shadow::{Document, UpdateRequest, update};
 
 #[test]
@@ -13,12 +14,15 @@ fn shadows_keep_their_invariants() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/core_shadow");
     for file in std::fs::read_dir(folder).expect("a corpus") {
         let bytes = std::fs::read(file.expect("a file").path()).expect("bytes");
-        let mut current: Option<Document> = None;
+        let (mut current, mut played) = (None::<Document>, serde_json::Map::new());
         for (secs, payload) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
-            let Ok(request) = UpdateRequest::parse(payload) else { continue };
+            let request = UpdateRequest::parse(payload).or_else(|_| UpdateRequest::reported(payload));
+            let Ok(request) = request else { continue };
             let Ok(applied) = update(current.as_ref(), &request, Timestamp::from_secs(secs)) else { continue };
             shadow_version_grew(current.as_ref(), &applied.document).expect("versions grow");
             shadow_metadata_fits(&applied.document).expect("metadata fits");
+            apply(&mut played, &applied.patch);
+            assert_eq!(serde_json::Value::Object(played.clone()), applied.document.state.to_value());
             current = Some(applied.document);
         }
     }

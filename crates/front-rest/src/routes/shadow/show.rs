@@ -12,7 +12,7 @@ use crate::problem::Problem;
 /// Show a shadow with its delta
 ///
 /// Where a device goes to and fro on something, `oscillating` says on what and what that may mean; it is then no part of the
-/// delta.
+/// delta. `stale_report` says that it started with less than it had applied, and has not caught up.
 #[utoipa::path(
     get,
     path = "/v1/tenants/{tenant}/devices/{device}/shadow",
