@@ -5,6 +5,7 @@ mod attestation;
 mod ca;
 mod claim;
 mod claim_code;
+mod command;
 mod completion;
 mod deny_list;
 mod device;
@@ -111,6 +112,9 @@ pub(crate) enum Command {
     /// Desired and reported state of a device
     #[command(subcommand)]
     Shadow(shadow::Shadow),
+    /// What devices are told to do, and what came of it
+    #[command(subcommand)]
+    Command(command::DeviceCommand),
     /// Keys that sign releases; the private half never leaves this machine
     #[command(subcommand)]
     Key(key::Key),
@@ -167,6 +171,7 @@ impl Command {
             Self::Drill(verb) => verb.run(session).await,
             Self::Transparency(verb) => verb.run(session).await,
             Self::Shadow(verb) => verb.run(session).await,
+            Self::Command(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,
             Self::Release(verb) => verb.run(session).await,
             Self::Rollout(verb) => verb.run(session).await,

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use fleetward_app::enrollment_keys::Kind;
-use fleetward_base::{BadId, DeviceId, ReleaseId, RevocationId, RolloutId, SignerId, TokenId, TransferId};
+use fleetward_base::{BadId, CommandId, DeviceId, ReleaseId, RevocationId, RolloutId, SignerId, TokenId, TransferId};
 use fleetward_supply::Sha256;
 use http::request::Parts;
 
@@ -24,6 +24,10 @@ pub trait Segment: FromStr {
 impl Segment for DeviceId {
     const PARAM: &'static str = "device";
     const WHAT: &'static str = "device";
+}
+impl Segment for CommandId {
+    const PARAM: &'static str = "command";
+    const WHAT: &'static str = "command";
 }
 impl Segment for TokenId {
     const PARAM: &'static str = "token";
