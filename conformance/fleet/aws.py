@@ -28,6 +28,11 @@ def connect3(server, device, clean=True):
 
 def connect5(server, device):
     """MQTT 5 on the MQTT port."""
+    return connect5_with(server, device)
+
+
+def connect5_with(server, device, **options):
+    """The same with options of the SDK's own."""
     up = Future()
     client = mqtt5_client_builder.mtls_from_path(
         endpoint="localhost",
@@ -36,8 +41,9 @@ def connect5(server, device):
         pri_key_filepath=str(device.key),
         ca_filepath=str(device.ca),
         client_id=device.name,
-        on_lifecycle_connection_success=lambda data: up.set_result(data),
+        on_lifecycle_connection_success=lambda data: up.done() or up.set_result(data),
         on_lifecycle_connection_failure=lambda data: up.done() or up.set_exception(data.exception),
+        **options,
     )
     client.start()
     up.result(WAIT)

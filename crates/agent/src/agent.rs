@@ -7,6 +7,7 @@
 mod anchors;
 mod attestation;
 mod certificates;
+mod commands;
 mod effects;
 mod handover;
 mod opening;
@@ -24,6 +25,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::attest::{AttestError, Attester, Verdict};
 use crate::clock::FloorClock;
+use crate::commands::Commands;
 use crate::disk::{Disk, Folder};
 use crate::est::{EstError, Listed, Service};
 use crate::handlers::{HandlerError, Handlers};
@@ -39,6 +41,7 @@ use crate::tls::Server;
 use anchors::{AnchorsError, Looking};
 use attestation::Attestation;
 use certificates::Certificates;
+use commands::Orders;
 use handover::{Going, GoingError};
 
 /// How often unanswered requests, the certificate and the connection are looked at.
@@ -86,6 +89,12 @@ enum Done {
     },
     Machine(Event),
     Applied(Vec<(Change, Result<(), String>)>),
+    /// The program of a command ended.
+    Ran {
+        id: String,
+        reboots: bool,
+        result: Result<String, HandlerError>,
+    },
     Attested(Result<Verdict, AttestError>),
     Listed(Result<Listed, EstError>),
     AnchorsTold(Result<(), AnchorsError>),
@@ -121,6 +130,7 @@ pub struct Agent {
     machine: Machine,
     jobs: Jobs,
     shadow: Shadow,
+    orders: Orders,
     certificates: Certificates,
     attestation: Attestation,
     looking: Looking,
@@ -171,7 +181,10 @@ impl Agent {
         let applied = Applied::load(disk.as_ref()).map_err(io_error("cannot read the applied configuration"))?;
         let (signers, signers_given) = opening::signers(&options, going.as_ref())?;
         let policy = Policy { hardware: options.hardware.clone(), signers };
+        let operations = Handlers::new(options.commands.clone(), folder.resolve(""), options.handler_limit());
+        let orders = Orders::open(&options, operations, disk.as_ref())?;
         Ok(Self {
+            orders,
             handlers: Handlers::new(options.handlers.clone(), folder.resolve(""), options.handler_limit()),
             machine: Machine::new(record, policy),
             jobs: Jobs::new(&options.device),
@@ -281,7 +294,8 @@ impl Agent {
         let (target, device) = (self.target.clone(), self.options.device.clone());
         self.work.spawn(async move {
             let own = [renew::topic(&device), transfer::topic(&device), roots::topic(&device), roots::FLEET.to_owned()];
-            let filters = [Jobs::filters(&device), Shadow::filters(&device), own.to_vec()].concat();
+            let filters =
+                [Jobs::filters(&device), Shadow::filters(&device), Commands::filters(&device), own.to_vec()].concat();
             let opened = Session::open(&target, &credential, &filters).await.map(Box::new);
             Done::Opened(credential, opened)
         });
@@ -310,6 +324,7 @@ impl Agent {
         self.link = Link::Open(session);
         self.online.send_replace(true);
         self.jobs.session_began();
+        self.orders_go_on();
         let fetch = self.shadow.session_began();
         self.send(fetch.into_iter().collect());
         self.happened(Event::Connected)
@@ -332,6 +347,7 @@ impl Agent {
         self.hear_renew(&message);
         self.hear_of_anchors(&message);
         self.hear_of_transfer(&message);
+        self.hear_of_commands(&message);
         let jobs = self.jobs.hear(&message);
         self.send(jobs.send);
         for event in jobs.events {
@@ -366,6 +382,10 @@ impl Agent {
             Done::Machine(event) => self.happened(event),
             Done::Applied(results) => {
                 self.keep_applied(results);
+                Ok(())
+            }
+            Done::Ran { id, reboots, result } => {
+                self.command_ran(&id, reboots, result);
                 Ok(())
             }
             Done::Attested(result) => {

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// Bytes of a handler's standard error that are looked at.
-const ERROR_BYTES: u64 = 4096;
+/// Bytes of a handler's standard error, and of its standard output, that are looked at.
+const SAID_BYTES: u64 = 4096;
 /// The name of the handler that tests a new image.
 pub const SELF_TEST: &str = "self-test";
 /// The name of the handler that takes away what is not the agent's own, before the device goes to another tenant.
@@ -83,11 +83,47 @@ impl Handlers {
         Ok(file)
     }
 
+    /// A text that lies beside a handler, in a file of its name and `.ending`; none where there is no such file. It is
+    /// believed as the handler is: others must not be able to change it.
+    ///
+    /// # Errors
+    /// Why it is not to be believed.
+    pub fn beside(&self, key: &str, ending: &str) -> Result<Option<String>, HandlerError> {
+        let file = self.find(key)?;
+        let Some(directory) = file.parent() else { return Ok(None) };
+        let path = directory.join(format!("{key}.{ending}"));
+        if !path.try_exists()? {
+            return Ok(None);
+        }
+        let path = path.canonicalize()?;
+        if path.parent() != Some(directory) {
+            return Err(HandlerError::Untrusted("what lies beside it is a link out of the directory of handlers"));
+        }
+        check_owner(&path)?;
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut std::io::Read::take(std::fs::File::open(path)?, SAID_BYTES), &mut text)?;
+        Ok(Some(text))
+    }
+
     /// Runs the handler for a key with this standard input and environment, and waits for its end.
     ///
     /// # Errors
     /// Why it did not succeed. One that takes too long is ended, with all that it started.
     pub async fn run(&self, key: &str, input: &[u8], environment: &[(&str, String)]) -> Result<(), HandlerError> {
+        self.run_for_output(key, input, environment, self.limit).await.map(drop)
+    }
+
+    /// As [`Self::run`], within `limit`; the first part of what it writes to standard output.
+    ///
+    /// # Errors
+    /// As for [`Self::run`].
+    pub async fn run_for_output(
+        &self,
+        key: &str,
+        input: &[u8],
+        environment: &[(&str, String)],
+        limit: Duration,
+    ) -> Result<String, HandlerError> {
         let file = self.find(key)?;
         let mut command = Command::new(file);
         command
@@ -97,21 +133,21 @@ impl Handlers {
             .env("FLEETWARD_KEY", key)
             .envs(environment.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
         let mut child = spawn(&mut command).await?;
         let group = child.id();
-        match timeout(self.limit, converse(&mut child, input)).await {
+        match timeout(limit, converse(&mut child, input)).await {
             Ok(done) => {
-                let (status, detail) = done?;
-                if status.success() { Ok(()) } else { Err(HandlerError::Failed { status, detail }) }
+                let (status, detail, output) = done?;
+                if status.success() { Ok(output) } else { Err(HandlerError::Failed { status, detail }) }
             }
             Err(_elapsed) => {
                 end_group(group);
                 let _ended = child.wait().await;
-                Err(HandlerError::TimedOut(self.limit))
+                Err(HandlerError::TimedOut(limit))
             }
         }
     }
@@ -130,29 +166,32 @@ async fn spawn(command: &mut Command) -> io::Result<Child> {
     command.spawn()
 }
 
-/// Gives the input, reads what the handler has to say, and waits for its end.
-async fn converse(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus, String)> {
-    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+/// Gives the input, reads what the handler has to say, and waits for its end: its last word on standard error, and what it
+/// wrote to standard output.
+async fn converse(child: &mut Child, input: &[u8]) -> io::Result<(ExitStatus, String, String)> {
+    let (stdin, stderr, stdout) = (child.stdin.take(), child.stderr.take(), child.stdout.take());
     let give = async {
         if let Some(mut stdin) = stdin {
             // A handler need not read its input.
             let _unread = stdin.write_all(input).await;
         }
     };
-    let listen = async {
-        let mut said = Vec::new();
-        if let Some(mut stderr) = stderr {
-            let _cut = (&mut stderr).take(ERROR_BYTES).read_to_end(&mut said).await;
-            // What follows is read and thrown away, so that the handler does not stand still.
-            let _rest = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
-        }
-        said
-    };
-    let ((), said) = tokio::join!(give, listen);
+    let ((), said, output) = tokio::join!(give, listen(stderr), listen(stdout));
     let status = child.wait().await?;
     let said = String::from_utf8_lossy(&said);
     let line = said.lines().rev().find(|line| !line.trim().is_empty());
-    Ok((status, line.map(|line| format!(": {}", line.trim())).unwrap_or_default()))
+    let detail = line.map(|line| format!(": {}", line.trim())).unwrap_or_default();
+    Ok((status, detail, String::from_utf8_lossy(&output).trim().to_owned()))
+}
+
+/// The first part of what a handler writes. What follows is read and thrown away, so that it does not stand still.
+async fn listen(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let mut said = Vec::new();
+    if let Some(mut from) = from {
+        let _cut = (&mut from).take(SAID_BYTES).read_to_end(&mut said).await;
+        let _rest = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
+    }
+    said
 }
 
 fn end_group(group: Option<u32>) {
@@ -256,6 +295,22 @@ mod tests {
         handlers.run("led", br#"{"on":true}"#, &[("A", "b".to_owned())]).await.unwrap();
         let failed = handlers.run("fails", b"1", &[]).await.unwrap_err().to_string();
         assert_eq!(failed, "its handler failed with exit status: 3: last words");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_it_writes_comes_back_and_what_lies_beside_it_is_believed() {
+        let fixture = Fixture::new();
+        fixture.script("handlers/say", "echo one; echo two");
+        let handlers = fixture.handlers();
+        let said = handlers.run_for_output("say", b"", &[], Duration::from_secs(20)).await.unwrap();
+        assert_eq!(said, "one\ntwo");
+        assert_eq!(handlers.beside("say", "policy").unwrap(), None);
+        std::fs::write(fixture.root.path().join("handlers/say.policy"), "resume\n").unwrap();
+        fixture.mode("handlers/say.policy", 0o644);
+        assert_eq!(handlers.beside("say", "policy").unwrap().as_deref(), Some("resume\n"));
+        fixture.mode("handlers/say.policy", 0o666);
+        assert!(matches!(handlers.beside("say", "policy"), Err(HandlerError::Untrusted(_))));
+        assert!(matches!(handlers.beside("none", "policy"), Err(HandlerError::Absent)));
     }
 
     #[tokio::test(flavor = "current_thread")]

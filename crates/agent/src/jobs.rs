@@ -148,7 +148,7 @@ impl Jobs {
             }
         };
         let topic = Topic::jobs(&self.thing, JobsPart::Request(op)).to_string();
-        Some(Message { topic, payload: payload.expect("texts and numbers are always JSON") })
+        Some(Message::new(topic, payload.expect("texts and numbers are always JSON")))
     }
 
     /// Takes a message of the jobs service; of others it knows nothing.

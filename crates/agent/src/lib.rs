@@ -1,6 +1,6 @@
 //! The device agent.
 //!
-//! Four state machines that do no I/O decide: `machine` (updates), `jobs` and `shadow` (the conversation with the server) and
+//! Five state machines that do no I/O decide: `machine` (updates), `jobs`, `shadow` and `commands` (the conversation with the server) and
 //! `identity` (keys and certificates). `agent` performs. All that must survive a power cut goes through [`disk::Disk`], so
 //! that the tests can cut it at every step. To add a step to the update, begin in `machine` and its `power_cut` test; to add a
 //! new file, say there when it becomes durable.
@@ -10,6 +10,7 @@ pub mod anchors;
 pub mod attest;
 pub mod attester;
 pub mod clock;
+pub mod commands;
 pub mod disk;
 pub mod download;
 pub mod est;

@@ -14,7 +14,7 @@ use fleetward_base::{Clock, limits};
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event, TimerKind};
 use mqtt_protocol_core::mqtt::packet::{
-    GenericPacketTrait as _, Packet, Qos, SessionExpiryInterval, SubEntry, SubOpts, v5_0,
+    GenericPacketTrait as _, Packet, Property, Qos, SessionExpiryInterval, SubEntry, SubOpts, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, DisconnectReasonCode, MqttError};
 use mqtt_protocol_core::mqtt::{Connection, Version, role};
@@ -42,6 +42,16 @@ const WAITING: usize = 256;
 pub struct Message {
     pub topic: String,
     pub payload: Vec<u8>,
+    pub content_type: Option<String>,
+    /// User properties, in their order.
+    pub user: Vec<(String, String)>,
+}
+
+impl Message {
+    /// One without properties, as all that the agent says are.
+    pub fn new(topic: String, payload: Vec<u8>) -> Self {
+        Self { topic, payload, content_type: None, user: Vec::new() }
+    }
 }
 
 /// Why a session ended or never began.
@@ -186,7 +196,7 @@ impl Session {
         if self.waiting.len() >= WAITING {
             self.waiting.pop_front();
         }
-        self.waiting.push_back(Message { topic, payload });
+        self.waiting.push_back(Message::new(topic, payload));
         self.pump();
     }
 
@@ -359,10 +369,20 @@ impl Session {
                 self.subscribed = true;
             }
             Packet::V5_0Puback(_) => self.unacknowledged = self.unacknowledged.saturating_sub(1),
-            Packet::V5_0Publish(packet) => self.inbox.push_back(Message {
-                topic: packet.topic_name().to_owned(),
-                payload: packet.payload().as_slice().to_vec(),
-            }),
+            Packet::V5_0Publish(packet) => {
+                let payload = packet.payload().as_slice().to_vec();
+                let mut message = Message::new(packet.topic_name().to_owned(), payload);
+                for property in packet.props() {
+                    match property {
+                        Property::ContentType(media) => message.content_type = Some(media.val().to_owned()),
+                        Property::UserProperty(pair) => {
+                            message.user.push((pair.key().to_owned(), pair.val().to_owned()));
+                        }
+                        _ => {}
+                    }
+                }
+                self.inbox.push_back(message);
+            }
             Packet::V5_0Disconnect(packet) => {
                 let reason = packet.reason_code().unwrap_or(DisconnectReasonCode::NormalDisconnection);
                 self.end = Some(End::Told(reason));

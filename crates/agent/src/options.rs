@@ -71,6 +71,19 @@ pub struct RunOptions {
     /// directory must belong to root or to the agent's user and be writable for nobody else.
     #[arg(long, env = "FLEETWARD_HANDLERS", value_name = "DIR")]
     pub handlers: Option<PathBuf>,
+    /// Directory of operations: the executable file OP is what the command OP runs, and OP.policy beside it says what becomes of
+    /// one that was cut off: report_unknown (the default), rerun_if_idempotent, resume or reboots. Who may own them is as for
+    /// handlers. Without it every command is rejected.
+    #[arg(long, env = "FLEETWARD_COMMANDS", value_name = "DIR")]
+    pub commands: Option<PathBuf>,
+    /// File that says which boot this is: another text after each restart of the device.
+    #[arg(
+        long,
+        env = "FLEETWARD_BOOT_ID_FILE",
+        value_name = "FILE",
+        default_value = "/proc/sys/kernel/random/boot_id"
+    )]
+    pub boot_id: PathBuf,
     /// Public key file (PEM), or a directory of `*.pem`, of those whose releases are accepted. Without it no update is.
     #[arg(long, env = "FLEETWARD_SIGNERS", value_name = "PATH")]
     pub signers: Option<PathBuf>,
@@ -88,7 +101,7 @@ pub struct RunOptions {
     /// The version that the device left the factory with; used when the data folder is made.
     #[arg(long, env = "FLEETWARD_INITIAL_VERSION", value_name = "VERSION", default_value = "0")]
     pub initial_version: String,
-    /// Seconds that a handler may take.
+    /// Seconds that a handler may take, and a command that says nothing else.
     #[arg(long, env = "FLEETWARD_HANDLER_TIMEOUT", value_name = "SECONDS", default_value_t = 60)]
     pub handler_timeout: u64,
     /// Seconds within which a new image must reach the server, as part of its self-test.

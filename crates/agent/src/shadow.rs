@@ -144,7 +144,7 @@ impl Shadow {
 
     fn message(&self, op: ShadowOp, body: Value) -> Message {
         let topic = Topic::shadow(&self.thing, None, ShadowPart::Request(op)).to_string();
-        Message { topic, payload: body.to_string().into_bytes() }
+        Message::new(topic, body.to_string().into_bytes())
     }
 
     /// Takes a message of the shadow service; of others it knows nothing.

@@ -20,7 +20,7 @@ use fleetward_core::access::Permission;
 use fleetward_core::command::{self as rules, Command, DEFAULT_LANE, OnExpiry, Status};
 use fleetward_core::lifecycle;
 use fleetward_core::selector::Selector;
-use fleetward_store::{CommandFilter, TenantTx};
+use fleetward_store::TenantTx;
 
 use crate::error::{Error, Result};
 use crate::registry::load;
@@ -30,6 +30,7 @@ use crate::{App, Ctx, idempotency};
 pub use answer::{AnswerError, Answered, answer};
 pub(crate) use deliver::cancel_commands_of;
 pub use deliver::{deliver, look_after, poll};
+pub use fleetward_store::CommandFilter;
 
 const NO_SUCH: Error = Error::NotFound { what: "command" };
 /// What a command that says nothing else gets: a day to wait, a minute to be heard of, an hour to end, five times to be sent.
@@ -51,8 +52,9 @@ pub struct NewCommand {
     pub content_type: Option<String>,
     pub lane: Option<String>,
     pub dedupe: Option<String>,
-    pub not_before: Option<Timestamp>,
-    /// How long it may wait, from now.
+    /// How long it is kept back, from now.
+    pub wait: Option<Duration>,
+    /// How long it may wait for its device, from now.
     pub life: Option<Duration>,
     pub ack_timeout: Option<Duration>,
     pub run_timeout: Option<Duration>,
@@ -387,8 +389,9 @@ fn checked(new: NewCommand, id: CommandId, by: String, now: Timestamp) -> Result
         return Err(Error::invalid("max_attempts", format!("1 to {}", limits::COMMAND_ATTEMPTS)));
     }
     let expires_at = now.plus(span("ttl_s", new.life, LIFE, limits::COMMAND_LIFE)?);
-    if new.not_before.is_some_and(|hour| hour >= expires_at) {
-        return Err(Error::invalid("not_before", "before the command expires"));
+    let not_before = new.wait.filter(|wait| !wait.is_zero()).map(|wait| now.plus(wait));
+    if not_before.is_some_and(|hour| hour >= expires_at) {
+        return Err(Error::invalid("wait_s", "less than ttl_s"));
     }
     let command = Command {
         id,
@@ -398,7 +401,7 @@ fn checked(new: NewCommand, id: CommandId, by: String, now: Timestamp) -> Result
         content_type,
         lane,
         dedupe: new.dedupe,
-        not_before: new.not_before,
+        not_before,
         expires_at,
         ack_timeout: span("ack_timeout_s", new.ack_timeout, ACK_TIMEOUT, limits::COMMAND_TIMEOUT)?,
         run_timeout: span("run_timeout_s", new.run_timeout, RUN_TIMEOUT, limits::COMMAND_TIMEOUT)?,

@@ -7,8 +7,9 @@
 //!
 //! What holds:
 //! - A deny wins, whatever allows. What neither a statement nor a built-in rule allows is denied.
-//! - No statement allows a topic that begins with `$`, nor to speak for the server to another device
-//!   (`devices/{other}/identity/...`). A deny reaches those too, where it names them.
+//! - No statement allows a topic that begins with `$`, nor to speak for the server to a device
+//!   (`devices/{other}/identity/...`, `devices/{other}/messages/...`, `devices/{any}/config/...`). A deny reaches those too, where
+//!   it names them.
 //! - A value that is put in for a variable is text, never a wildcard, and never more than one level. An allow whose value is
 //!   missing or is no such text allows nothing; a deny then holds for every value.
 //! - A filter is allowed where everything that it can match is allowed by one template, and denied where anything that it

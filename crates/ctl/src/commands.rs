@@ -5,6 +5,7 @@ mod attestation;
 mod ca;
 mod claim;
 mod claim_code;
+mod command;
 mod completion;
 mod deny_list;
 mod device;
@@ -127,6 +128,9 @@ pub(crate) enum Command {
     /// Documents that devices work on
     #[command(subcommand)]
     Job(job::Job),
+    /// What devices are told to do, and what came of it
+    #[command(subcommand)]
+    Command(command::DeviceCommand),
     /// Keys that sign releases; the private half never leaves this machine
     #[command(subcommand)]
     Key(key::Key),
@@ -187,6 +191,7 @@ impl Command {
             Self::Method(verb) => verb.run(session).await,
             Self::Message(verb) => verb.run(session).await,
             Self::Job(verb) => verb.run(session).await,
+            Self::Command(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,
             Self::Release(verb) => verb.run(session).await,
             Self::Rollout(verb) => verb.run(session).await,

@@ -28,6 +28,9 @@ pub(crate) enum Failure {
     /// A drill says that devices would not come back by themselves.
     #[error("{0} devices would be stranded")]
     Stranded(u64),
+    /// A command that was followed did not succeed everywhere.
+    #[error("{failed} of {all} did not succeed")]
+    NotDone { failed: usize, all: usize },
     #[error("{0}")]
     Other(String),
 }
@@ -74,6 +77,7 @@ impl Failure {
             Self::TimedOut(_) => 7,
             Self::Rollout(_) => 8,
             Self::Stranded(_) => 9,
+            Self::NotDone { .. } => 10,
         }
     }
 

@@ -27,6 +27,7 @@ const LANE: &str = "lane";
 const ATTEMPT: &str = "attempt";
 const NOW: &str = "now";
 const EXPIRES_AT: &str = "expires-at";
+const RUN_TIMEOUT: &str = "run-timeout";
 
 /// Media types that are sent on topics of their own, and one that is not.
 const MEDIA: [&str; 3] = ["application/json", "application/cbor", ""];
@@ -118,7 +119,8 @@ impl MqttHooks {
             .user(LANE, &command.lane)
             .user(ATTEMPT, &command.attempt.to_string())
             .user(NOW, &command.now.millis().to_string())
-            .user(EXPIRES_AT, &command.expires_at.millis().to_string());
+            .user(EXPIRES_AT, &command.expires_at.millis().to_string())
+            .user(RUN_TIMEOUT, &command.run_timeout.as_secs().to_string());
         // In whole seconds: less than one is one.
         let left = command.expires_at.since(command.now).max(Duration::from_secs(1));
         let message = Message::new(&topic, &command.payload);

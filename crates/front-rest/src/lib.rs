@@ -14,6 +14,7 @@ pub mod body;
 pub mod caller;
 pub mod device;
 mod device_caller;
+pub mod device_commands;
 pub mod device_jobs;
 pub mod door;
 pub mod etag;

@@ -7,7 +7,9 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use fleetward_app::enrollment_keys::Kind;
-use fleetward_base::{BadId, DeviceId, JobId, ReleaseId, RevocationId, RolloutId, SignerId, TokenId, TransferId};
+use fleetward_base::{
+    BadId, CommandId, DeviceId, JobId, ReleaseId, RevocationId, RolloutId, SignerId, TokenId, TransferId,
+};
 use fleetward_supply::Sha256;
 use http::request::Parts;
 
@@ -28,6 +30,10 @@ impl Segment for DeviceId {
 impl Segment for JobId {
     const PARAM: &'static str = "job";
     const WHAT: &'static str = "job";
+}
+impl Segment for CommandId {
+    const PARAM: &'static str = "command";
+    const WHAT: &'static str = "command";
 }
 impl Segment for TokenId {
     const PARAM: &'static str = "token";

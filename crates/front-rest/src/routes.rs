@@ -10,6 +10,7 @@ mod ca_requests;
 mod ca_rotation;
 mod claim_codes;
 mod claims;
+mod commands;
 mod crls;
 mod deny_list;
 mod devices;
@@ -89,6 +90,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(jobs::router())
         .merge(shadow::router())
         .merge(hub::router())
+        .merge(commands::router())
         .merge(signers::router())
         .merge(artifacts::router())
         .merge(releases::router())

@@ -4,7 +4,7 @@ use super::*;
 use crate::record::Verdict;
 
 fn heard(jobs: &mut Jobs, topic: &str, body: Value) -> Heard {
-    jobs.hear(&Message { topic: format!("$aws/things/gw-1/jobs/{topic}"), payload: body.to_string().into_bytes() })
+    jobs.hear(&Message::new(format!("$aws/things/gw-1/jobs/{topic}"), body.to_string().into_bytes()))
 }
 
 /// Topic below `jobs/`, and body, of the one message.

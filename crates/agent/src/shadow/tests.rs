@@ -5,7 +5,7 @@ fn shadow() -> Shadow {
 }
 
 fn message(topic: &str, body: Value) -> Message {
-    Message { topic: format!("$aws/things/gw-1/shadow/{topic}"), payload: body.to_string().into_bytes() }
+    Message::new(format!("$aws/things/gw-1/shadow/{topic}"), body.to_string().into_bytes())
 }
 
 fn document(desired: Value, reported: Value, version: u64) -> Message {
@@ -130,7 +130,7 @@ fn nonsense_from_the_server_is_taken_for_an_empty_shadow() {
         let mut shadow = shadow();
         shadow.session_began();
         let topic = "$aws/things/gw-1/shadow/get/accepted".to_owned();
-        let heard = shadow.hear(&Message { topic, payload: body.into() });
+        let heard = shadow.hear(&Message::new(topic, body.into()));
         assert_eq!(heard, Heard::Apply(vec![]), "{body}");
     }
 }

@@ -10,7 +10,7 @@ use fleetward_app::journal::{self, JournalFilter};
 use fleetward_app::presence::Arrival;
 use fleetward_app::reconcile::commands::tick;
 use fleetward_app::{App, Ctx, Error, Idempotency, Principal};
-use fleetward_base::{CommandId, DeviceId, Timestamp, limits};
+use fleetward_base::{CommandId, DeviceId, limits};
 use fleetward_core::access::DeviceRights;
 use fleetward_core::command::{Answer, Command, OnExpiry, Reason, Refused, Status};
 use fleetward_core::journal::Action;
@@ -71,10 +71,6 @@ impl House {
         self.app().presence().connected(&tenant("acme"), &device(name), self.app().now(), arrival);
         self.told.listens(&device(name), true);
         deliver(self.app(), &tenant("acme"), &device(name)).await;
-    }
-
-    fn leave(&self, name: &str) {
-        self.told.listens(&device(name), false);
     }
 
     fn sent(&self) -> Vec<String> {
@@ -229,8 +225,7 @@ async fn what_does_not_end_lets_the_next_one_go() {
 async fn an_hour_to_wait_for() {
     let house = House::new().await;
     house.connect("gw-1").await;
-    let hour = house.app().now().plus(SECOND * 60);
-    house.send(&["gw-1"], NewCommand { not_before: Some(hour), ..new("c1") }).await.expect("queued");
+    house.send(&["gw-1"], NewCommand { wait: Some(SECOND * 60), ..new("c1") }).await.expect("queued");
     house.send(&["gw-1"], new("c2")).await.expect("queued");
     house.passes(59);
     tick(house.app()).await.expect("a tick");
@@ -347,7 +342,7 @@ async fn who_may_and_what_is_good() {
         (NewCommand { life: Some(Duration::ZERO), ..new("x") }, "ttl_s"),
         (NewCommand { life: Some(limits::COMMAND_LIFE + SECOND), ..new("x") }, "ttl_s"),
         (NewCommand { max_attempts: Some(0), ..new("x") }, "max_attempts"),
-        (NewCommand { not_before: Some(Timestamp::from_secs(4_000_000_000)), ..new("x") }, "not_before"),
+        (NewCommand { wait: Some(SECOND * 24 * 3600), ..new("x") }, "wait_s"),
         (NewCommand { run_timeout: Some(limits::COMMAND_TIMEOUT + SECOND), ..new("x") }, "run_timeout_s"),
     ];
     for (bad, field) in fields {

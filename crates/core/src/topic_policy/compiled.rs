@@ -239,7 +239,8 @@ fn denied_by(act: Act) -> Acts {
     }
 }
 
-/// What no statement can allow: what begins with `$`, and to speak for the server of its identity to another device.
+/// What no statement can allow: what begins with `$`, and to speak for the server to a device: of its identity and with the
+/// messages of a hub to another one, of the configuration that is wanted to any.
 fn is_reserved(act: Act, topic: &str, device: &str) -> bool {
     if topic.starts_with('$') {
         return true;
@@ -247,5 +248,9 @@ fn is_reserved(act: Act, topic: &str, device: &str) -> bool {
     let mut levels = topic.split('/');
     let head = (levels.next(), levels.next(), levels.next());
     matches!(act, Act::Publish | Act::Retain)
-        && matches!(head, (Some("devices"), Some(whose), Some("identity")) if whose != device)
+        && match head {
+            (Some("devices"), Some(whose), Some("identity" | "messages")) => whose != device,
+            (Some("devices"), Some(_), Some("config")) => true,
+            _ => false,
+        }
 }

@@ -6,7 +6,7 @@ use fleetward_app::commands::{NewCommand, command, send_command};
 use fleetward_base::CommandId;
 use fleetward_core::command::{Reason, Status};
 use fleetward_core::selector::Selector;
-use fleetward_sim::mqtt::{Publish, Version};
+use fleetward_sim::mqtt::{Options, Publish, Version};
 use serde_json::json;
 
 use crate::house::{Device, House, tenant};
@@ -95,6 +95,7 @@ async fn a_device_hears_what_waits_and_answers() {
         ("attempt", "1".to_owned()),
         ("now", now.to_string()),
         ("expires-at", (now + 290_000).to_string()),
+        ("run-timeout", "3600".to_owned()),
     ];
     let user = user.map(|(name, value)| (name.to_owned(), value)).to_vec();
     let expected = Beside { content_type: Some("application/json".into()), expiry_secs: Some(290), user };
@@ -171,6 +172,28 @@ async fn bad_answers_are_rejected_with_their_code() {
     {
         assert_eq!(link.publish(&topic, "{}").await, 0x87, "{topic}");
     }
+}
+
+/// The rows say what a device has to do, not what the broker kept for it: nothing comes twice and nothing is forgotten.
+#[tokio::test]
+async fn a_session_that_was_kept_is_told_at_once() {
+    let (house, gw) = prepared().await;
+    let options = Options { version: Version::V5, clean: false, session_expiry_secs: 3600, ..Options::default() };
+    let mut link = house.connect_as(Some(&gw), "gw-1", &options).await;
+    link.subscribe(&[&format!("{THINGS}/+/request/json")]).await;
+    send(&house, "c1", "application/json", b"{}").await;
+    link.expect("c1/request/json").await;
+    send(&house, "c2", "application/json", b"{}").await;
+    house.clock.advance(Duration::from_secs(5));
+    let mut back = house.connect_as(Some(&gw), "gw-1", &options).await;
+    let again = back.next_whole().await;
+    let attempt = ("attempt".to_owned(), "2".to_owned());
+    assert!(again.topic.ends_with("c1/request/json") && beside(&again).user.contains(&attempt), "{again:?}");
+    back.publish(&format!("{THINGS}/c1/response/json"), r#"{"status":"SUCCEEDED"}"#).await;
+    let mut ends = [back.next().await.0, back.next().await.0];
+    ends.sort();
+    assert!(ends[0].ends_with("c1/response/accepted/json") && ends[1].ends_with("c2/request/json"), "{ends:?}");
+    back.expect_nothing().await;
 }
 
 #[tokio::test]

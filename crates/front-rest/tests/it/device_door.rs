@@ -18,7 +18,7 @@ use fleetward_app::{DeviceLinks, DeviceMessage, EndReason, Peer, Principal, Publ
 use fleetward_attest::tpm::Public;
 use fleetward_base::{DeviceId, Secret, TenantId, Timestamp};
 use fleetward_core::provisioning::Mode;
-use fleetward_front_rest::{attest, device, device_jobs, identity};
+use fleetward_front_rest::{attest, device, device_commands, device_jobs, identity};
 use fleetward_pki::{SoftKey, csr, name, pem};
 use http::{HeaderMap, Request};
 use parking_lot::Mutex;
@@ -50,7 +50,7 @@ impl Device {
         let peer = Peer { address, certificates: certificates.into() };
         let app = &house.app;
         let doors = device::router(app.clone()).merge(attest::router(app.clone())).merge(identity::router(app.clone()));
-        let doors = doors.merge(device_jobs::router(app.clone()));
+        let doors = doors.merge(device_jobs::router(app.clone())).merge(device_commands::router(app.clone()));
         Self(doors.layer(axum::Extension(peer)))
     }
 
@@ -548,4 +548,53 @@ async fn a_device_that_goes_asks_where_to_and_says_that_it_has_wiped_itself() {
     assert_eq!(device.ask("POST", said, wiped.clone()).await.0, 204);
     assert_eq!(state().await, (json!("done"), json!("confirmed")));
     assert_eq!(device.ask("POST", said, wiped).await.0, 401, "it is nobody of acme's any more");
+}
+
+#[tokio::test]
+async fn a_device_polls_its_commands_and_answers() {
+    let house = House::open().await;
+    let gw = Device::enrolled(&house, "acme", "gw-1").await;
+    let (neighbour, abroad) =
+        (Device::enrolled(&house, "acme", "gw-2").await, Device::enrolled(&house, "beta", "gw-1").await);
+    let nobody = Device::with(&house, Vec::new());
+    let body = json!({ "id": "c1", "op": "restart-app", "payload": { "name": "x" }, "ttl_s": 60 });
+    house.post("/v1/tenants/acme/devices/gw-1/commands", &house.acme, &body).await;
+    for other in [&neighbour, &abroad] {
+        let (status, _, polled) = other.ask("GET", "/v1/commands", "").await;
+        assert_eq!((status, &polled["commands"]), (200, &json!([])));
+        let said = other.ask("POST", "/v1/commands/c1/response", r#"{"status":"succeeded"}"#).await;
+        assert_eq!(said.0, 404);
+    }
+    assert_eq!(nobody.ask("GET", "/v1/commands", "").await.0, 401);
+    assert_eq!(nobody.ask("POST", "/v1/commands/c1/response", r#"{"status":"succeeded"}"#).await.0, 401);
+
+    let (status, _, polled) = gw.ask("GET", "/v1/commands", "").await;
+    let todo = &polled["commands"][0];
+    assert_eq!(
+        (status, &todo["id"], &todo["op"], &todo["attempt"]),
+        (200, &json!("c1"), &json!("restart-app"), &json!(1))
+    );
+    assert_eq!(todo["payload"], json!({ "name": "x" }));
+    assert!(todo["expires_at"].as_str() > polled["now"].as_str());
+    let answer = async |body: Value| gw.ask("POST", "/v1/commands/c1/response", body.to_string()).await;
+    let (status, _, stands) = answer(json!({ "status": "running", "version": todo["version"] })).await;
+    assert_eq!((status, &stands["status"]), (200, &json!("running")));
+    let (status, _, stale) = answer(json!({ "status": "failed", "version": todo["version"] })).await;
+    assert_eq!((status, &stale["code"]), (412, &json!("stale")), "somebody else was quicker");
+    let end = json!({ "status": "succeeded", "result": { "pid": { "s": "7" }, "log": { "bin": "AQI=" } } });
+    assert_eq!(answer(end.clone()).await.0, 200);
+    assert_eq!(answer(end).await.0, 200, "the same twice");
+    assert_eq!(answer(json!({ "status": "failed" })).await.2["code"], "command-ended");
+    for (bad, status) in [
+        (json!({ "status": "done" }), 422),
+        (json!({ "status": "failed", "result": { "a": { "s": "x", "b": true } } }), 422),
+        (json!({ "status": "failed", "reason": { "code": "no" } }), 422),
+        (json!({ "status": "queued" }), 409),
+    ] {
+        assert_eq!(answer(bad.clone()).await.0, status, "{bad}");
+    }
+    let kept = house.get("/v1/tenants/acme/devices/gw-1/commands/c1", &house.acme).await.json;
+    assert_eq!((&kept["status"], &kept["result"]["pid"]), (&json!("succeeded"), &json!({ "s": "7" })));
+    let (_, _, polled) = gw.ask("GET", "/v1/commands", "").await;
+    assert_eq!(polled["commands"], json!([]));
 }

@@ -3,6 +3,7 @@
 mod access;
 mod activate;
 mod ca;
+mod commands;
 mod device_door;
 mod device_jobs;
 mod devices;

@@ -43,6 +43,7 @@ impl Route {
             .replace("{anchor}", &"0".repeat(64))
             .replace("{reference}", &"0".repeat(32))
             .replace("{token}", id)
+            .replace("{command}", id)
             .replace("{transfer}", id)
             .replace("{signer}", id)
             .replace("{release}", id)

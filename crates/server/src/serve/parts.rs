@@ -156,6 +156,7 @@ pub(super) fn device_router(app: &App, broker: &Broker) -> Router {
         .merge(fleetward_front_update::router(app.clone()))
         .merge(fleetward_front_rest::device::router(app.clone()))
         .merge(fleetward_front_rest::device_jobs::router(app.clone()))
+        .merge(fleetward_front_rest::device_commands::router(app.clone()))
         .merge(fleetward_front_rest::attest::router(app.clone()))
         .merge(fleetward_front_rest::identity::router(app.clone()))
         .merge(fleetward_front_mqtt::websocket::router(broker.clone()))

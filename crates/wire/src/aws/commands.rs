@@ -185,12 +185,12 @@ struct Written {
     bin: Option<Binary>,
 }
 
-/// Bytes: CBOR has them, JSON has base64.
+/// Bytes: CBOR has them, JSON has base64. Bytes are tried first, since bytes that are UTF-8 would pass for text.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Binary {
-    Text(String),
     Bytes(#[serde(with = "bytes")] Vec<u8>),
+    Text(String),
 }
 
 mod bytes {
