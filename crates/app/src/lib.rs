@@ -28,6 +28,7 @@ pub mod inventory;
 pub mod issuers;
 pub mod journal;
 pub mod links;
+pub mod messaging;
 pub mod mqtt_sessions;
 pub mod offline_root;
 pub mod peer;

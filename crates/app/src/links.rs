@@ -9,6 +9,8 @@ use fleetward_base::{DeviceId, TenantId};
 use fleetward_core::access::DeviceRights;
 use fleetward_core::topic_policy::Act;
 
+use crate::messaging::Elsewhere;
+
 /// Why the server ends a device's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
@@ -44,6 +46,12 @@ pub trait DeviceLinks: Send + Sync + 'static {
 
     /// Whether a device with these rights may do this by the built-in rules, before any policy.
     fn built_in(&self, rights: DeviceRights, device: &DeviceId, act: Act, topic: &str) -> bool;
+
+    /// Sends clients to another server from now on, or none any more; how many are connected and go.
+    fn redirect(&self, to: Option<Elsewhere>) -> usize;
+
+    /// Where clients are sent.
+    fn redirected(&self) -> Option<Elsewhere>;
 
     /// Publishes to whoever in the tenant subscribes, QoS 1.
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fleetward_base::{Clock, DeviceId, TenantId, limits};
@@ -16,11 +16,13 @@ use crate::deliver::{Outbound, Refused, Routed};
 use crate::link::{TICK, Wheel};
 use crate::record::Flags;
 use crate::retained::Retained;
-use crate::session::Session;
+use crate::session::{LastWill, Session};
 use crate::space::Space;
 use crate::stats::{Counters, Stats};
 use crate::timers::Timers;
-use crate::{Config, EndReason, Hooks, Peer, Principal, Qos, Reason, SessionStore, StoreFailure, conn, topic};
+use crate::{
+    Config, EndReason, Hooks, Peer, Principal, Qos, Reason, SessionStore, StoreFailure, TenantRates, conn, topic,
+};
 
 /// A message that the server itself sends.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +120,24 @@ pub(crate) struct Inner {
     stop: CancellationToken,
     tick: AtomicU32,
     last_sweep: AtomicU32,
+    /// Bytes that waited in memory at the last look.
+    pub(crate) held_bytes: AtomicUsize,
+    pub(crate) redirect: RwLock<Option<Arc<Redirect>>>,
+}
+
+/// Another server that clients are sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// A Server Reference (MQTT 5.0 §4.11): `host` or `host:port`.
+    pub server: String,
+    /// For good (0x9D), or for now (0x9C).
+    pub moved: bool,
+}
+
+impl Redirect {
+    pub(crate) const fn reason(&self) -> Reason {
+        if self.moved { Reason::ServerMoved } else { Reason::UseAnotherServer }
+    }
 }
 
 impl Inner {
@@ -176,6 +196,20 @@ impl Inner {
             drop(state);
             space.sessions.lock().insert(stored.client, session);
         }
+        for stored in self.store.load_wills().await? {
+            let Some(will) = LastWill::unpack(&stored.will) else {
+                tracing::warn!(tenant = %stored.tenant, client = %stored.client, "a will that nobody can read is left out");
+                continue;
+            };
+            let space = self.space(&stored.tenant);
+            let mut sessions = space.sessions.lock();
+            // One without a session ended with its connection, and is published at the first look.
+            let ended = || Session::ended(stored.tenant.clone(), stored.client.clone(), now);
+            let session = sessions.entry(stored.client.clone()).or_insert_with(ended).clone();
+            let mut state = session.lock();
+            state.will = Some(Box::new(will));
+            self.arm(&session, &mut state);
+        }
         for (tenant, stored) in self.store.load_retained().await? {
             let space = self.space(&tenant);
             if !topic::valid_name(&stored.topic) {
@@ -195,15 +229,28 @@ impl Inner {
         for session in self.timers.due(now, 10_000) {
             self.session_due(&self.space(&session.tenant), &session);
         }
+        if now.is_multiple_of(4) {
+            self.look_at_memory();
+        }
         // Once in ten seconds.
         if now.saturating_sub(self.last_sweep.load(Ordering::Relaxed)) >= 40 {
             self.last_sweep.store(now, Ordering::Relaxed);
             for space in self.all_spaces() {
-                space.forget_connects(self.config.connects_per_client, self.clock.monotonic());
+                space.forget_full(&self.config, self.clock.monotonic());
                 self.expire_retained(&space);
             }
         }
         self.committer.flush();
+    }
+
+    /// Once in a second: between two looks each connection is bounded by itself.
+    fn look_at_memory(&self) {
+        let mut held = self.committer.pending_bytes();
+        for space in self.all_spaces() {
+            let sessions: Vec<_> = space.sessions.lock().values().cloned().collect();
+            held += sessions.iter().filter(|s| s.is_online()).map(|s| s.lock().outbox_bytes).sum::<usize>();
+        }
+        self.held_bytes.store(held, Ordering::Relaxed);
     }
 
     fn outbound<'a>(&self, message: &Message<'a>) -> Result<Outbound<'a>, PublishError> {
@@ -264,6 +311,8 @@ impl Broker {
             stop: CancellationToken::new(),
             tick: AtomicU32::new(0),
             last_sweep: AtomicU32::new(0),
+            held_bytes: AtomicUsize::new(0),
+            redirect: RwLock::default(),
             config,
         });
         inner.wheel.advance(inner.read_clock());
@@ -358,6 +407,42 @@ impl Broker {
         sessions.iter().filter(|s| self.end(s, None, reason)).count()
     }
 
+    /// What all connections of a tenant may do together from now on; what is not said is as [`Config::tenant_rates`] has it.
+    pub fn limit(&self, tenant: &TenantId, rates: TenantRates) {
+        let Some(space) = self.inner.known_space(tenant) else { return };
+        space.limit(rates.or(self.inner.config.tenant_rates), self.inner.clock.monotonic());
+    }
+
+    /// Sends every client to another server, or none any more. Those that are connected are told so (0x9C or 0x9D; 3.1.1 is
+    /// closed), `at_once` of them with each tick so that the other server is not run over; how many there are.
+    pub fn redirect(&self, to: Option<Redirect>, at_once: usize) -> usize {
+        let reason = to.as_ref().map(Redirect::reason);
+        *self.inner.redirect.write() = to.map(Arc::new);
+        let Some(reason) = reason else { return 0 };
+        let sessions: Vec<_> =
+            self.inner.all_spaces().iter().flat_map(|space| space.sessions.lock().values().cloned().collect::<Vec<_>>()).collect();
+        let connected: Vec<_> = sessions.into_iter().filter(|session| session.is_online()).collect();
+        let (count, broker) = (connected.len(), self.clone());
+        self.inner.background.spawn(async move {
+            for some in connected.chunks(at_once.max(1)) {
+                // Somebody has thought better of it, or the server stops.
+                if broker.inner.redirect.read().is_none() || broker.inner.closing.is_cancelled() {
+                    return;
+                }
+                some.iter().for_each(|session| {
+                    broker.end(session, None, reason);
+                });
+                tokio::time::sleep(TICK).await;
+            }
+        });
+        count
+    }
+
+    /// Where clients are sent.
+    pub fn redirected(&self) -> Option<Redirect> {
+        self.inner.redirect.read().as_deref().cloned()
+    }
+
     /// The rights of this live connection have changed: it ends (0x87) where a subscription or its will is not allowed any
     /// more. Whether it ended.
     pub fn reauthorize(&self, tenant: &TenantId, device: &DeviceId) -> bool {
@@ -421,6 +506,7 @@ impl Broker {
 
     pub fn stats(&self) -> Stats {
         let mut stats = self.inner.counters.read();
+        stats.held_bytes = count(self.inner.held_bytes.load(Ordering::Relaxed));
         stats.commits = self.inner.committer.commits.load(Ordering::Relaxed);
         stats.commit_failures = self.inner.committer.failures.load(Ordering::Relaxed);
         for space in self.inner.all_spaces() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fleetward_base::{DeviceId, TenantId};
 use parking_lot::{Mutex, RwLock};
 
-use crate::Rate;
+use crate::{Config, Rate, TenantRates};
 use crate::retained::RetainedSet;
 use crate::router::Router;
 use crate::session::Session;
@@ -19,6 +19,25 @@ pub(crate) struct Space {
     pub(crate) retained: RwLock<RetainedSet>,
     /// Clients that have connected lately.
     connects: Mutex<HashMap<DeviceId, Bucket>>,
+    /// What clients that left had used up.
+    resting: Mutex<HashMap<DeviceId, Buckets>>,
+    shared: Mutex<Shared>,
+}
+
+/// What of a device's messages and bytes is left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Buckets {
+    pub(crate) messages: Option<Bucket>,
+    pub(crate) bytes: Option<Bucket>,
+}
+
+/// What all connections of the tenant may still do.
+#[derive(Default)]
+struct Shared {
+    rates: TenantRates,
+    connects: Option<Bucket>,
+    messages: Option<Bucket>,
+    bytes: Option<Bucket>,
 }
 
 impl Space {
@@ -29,7 +48,65 @@ impl Space {
             router: RwLock::default(),
             retained: RwLock::default(),
             connects: Mutex::default(),
+            resting: Mutex::default(),
+            shared: Mutex::default(),
         }
+    }
+
+    /// What all connections of the tenant may do from now on.
+    pub(crate) fn limit(&self, rates: TenantRates, now: Duration) {
+        let mut shared = self.shared.lock();
+        if shared.rates != rates {
+            let full = |rate: Option<Rate>| rate.map(|rate| Bucket::full(rate, now));
+            let (connects, messages, bytes) = (full(rates.connects), full(rates.messages), full(rates.bytes));
+            *shared = Shared { rates, connects, messages, bytes };
+        }
+    }
+
+    /// Whether any client of the tenant may connect now.
+    pub(crate) fn may_any_connect(&self, now: Duration) -> bool {
+        let mut shared = self.shared.lock();
+        let rate = shared.rates.connects;
+        match (&mut shared.connects, rate) {
+            (Some(bucket), Some(rate)) => bucket.take_if_there(rate, now),
+            _ => true,
+        }
+    }
+
+    /// Whether the tenant's connections may be read from.
+    pub(crate) fn is_open(&self, now: Duration) -> bool {
+        let mut shared = self.shared.lock();
+        let Shared { rates, messages, bytes, .. } = &mut *shared;
+        let open = |bucket: &mut Option<Bucket>, rate: Option<Rate>| match (bucket, rate) {
+            (Some(bucket), Some(rate)) => bucket.open(rate, now),
+            _ => true,
+        };
+        open(messages, rates.messages) && open(bytes, rates.bytes)
+    }
+
+    pub(crate) fn pay(&self, messages: u64, bytes: u64) {
+        let mut shared = self.shared.lock();
+        if let Some(bucket) = &mut shared.messages {
+            bucket.take(messages);
+        }
+        if let Some(bucket) = &mut shared.bytes {
+            bucket.take(bytes);
+        }
+    }
+
+    /// Remembers what a device that leaves has used up: to come again does not fill its buckets.
+    pub(crate) fn rest(&self, client: &DeviceId, buckets: Buckets) {
+        if buckets.messages.is_some() || buckets.bytes.is_some() {
+            self.resting.lock().insert(client.clone(), buckets);
+        }
+    }
+
+    /// What is left to a device that comes.
+    pub(crate) fn buckets(&self, client: &DeviceId, config: &Config, now: Duration) -> Buckets {
+        self.resting.lock().remove(client).unwrap_or_else(|| Buckets {
+            messages: config.publish_messages.map(|rate| Bucket::full(rate, now)),
+            bytes: config.publish_bytes.map(|rate| Bucket::full(rate, now)),
+        })
     }
 
     pub(crate) fn session(&self, client: &DeviceId) -> Option<Arc<Session>> {
@@ -43,8 +120,23 @@ impl Space {
         connects.entry(client.clone()).or_insert_with(|| Bucket::full(rate, now)).take_if_there(rate, now)
     }
 
-    /// Forgets the clients whose bucket is full again.
-    pub(crate) fn forget_connects(&self, rate: Option<Rate>, now: Duration) {
+    /// Forgets the clients whose buckets are full again.
+    pub(crate) fn forget_full(&self, config: &Config, now: Duration) {
+        self.forget_connects(config.connects_per_client, now);
+        let full = |bucket: &mut Option<Bucket>, rate: Option<Rate>| match (bucket, rate) {
+            (Some(bucket), Some(rate)) => bucket.is_full(rate, now),
+            _ => true,
+        };
+        let mut resting = self.resting.lock();
+        resting.retain(|_, it| {
+            !(full(&mut it.messages, config.publish_messages) && full(&mut it.bytes, config.publish_bytes))
+        });
+        if resting.is_empty() {
+            *resting = HashMap::new();
+        }
+    }
+
+    fn forget_connects(&self, rate: Option<Rate>, now: Duration) {
         let Some(rate) = rate else { return };
         let mut connects = self.connects.lock();
         connects.retain(|_, bucket| !bucket.is_full(rate, now));

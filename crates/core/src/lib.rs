@@ -20,6 +20,7 @@ pub mod inventory;
 pub mod issuer;
 pub mod journal;
 pub mod lifecycle;
+pub mod messaging;
 pub mod presence;
 pub mod provisioning;
 pub mod registry;

@@ -9,6 +9,7 @@ use fleetward_app::provisioning::Claimant;
 use fleetward_app::provisioning::claims::{AdmittedClaim, admit_claim, is_claim};
 use fleetward_app::rotation;
 use fleetward_app::shadow::{self, ShadowKey};
+use fleetward_app::messaging::messaging;
 use fleetward_app::topic_policies::rights_of;
 use fleetward_app::{Error, ca_rotations, transfers};
 use fleetward_base::{DeviceId, Secret, TenantId, limits};
@@ -18,6 +19,7 @@ use fleetward_broker::{
 };
 use fleetward_core::access::DeviceRights;
 use fleetward_core::shadow::Refused;
+use fleetward_core::messaging::Messaging;
 use fleetward_core::topic_policy::Act;
 use fleetward_core::token_issuer::{Login as TokenLogin, looks_like_token};
 use fleetward_wire::attest;
@@ -230,8 +232,18 @@ impl MqttHooks {
             tracing::info!(%tenant, %device, policy = &*by.policy, "refused: a topic policy denies it to connect");
             return Err(Refusal::NotAuthorized);
         }
-        let topics = TopicRights::new(topics);
-        Ok(Arc::new(Principal { tenant, device, serial: serial.into(), rights, topics, valid_until: Some(not_after) }))
+        let Messaging { profile, rates } =
+            messaging(&self.app, &tenant).await.map_err(|error| refusal(&error))?;
+        Ok(Arc::new(Principal {
+            tenant,
+            device,
+            serial: serial.into(),
+            rights,
+            profile,
+            rates,
+            topics: TopicRights::new(topics),
+            valid_until: Some(not_after),
+        }))
     }
 
     /// Lets a connection in that shows a claim, under a name of its own.
@@ -251,8 +263,11 @@ impl MqttHooks {
             return Err(Refusal::Quota);
         }
         let rights = DeviceRights::Claim;
+        let Messaging { profile, rates } =
+            messaging(&self.app, &tenant).await.map_err(|error| refusal(&error))?;
         let topics = TopicRights::default();
-        Ok(Arc::new(Principal { tenant, device: name, serial, rights, topics, valid_until: Some(not_after) }))
+        let valid_until = Some(not_after);
+        Ok(Arc::new(Principal { tenant, device: name, serial, rights, profile, rates, topics, valid_until }))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use fleetward_app::messaging::Elsewhere;
 use fleetward_app::{DeviceLinks, EndReason, deployments};
 use fleetward_base::{DeviceId, TenantId};
-use fleetward_broker::Reason;
+use fleetward_broker::{Reason, Redirect};
 use fleetward_core::access::DeviceRights;
 use fleetward_core::deployment::Status;
 use fleetward_core::topic_policy::Act;
@@ -15,6 +16,10 @@ use crate::MqttHooks;
 use crate::answer::encode;
 use crate::jobs::{full, summary};
 use crate::policy;
+
+/// Clients that are sent to another server with each tick of the broker, a quarter of a second: what one that is like this
+/// can take.
+const MOVED_AT_ONCE: usize = 200;
 
 #[async_trait]
 impl DeviceLinks for MqttHooks {
@@ -70,6 +75,17 @@ impl DeviceLinks for MqttHooks {
         for principal in self.broker.get().map(|broker| broker.principals(tenant)).unwrap_or_default() {
             MqttHooks::recheck(self, &principal);
         }
+        self.refresh_rates(tenant);
+    }
+
+    fn redirect(&self, to: Option<Elsewhere>) -> usize {
+        let to = to.map(|Elsewhere { server, moved }| Redirect { server, moved });
+        self.broker.get().map_or(0, |broker| broker.redirect(to, MOVED_AT_ONCE))
+    }
+
+    fn redirected(&self) -> Option<Elsewhere> {
+        let to = self.broker.get()?.redirected()?;
+        Some(Elsewhere { server: to.server, moved: to.moved })
     }
 
     fn built_in(&self, rights: DeviceRights, device: &DeviceId, act: Act, topic: &str) -> bool {

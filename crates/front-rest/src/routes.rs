@@ -26,7 +26,9 @@ mod installation_vault;
 mod inventory;
 mod issuer;
 mod makers;
+mod messaging;
 mod provisioning_templates;
+mod redirect;
 mod releases;
 mod revocations;
 mod rollouts;
@@ -56,6 +58,8 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .routes(routes!(whoami::handler))
         .merge(tenants::router())
         .merge(identity_policy::router())
+        .merge(messaging::router())
+        .merge(redirect::router())
         .merge(issuer::router())
         .merge(ca_rotation::router())
         .merge(ca_requests::router())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use fleetward_app::messaging::Elsewhere;
 use fleetward_app::{App, Ctx, DeviceLinks, EndReason, Error, Principal};
 use fleetward_base::{DeviceId, ReleaseId, SeededRng, SignerId, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
@@ -89,6 +90,14 @@ impl DeviceLinks for Told {
     fn recheck(&self, _: &TenantId, _: &DeviceId) {}
 
     fn recheck_all(&self, _: &TenantId) {}
+
+    fn redirect(&self, _: Option<Elsewhere>) -> usize {
+        0
+    }
+
+    fn redirected(&self) -> Option<Elsewhere> {
+        None
+    }
 
     fn built_in(&self, _: DeviceRights, device: &DeviceId, _: Act, topic: &str) -> bool {
         topic.split('/').nth(1) == Some(device.as_str())

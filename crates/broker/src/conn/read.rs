@@ -120,6 +120,10 @@ impl Core {
                 return false;
             }
         }
+        if !self.space.is_open(now) {
+            self.input.throttled = true;
+            return false;
+        }
         !self.input.held || self.services_running() < limits::SERVICE_REQUESTS_IN_FLIGHT
     }
 
@@ -186,6 +190,9 @@ impl Core {
     }
 
     fn pay(&mut self, publishes: u64, bytes: usize) {
+        if bytes > 0 {
+            self.space.pay(publishes, u64::try_from(bytes).unwrap_or(u64::MAX));
+        }
         if let Some(bucket) = &mut self.input.messages {
             bucket.take(publishes);
         }

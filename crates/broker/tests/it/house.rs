@@ -92,6 +92,8 @@ impl Hooks for Rules {
             device: device.parse().expect("a device"),
             serial: "01".into(),
             rights: DeviceRights::Full,
+            profile: Default::default(),
+            rates: Default::default(),
             topics: Default::default(),
             valid_until: *self.valid_until.lock(),
         }))
