@@ -50,7 +50,7 @@ impl Default for Config {
             connects_per_client: Some(Rate { per_second: 1, burst: 10 }),
             tenant_rates: TenantRates {
                 connects: Some(Rate { per_second: 2000, burst: 20_000 }),
-                messages: Some(Rate { per_second: 50_000, burst: 100_000 }),
+                messages: Some(Rate { per_second: 200_000, burst: 400_000 }),
                 bytes: Some(Rate { per_second: 128 * 1024 * 1024, burst: 256 * 1024 * 1024 }),
             },
             memory_bytes: 1024 * 1024 * 1024,

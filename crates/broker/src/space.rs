@@ -19,16 +19,55 @@ pub(crate) struct Space {
     pub(crate) retained: RwLock<RetainedSet>,
     /// Clients that have connected lately.
     connects: Mutex<HashMap<DeviceId, Bucket>>,
-    /// What clients that left had used up.
-    resting: Mutex<HashMap<DeviceId, Buckets>>,
+    /// What is left to each device, also while it is away: to come again does not fill its buckets.
+    meters: Mutex<HashMap<DeviceId, Arc<Meter>>>,
     shared: Mutex<Shared>,
 }
 
 /// What of a device's messages and bytes is left.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Buckets {
-    pub(crate) messages: Option<Bucket>,
-    pub(crate) bytes: Option<Bucket>,
+#[derive(Debug)]
+pub(crate) struct Meter(Mutex<(Option<Bucket>, Option<Bucket>)>);
+
+impl Meter {
+    fn full(config: &Config, now: Duration) -> Arc<Self> {
+        let full = |rate: Option<Rate>| rate.map(|rate| Bucket::full(rate, now));
+        Arc::new(Self(Mutex::new((full(config.publish_messages), full(config.publish_bytes)))))
+    }
+
+    /// Whether the device may be read from.
+    pub(crate) fn is_open(&self, config: &Config, now: Duration) -> bool {
+        let (messages, bytes) = &mut *self.0.lock();
+        is_open(messages, config.publish_messages, now) && is_open(bytes, config.publish_bytes, now)
+    }
+
+    pub(crate) fn pay(&self, messages: u64, bytes: u64) {
+        let (of_messages, of_bytes) = &mut *self.0.lock();
+        if let Some(bucket) = of_messages {
+            bucket.take(messages);
+        }
+        if let Some(bucket) = of_bytes {
+            bucket.take(bytes);
+        }
+    }
+
+    fn is_full(&self, config: &Config, now: Duration) -> bool {
+        let (messages, bytes) = &mut *self.0.lock();
+        is_full(messages, config.publish_messages, now) && is_full(bytes, config.publish_bytes, now)
+    }
+}
+
+fn is_open(bucket: &mut Option<Bucket>, rate: Option<Rate>, now: Duration) -> bool {
+    match (bucket, rate) {
+        (Some(bucket), Some(rate)) => bucket.open(rate, now),
+        _ => true,
+    }
+}
+
+fn is_full(bucket: &mut Option<Bucket>, rate: Option<Rate>, now: Duration) -> bool {
+    match (bucket, rate) {
+        (Some(bucket), Some(rate)) => bucket.is_full(rate, now),
+        _ => true,
+    }
 }
 
 /// What all connections of the tenant may still do.
@@ -48,7 +87,7 @@ impl Space {
             router: RwLock::default(),
             retained: RwLock::default(),
             connects: Mutex::default(),
-            resting: Mutex::default(),
+            meters: Mutex::default(),
             shared: Mutex::default(),
         }
     }
@@ -77,11 +116,7 @@ impl Space {
     pub(crate) fn is_open(&self, now: Duration) -> bool {
         let mut shared = self.shared.lock();
         let Shared { rates, messages, bytes, .. } = &mut *shared;
-        let open = |bucket: &mut Option<Bucket>, rate: Option<Rate>| match (bucket, rate) {
-            (Some(bucket), Some(rate)) => bucket.open(rate, now),
-            _ => true,
-        };
-        open(messages, rates.messages) && open(bytes, rates.bytes)
+        is_open(messages, rates.messages, now) && is_open(bytes, rates.bytes, now)
     }
 
     pub(crate) fn pay(&self, messages: u64, bytes: u64) {
@@ -94,19 +129,13 @@ impl Space {
         }
     }
 
-    /// Remembers what a device that leaves has used up: to come again does not fill its buckets.
-    pub(crate) fn rest(&self, client: &DeviceId, buckets: Buckets) {
-        if buckets.messages.is_some() || buckets.bytes.is_some() {
-            self.resting.lock().insert(client.clone(), buckets);
+    /// What is left to a device; none where nothing is counted.
+    pub(crate) fn meter(&self, client: &DeviceId, config: &Config, now: Duration) -> Option<Arc<Meter>> {
+        if config.publish_messages.is_none() && config.publish_bytes.is_none() {
+            return None;
         }
-    }
-
-    /// What is left to a device that comes.
-    pub(crate) fn buckets(&self, client: &DeviceId, config: &Config, now: Duration) -> Buckets {
-        self.resting.lock().remove(client).unwrap_or_else(|| Buckets {
-            messages: config.publish_messages.map(|rate| Bucket::full(rate, now)),
-            bytes: config.publish_bytes.map(|rate| Bucket::full(rate, now)),
-        })
+        let mut meters = self.meters.lock();
+        Some(Arc::clone(meters.entry(client.clone()).or_insert_with(|| Meter::full(config, now))))
     }
 
     pub(crate) fn session(&self, client: &DeviceId) -> Option<Arc<Session>> {
@@ -120,19 +149,13 @@ impl Space {
         connects.entry(client.clone()).or_insert_with(|| Bucket::full(rate, now)).take_if_there(rate, now)
     }
 
-    /// Forgets the clients whose buckets are full again.
+    /// Forgets the clients that are away and whose buckets are full again.
     pub(crate) fn forget_full(&self, config: &Config, now: Duration) {
         self.forget_connects(config.connects_per_client, now);
-        let full = |bucket: &mut Option<Bucket>, rate: Option<Rate>| match (bucket, rate) {
-            (Some(bucket), Some(rate)) => bucket.is_full(rate, now),
-            _ => true,
-        };
-        let mut resting = self.resting.lock();
-        resting.retain(|_, it| {
-            !(full(&mut it.messages, config.publish_messages) && full(&mut it.bytes, config.publish_bytes))
-        });
-        if resting.is_empty() {
-            *resting = HashMap::new();
+        let mut meters = self.meters.lock();
+        meters.retain(|_, meter| Arc::strong_count(meter) > 1 || !meter.is_full(config, now));
+        if meters.is_empty() {
+            *meters = HashMap::new();
         }
     }
 

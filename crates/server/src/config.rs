@@ -75,7 +75,7 @@ pub(crate) struct ServeArgs {
     pub(crate) publish_rate: u32,
 
     /// Messages a second that all devices of one tenant may publish together; a tenant may be given another rate.
-    #[arg(long, env = "FLEETWARD_TENANT_PUBLISH_RATE", default_value_t = 50_000)]
+    #[arg(long, env = "FLEETWARD_TENANT_PUBLISH_RATE", default_value_t = 200_000)]
     pub(crate) tenant_publish_rate: u32,
 
     /// MQTT connections a second that all devices of one tenant may open together; a tenant may be given another rate.

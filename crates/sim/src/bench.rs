@@ -10,6 +10,7 @@ mod crl;
 mod crypto;
 mod enroll;
 mod figures;
+mod fanout;
 mod fill;
 mod fleet;
 mod idle;
@@ -21,9 +22,13 @@ mod postgres;
 mod progress;
 mod publish;
 mod responder;
+mod resume;
 mod revoke;
 mod shadow;
+mod shared;
 mod stage;
+mod storm;
+mod target;
 mod trickle;
 
 use std::path::PathBuf;
@@ -74,6 +79,14 @@ pub enum Bench {
     Publish,
     /// Durable shadow updates, on SQLite and on PostgreSQL.
     Shadow,
+    /// Each message to many that subscribe; Mosquitto beside it.
+    Fanout,
+    /// Each message to one of many that share a subscription; Mosquitto beside it.
+    Shared,
+    /// Sessions that come back to what was queued for them; Mosquitto beside it.
+    Resume,
+    /// All devices connect at once to a server that has just started; Mosquitto beside it.
+    Storm,
     /// Many sessions revoked at once.
     Revoke,
     /// OCSP about a million certificates, signed before and on demand; OpenSSL's responder beside it, with fewer.
@@ -90,6 +103,10 @@ impl Bench {
             Self::Enroll => "enroll",
             Self::Publish => "publish",
             Self::Shadow => "shadow",
+            Self::Fanout => "fanout",
+            Self::Shared => "shared",
+            Self::Resume => "resume",
+            Self::Storm => "storm",
             Self::Revoke => "revoke",
             Self::Ocsp => "ocsp",
             Self::Crl => "crl",
@@ -106,6 +123,10 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
         Bench::Enroll => enroll::run(args).await,
         Bench::Publish => publish::run(args).await,
         Bench::Shadow => shadow::run(args).await,
+        Bench::Fanout => fanout::run(args).await,
+        Bench::Shared => shared::run(args).await,
+        Bench::Resume => resume::run(args).await,
+        Bench::Storm => storm::run(args).await,
         Bench::Revoke => revoke::run(args).await,
         Bench::Ocsp => ocsp::run(args).await,
         Bench::Crl => crl::run(args).await,

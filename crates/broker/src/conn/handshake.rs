@@ -246,7 +246,7 @@ fn build(inner: &Arc<Inner>, peer: &Peer, parsed: ParsedConnect, rest: Vec<u8>, 
     if inner.closing.is_cancelled() {
         link.end(EndReason::Server(Reason::ServerShuttingDown));
     }
-    let buckets = space.buckets(&principal.device, config, TICK * now);
+    let meter = space.meter(&principal.device, config, TICK * now);
     Core {
         valid_until: valid_until(inner, &principal, now),
         keep_alive: keep_alive_ticks(keep_alive_secs),
@@ -263,8 +263,7 @@ fn build(inner: &Arc<Inner>, peer: &Peer, parsed: ParsedConnect, rest: Vec<u8>, 
             wants_commit: false,
             unacked: 0,
             aliases: Vec::new(),
-            messages: buckets.messages,
-            bytes: buckets.bytes,
+            meter,
         },
         output,
         replies: VecDeque::new(),

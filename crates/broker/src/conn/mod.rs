@@ -28,7 +28,7 @@ use crate::broker::Inner;
 use crate::hooks::{Disconnected, Peer, Principal};
 use crate::link::{Link, ticks};
 use crate::session::Session;
-use crate::space::{Bucket, Buckets, Space};
+use crate::space::{Meter, Space};
 use crate::{EndReason, Reason};
 
 /// Rounds of one poll before the task lets others run.
@@ -99,8 +99,8 @@ struct Input {
     unacked: u16,
     /// Topics by their alias, from 1 (§3.3.2.3.4).
     aliases: Vec<Box<str>>,
-    messages: Option<Bucket>,
-    bytes: Option<Bucket>,
+    /// What is left to the device of messages and bytes.
+    meter: Option<Arc<Meter>>,
 }
 
 /// What is to be written.
@@ -222,8 +222,6 @@ impl Core {
     fn leave(&mut self, end: EndReason) -> Option<u8> {
         self.left = true;
         self.link.close();
-        let buckets = Buckets { messages: self.input.messages, bytes: self.input.bytes };
-        self.space.rest(&self.session.client, buckets);
         let inner = &self.inner;
         inner.counters.connections.fetch_sub(1, Ordering::Relaxed);
         if end == EndReason::SlowReader {

@@ -139,7 +139,8 @@ pub(super) async fn start_broker(app: &App, args: &ServeArgs) -> anyhow::Result<
     let tenant_rates = TenantRates {
         messages: Some(burst(args.tenant_publish_rate, 2)),
         connects: Some(burst(args.tenant_connect_rate, 10)),
-        ..usual.tenant_rates
+        // Small messages are the usual ones, and a few large ones must pass at the lowest rate.
+        bytes: Some(burst(args.tenant_publish_rate.saturating_mul(1024).max(128 * 1024 * 1024), 2)),
     };
     let config = fleetward_broker::Config {
         publish_messages: Some(rate),
