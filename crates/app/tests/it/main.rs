@@ -25,6 +25,7 @@ mod rotation;
 mod shadow;
 mod simulation;
 mod tokens;
+mod topic_policies;
 mod transfers;
 mod vault;
 mod ways_out;
