@@ -130,8 +130,12 @@ pub async fn update_topic_policy(
                 tx.insert_topic_policy_version(&version_row(&name_in, version, text, &by, now)).await?;
                 let default_version = if keep_default { before.default_version } else { version };
                 let latest = before.latest_version;
-                store(tx, TopicPolicyRow { default_version, latest_version: version, updated_at: now, ..before }, latest)
-                    .await?;
+                store(
+                    tx,
+                    TopicPolicyRow { default_version, latest_version: version, updated_at: now, ..before },
+                    latest,
+                )
+                .await?;
                 let detail = json!({ "version": version, "counts": default_version });
                 let entry = ctx_in.done(now, Action::TopicPolicyChanged).subject(&name_in);
                 record(tx, &entry.severity(Severity::Notice).detail(detail)).await?;
@@ -293,13 +297,7 @@ fn checked(document: &Document) -> Result<String> {
 }
 
 fn version_row(policy: &str, version: u64, document: String, by: &str, now: Timestamp) -> TopicPolicyVersionRow {
-    TopicPolicyVersionRow {
-        policy: policy.to_owned(),
-        version,
-        document,
-        created_by: by.to_owned(),
-        created_at: now,
-    }
+    TopicPolicyVersionRow { policy: policy.to_owned(), version, document, created_by: by.to_owned(), created_at: now }
 }
 
 async fn existing(tx: &mut TenantTx, name: &str) -> Result<TopicPolicyRow> {

@@ -20,9 +20,12 @@ use crate::session::{LastWill, Session};
 use crate::space::Space;
 use crate::stats::{Counters, Stats};
 use crate::timers::Timers;
-use crate::{
-    Config, EndReason, Hooks, Peer, Principal, Qos, Reason, SessionStore, StoreFailure, TenantRates, conn, topic,
-};
+use crate::{Config, EndReason, Hooks, Peer, Principal, Qos, Reason, SessionStore, StoreFailure, conn, topic};
+
+mod redirect;
+mod rights;
+
+pub use redirect::Redirect;
 
 /// A message that the server itself sends.
 #[derive(Clone, Copy, Debug)]
@@ -123,21 +126,6 @@ pub(crate) struct Inner {
     /// Bytes that waited in memory at the last look.
     pub(crate) held_bytes: AtomicUsize,
     pub(crate) redirect: RwLock<Option<Arc<Redirect>>>,
-}
-
-/// Another server that clients are sent to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Redirect {
-    /// A Server Reference (MQTT 5.0 §4.11): `host` or `host:port`.
-    pub server: String,
-    /// For good (0x9D), or for now (0x9C).
-    pub moved: bool,
-}
-
-impl Redirect {
-    pub(crate) const fn reason(&self) -> Reason {
-        if self.moved { Reason::ServerMoved } else { Reason::UseAnotherServer }
-    }
 }
 
 impl Inner {
@@ -405,57 +393,6 @@ impl Broker {
     fn end_all(&self, space: &Space, reason: Reason) -> usize {
         let sessions: Vec<_> = space.sessions.lock().values().cloned().collect();
         sessions.iter().filter(|s| self.end(s, None, reason)).count()
-    }
-
-    /// What all connections of a tenant may do together from now on; what is not said is as [`Config::tenant_rates`] has it.
-    pub fn limit(&self, tenant: &TenantId, rates: TenantRates) {
-        let Some(space) = self.inner.known_space(tenant) else { return };
-        space.limit(rates.or(self.inner.config.tenant_rates), self.inner.clock.monotonic());
-    }
-
-    /// Sends every client to another server, or none any more. Those that are connected are told so (0x9C or 0x9D; 3.1.1 is
-    /// closed), `at_once` of them with each tick so that the other server is not run over; how many there are.
-    pub fn redirect(&self, to: Option<Redirect>, at_once: usize) -> usize {
-        let reason = to.as_ref().map(Redirect::reason);
-        *self.inner.redirect.write() = to.map(Arc::new);
-        let Some(reason) = reason else { return 0 };
-        let sessions: Vec<_> =
-            self.inner.all_spaces().iter().flat_map(|space| space.sessions.lock().values().cloned().collect::<Vec<_>>()).collect();
-        let connected: Vec<_> = sessions.into_iter().filter(|session| session.is_online()).collect();
-        let (count, broker) = (connected.len(), self.clone());
-        self.inner.background.spawn(async move {
-            for some in connected.chunks(at_once.max(1)) {
-                // Somebody has thought better of it, or the server stops.
-                if broker.inner.redirect.read().is_none() || broker.inner.closing.is_cancelled() {
-                    return;
-                }
-                some.iter().for_each(|session| {
-                    broker.end(session, None, reason);
-                });
-                tokio::time::sleep(TICK).await;
-            }
-        });
-        count
-    }
-
-    /// Where clients are sent.
-    pub fn redirected(&self) -> Option<Redirect> {
-        self.inner.redirect.read().as_deref().cloned()
-    }
-
-    /// The rights of this live connection have changed: it ends (0x87) where a subscription or its will is not allowed any
-    /// more. Whether it ended.
-    pub fn reauthorize(&self, tenant: &TenantId, device: &DeviceId) -> bool {
-        let Some(session) = self.session(tenant, device) else { return false };
-        let stands = {
-            let state = session.lock();
-            let Some(principal) = &state.principal else { return false };
-            let hooks = &self.inner.hooks;
-            let inner = |filter| topic::split_share(filter).map_or(filter, |(_, inner)| inner);
-            state.subscriptions.iter().all(|s| hooks.authorize_subscribe(principal, inner(&s.filter)))
-                && state.will.as_ref().is_none_or(|will| hooks.authorize_publish(principal, &will.topic, will.retain))
-        };
-        !stands && self.end(&session, None, Reason::NotAuthorized)
     }
 
     fn end(&self, session: &Session, serial: Option<&str>, reason: Reason) -> bool {

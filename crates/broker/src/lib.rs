@@ -58,5 +58,5 @@ pub use hooks::{
 pub use memory::MemoryStore;
 pub use reason::{EndReason, Reason};
 pub use stats::Stats;
-pub use topic::{is_filter, is_name};
 pub use store::{Chunk, Op, SessionStore, StoreFailure, StoredRetained, StoredSession, StoredSubscription, StoredWill};
+pub use topic::{is_filter, is_name};

@@ -7,10 +7,10 @@ use std::time::Duration;
 use fleetward_base::{DeviceId, TenantId};
 use parking_lot::{Mutex, RwLock};
 
-use crate::{Config, Rate, TenantRates};
 use crate::retained::RetainedSet;
 use crate::router::Router;
 use crate::session::Session;
+use crate::{Config, Rate, TenantRates};
 
 pub(crate) struct Space {
     pub(crate) tenant: TenantId,

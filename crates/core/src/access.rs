@@ -139,7 +139,13 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
         Role::Admin => true,
         Role::Owner => !matches!(
             permission,
-            P::TenantCreate | P::TenantList | P::IssuerUpdate | P::CaRoot | P::SystemRead | P::SystemManage | P::VaultEnable
+            P::TenantCreate
+                | P::TenantList
+                | P::IssuerUpdate
+                | P::CaRoot
+                | P::SystemRead
+                | P::SystemManage
+                | P::VaultEnable
         ),
         Role::Operator => matches!(
             permission,

@@ -101,7 +101,10 @@ impl Document {
                 );
             }
             for (nth, template) in statement.topics.iter().enumerate() {
-                if statement.effect == Effect::Allow && template.as_str().starts_with('$') && !template.begins_with_value() {
+                if statement.effect == Effect::Allow
+                    && template.as_str().starts_with('$')
+                    && !template.begins_with_value()
+                {
                     let why = "topics that begin with $ are given by the built-in rules, to whom they belong and to nobody else";
                     return invalid(format!("statements[{at}].topics[{nth}]"), why.to_owned());
                 }

@@ -13,7 +13,7 @@ use fleetward_app::enroll::Attempt;
 use fleetward_app::enroll::dps::{Answer, Proof, Registrant, operation, register, sign_in};
 use fleetward_app::messaging::messaging;
 use fleetward_base::{DeviceId, limits};
-use fleetward_broker::{Connect, Message, Nack, Principal, Refusal, ServiceRequest, Profile, TopicRights};
+use fleetward_broker::{Connect, Message, Nack, Principal, Profile, Refusal, ServiceRequest, TopicRights};
 use fleetward_core::access::DeviceRights;
 use fleetward_wire::azure::message::RegisterRequest;
 use fleetward_wire::azure::topic::{PREFIX, response};

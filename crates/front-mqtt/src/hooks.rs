@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fleetward_app::enroll::{Admitted, Attempt, admit_bearer, admit_chain};
+use fleetward_app::messaging::messaging;
 use fleetward_app::presence::Arrival;
 use fleetward_app::provisioning::Claimant;
 use fleetward_app::provisioning::claims::{AdmittedClaim, admit_claim, is_claim};
 use fleetward_app::rotation;
 use fleetward_app::shadow::{self, ShadowKey};
-use fleetward_app::messaging::messaging;
 use fleetward_app::topic_policies::rights_of;
 use fleetward_app::{Error, ca_rotations, transfers};
 use fleetward_base::{DeviceId, Secret, TenantId, limits};
@@ -18,10 +18,10 @@ use fleetward_broker::{
     TopicRights,
 };
 use fleetward_core::access::DeviceRights;
-use fleetward_core::shadow::Refused;
 use fleetward_core::messaging::Messaging;
-use fleetward_core::topic_policy::Act;
+use fleetward_core::shadow::Refused;
 use fleetward_core::token_issuer::{Login as TokenLogin, looks_like_token};
+use fleetward_core::topic_policy::Act;
 use fleetward_wire::attest;
 use fleetward_wire::aws::client_token;
 use fleetward_wire::aws::jobs::RejectCode;
@@ -232,8 +232,7 @@ impl MqttHooks {
             tracing::info!(%tenant, %device, policy = &*by.policy, "refused: a topic policy denies it to connect");
             return Err(Refusal::NotAuthorized);
         }
-        let Messaging { profile, rates } =
-            messaging(&self.app, &tenant).await.map_err(|error| refusal(&error))?;
+        let Messaging { profile, rates } = messaging(&self.app, &tenant).await.map_err(|error| refusal(&error))?;
         Ok(Arc::new(Principal {
             tenant,
             device,
@@ -263,8 +262,7 @@ impl MqttHooks {
             return Err(Refusal::Quota);
         }
         let rights = DeviceRights::Claim;
-        let Messaging { profile, rates } =
-            messaging(&self.app, &tenant).await.map_err(|error| refusal(&error))?;
+        let Messaging { profile, rates } = messaging(&self.app, &tenant).await.map_err(|error| refusal(&error))?;
         let topics = TopicRights::default();
         let valid_until = Some(not_after);
         Ok(Arc::new(Principal { tenant, device: name, serial, rights, profile, rates, topics, valid_until }))

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fleetward_app::provisioning::claims;
-use fleetward_base::TenantId;
 use fleetward_app::messaging::messaging;
+use fleetward_app::provisioning::claims;
 use fleetward_app::topic_policies::rights_of;
 use fleetward_app::{App, detection, enroll};
+use fleetward_base::TenantId;
 use fleetward_broker::{Broker, Connected, Principal, Reason};
 use fleetward_core::access::DeviceRights;
 use fleetward_core::detection::sessions::Arrival;

@@ -9,8 +9,8 @@ mod connect;
 mod crl;
 mod crypto;
 mod enroll;
-mod figures;
 mod fanout;
+mod figures;
 mod fill;
 mod fleet;
 mod idle;
@@ -25,7 +25,7 @@ mod responder;
 mod resume;
 mod revoke;
 mod shadow;
-mod shared;
+mod share;
 mod stage;
 mod storm;
 mod target;
@@ -124,7 +124,7 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
         Bench::Publish => publish::run(args).await,
         Bench::Shadow => shadow::run(args).await,
         Bench::Fanout => fanout::run(args).await,
-        Bench::Shared => shared::run(args).await,
+        Bench::Shared => share::run(args).await,
         Bench::Resume => resume::run(args).await,
         Bench::Storm => storm::run(args).await,
         Bench::Revoke => revoke::run(args).await,

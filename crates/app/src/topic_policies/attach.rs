@@ -78,13 +78,7 @@ pub async fn attach_topic_policy(
 ///
 /// # Errors
 /// `NotFound` for the policy.
-pub async fn detach_topic_policy(
-    app: &App,
-    ctx: &Ctx,
-    tenant: &TenantId,
-    policy: &str,
-    target: &Target,
-) -> Result<()> {
+pub async fn detach_topic_policy(app: &App, ctx: &Ctx, tenant: &TenantId, policy: &str, target: &Target) -> Result<()> {
     ctx.allow(tenant, Permission::TopicPolicyManage)?;
     let (now, ctx_in, policy_in) = (app.now(), ctx.clone(), policy.to_owned());
     let (kind, key) = (target.kind().as_str(), target.key());
@@ -156,9 +150,7 @@ pub async fn topic_policies_at(
 async fn check_target(tx: &mut TenantTx, target: &Target) -> Result<()> {
     match target {
         Target::Tenant | Target::Selector(_) => Ok(()),
-        Target::Device(device) => {
-            tx.device(device).await?.map(drop).ok_or(Error::NotFound { what: "device" })
-        }
+        Target::Device(device) => tx.device(device).await?.map(drop).ok_or(Error::NotFound { what: "device" }),
         Target::Certificate(serial) => {
             tx.certificate(serial).await?.map(drop).ok_or(Error::NotFound { what: "certificate" })
         }
@@ -166,6 +158,7 @@ async fn check_target(tx: &mut TenantTx, target: &Target) -> Result<()> {
 }
 
 fn view(row: TopicPolicyAttachmentRow) -> Result<AttachmentView> {
-    let target = Target::of(&row.kind, &row.target).ok_or_else(|| Error::internal("an attachment that nobody reads"))?;
+    let target =
+        Target::of(&row.kind, &row.target).ok_or_else(|| Error::internal("an attachment that nobody reads"))?;
     Ok(AttachmentView { policy: row.policy, target, attached_by: row.attached_by, attached_at: row.attached_at })
 }

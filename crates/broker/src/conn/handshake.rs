@@ -17,8 +17,8 @@ use crate::codec::write::{ConnackProperties, connack_v3, connack_v5, connack_v5_
 use crate::hooks::{Connected, Peer, Principal, Protocol, Refusal};
 use crate::lifecycle::Attached;
 use crate::link::{Link, TICK, ticks};
-use crate::session::{LastWill, Session};
 use crate::rules::rules;
+use crate::session::{LastWill, Session};
 use crate::space::Space;
 use crate::{EndReason, Reason, topic};
 

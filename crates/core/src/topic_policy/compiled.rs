@@ -125,7 +125,8 @@ impl Compiled {
         for Attached { policy, version, document } in attached {
             let policy: Arc<str> = policy.as_str().into();
             for (at, statement) in document.statements.iter().enumerate() {
-                let origin = Origin { policy: Arc::clone(&policy), version: *version, statement: at, template: "".into() };
+                let origin =
+                    Origin { policy: Arc::clone(&policy), version: *version, statement: at, template: "".into() };
                 compiled.add(statement, &origin, facts);
             }
         }
@@ -174,14 +175,7 @@ impl Compiled {
 
     /// Statements and built-in rules put together, as the door does it and as it is explained. `more` says whether the
     /// device may have what statements allow: one in quarantine keeps what is left to it, and what is denied.
-    pub fn judge(
-        &self,
-        act: Act,
-        topic: &str,
-        device: &str,
-        more: bool,
-        built_in: impl Fn(Act) -> bool,
-    ) -> Judged<'_> {
+    pub fn judge(&self, act: Act, topic: &str, device: &str, more: bool, built_in: impl Fn(Act) -> bool) -> Judged<'_> {
         let explained = self.explain(act, topic, device);
         match explained {
             Explained { verdict: Verdict::Denied, by: Some(by) } => return Judged::Denied(by),
@@ -228,7 +222,10 @@ impl Compiled {
             rule.acts.meets(Acts::of(&[act])) && hit
         };
         let by = self.allow.iter().find(allows).filter(|_| !is_reserved(act, topic, device));
-        Explained { verdict: if by.is_some() { Verdict::Allowed } else { Verdict::Silent }, by: by.map(|rule| &rule.origin) }
+        Explained {
+            verdict: if by.is_some() { Verdict::Allowed } else { Verdict::Silent },
+            by: by.map(|rule| &rule.origin),
+        }
     }
 }
 

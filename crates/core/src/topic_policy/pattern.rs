@@ -224,7 +224,13 @@ fn enter(tokens: &[Token], mut place: usize, places: &mut Places) {
 }
 
 /// Notes the pairs of places that are reached together at `(a, b)` and were not before.
-fn pairs(mine: &[Token], theirs: &[Token], (a, b): (usize, usize), seen: &mut [Places], todo: &mut Vec<(usize, usize)>) {
+fn pairs(
+    mine: &[Token],
+    theirs: &[Token],
+    (a, b): (usize, usize),
+    seen: &mut [Places],
+    todo: &mut Vec<(usize, usize)>,
+) {
     let (mut left, mut right) = (Places::NONE, Places::NONE);
     enter(mine, a, &mut left);
     enter(theirs, b, &mut right);

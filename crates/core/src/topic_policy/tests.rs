@@ -234,7 +234,9 @@ fn documents_that_are_refused() {
     let many = vec!["a"; limits::TOPIC_POLICY_TEMPLATES + 1];
     let many = serde_json::json!({ "statements": [{ "effect": "deny", "actions": ["publish"], "topics": many }] });
     assert_eq!(field(&many.to_string()), "statements[0].topics");
-    for bad in ["", "a+", "a/#/b", "a#", "${device", "${nobody}", "${tag:}", "${certificate:key}", "+${device}", "a\u{7}"] {
+    for bad in
+        ["", "a+", "a/#/b", "a#", "${device", "${nobody}", "${tag:}", "${certificate:key}", "+${device}", "a\u{7}"]
+    {
         assert!(bad.parse::<Template>().is_err(), "{bad}");
     }
     assert!(serde_json::from_str::<Document>(r#"{"statements":[],"more":1}"#).is_err());
@@ -302,7 +304,8 @@ fn filter() -> impl Strategy<Value = String> {
 }
 
 fn template_text() -> impl Strategy<Value = String> {
-    let part = prop_oneof![3 => level(), 1 => Just("*".to_owned()), 1 => Just("a*".to_owned()), 1 => Just("*b".to_owned())];
+    let part =
+        prop_oneof![3 => level(), 1 => Just("*".to_owned()), 1 => Just("a*".to_owned()), 1 => Just("*b".to_owned())];
     (proptest::collection::vec(part, 1..3), any::<bool>()).prop_filter_map("a template", |(mut levels, rest)| {
         if rest {
             levels.push("#".to_owned());

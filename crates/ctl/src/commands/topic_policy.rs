@@ -35,9 +35,7 @@ pub(crate) enum TopicPolicy {
     #[command(visible_alias = "ls")]
     List,
     /// With its versions
-    Show {
-        name: String,
-    },
+    Show { name: String },
     /// Add a version, which counts from now on
     Update {
         name: String,
@@ -49,19 +47,11 @@ pub(crate) enum TopicPolicy {
         keep_default: bool,
     },
     /// Have another version count
-    SetDefault {
-        name: String,
-        version: u64,
-    },
+    SetDefault { name: String, version: u64 },
     /// Remove a version that does not count
-    RemoveVersion {
-        name: String,
-        version: u64,
-    },
+    RemoveVersion { name: String, version: u64 },
     /// Remove a policy that is attached to nobody
-    Remove {
-        name: String,
-    },
+    Remove { name: String },
     /// Have it hold for a device, for those that a selector selects, for a certificate or for everybody
     Attach {
         name: String,
@@ -75,9 +65,7 @@ pub(crate) enum TopicPolicy {
         from: Whom,
     },
     /// Whom it is attached to
-    Attachments {
-        name: String,
-    },
+    Attachments { name: String },
     /// Whether a device may do something with a topic, and which statement or rule says so
     Explain {
         device: String,

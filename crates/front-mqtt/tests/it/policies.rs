@@ -59,9 +59,10 @@ async fn a_policy_gives_and_takes_by_what_the_registry_knows() {
     }
     make(&house, "acme", "plant", plant(), Target::Tenant).await;
     let mut link = house.connect(&berlin, Version::V5).await;
-    assert_eq!(link.try_subscribe(&["plants/berlin/x", "plants/paris/x", "plants/#", "plants/berlin/#"]).await, [
-        1, 0x87, 0x87, 0x87
-    ]);
+    assert_eq!(
+        link.try_subscribe(&["plants/berlin/x", "plants/paris/x", "plants/#", "plants/berlin/#"]).await,
+        [1, 0x87, 0x87, 0x87]
+    );
     assert_eq!(link.publish("plants/berlin/x", "1").await, 0);
     assert_eq!(link.next().await.0, "plants/berlin/x");
     for denied in ["plants/paris/x", "plants/berlin/secret", "$aws/things/gw-2/shadow/get"] {

@@ -115,7 +115,8 @@ impl TenantTx {
     }
 
     pub async fn topic_policy(&mut self, name: &str) -> Result<Option<TopicPolicyRow>, StoreError> {
-        const SQL: &str = concat!("SELECT ", policy_columns!(), " FROM topic_policy WHERE tenant_id = $1 AND name = $2");
+        const SQL: &str =
+            concat!("SELECT ", policy_columns!(), " FROM topic_policy WHERE tenant_id = $1 AND name = $2");
         self.conn.query_opt(SQL, params![self.scope.key(), name]).await
     }
 
@@ -180,8 +181,7 @@ impl TenantTx {
     pub async fn attach_topic_policy(&mut self, row: &TopicPolicyAttachmentRow) -> Result<bool, StoreError> {
         const SQL: &str = "INSERT INTO topic_policy_attachment (tenant_id, policy, kind, target, attached_by, attached_at) \
              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_id, policy, kind, target) DO NOTHING";
-        let params =
-            params![self.scope.key(), &row.policy, &row.kind, &row.target, &row.attached_by, row.attached_at];
+        let params = params![self.scope.key(), &row.policy, &row.kind, &row.target, &row.attached_by, row.attached_at];
         self.conn.execute(SQL, params).await.map(hit)
     }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use fleetward_app::messaging::Elsewhere;
 use fleetward_app::reconcile::{rollouts::tick, seals};
 use fleetward_app::rollouts::{self, NewRollout};
-use fleetward_app::messaging::Elsewhere;
 use fleetward_app::{App, DeviceLinks, EndReason, Error, Settings, presence};
 use fleetward_base::{Clock, DeviceId, ManualClock, Rng, RolloutId, SeededRng, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;

@@ -61,14 +61,11 @@ pub(crate) async fn policies_have_versions(on: Fixture) {
                     updated_at: at(3),
                     ..policy("a")
                 };
-                let updated =
-                    (tx.update_topic_policy(&changed, 1).await?, tx.update_topic_policy(&changed, 1).await?);
+                let updated = (tx.update_topic_policy(&changed, 1).await?, tx.update_topic_policy(&changed, 1).await?);
                 let found = tx.topic_policy("a").await? == Some(changed);
                 tx.insert_topic_policy_version(&version("a", 3)).await?;
-                let gone = (
-                    tx.remove_topic_policy_version("a", 3).await?,
-                    tx.remove_topic_policy_version("a", 3).await?,
-                );
+                let gone =
+                    (tx.remove_topic_policy_version("a", 3).await?, tx.remove_topic_policy_version("a", 3).await?);
                 let versions = tx.topic_policy_versions("a").await?;
                 let page = tx.topic_policies(Some("a"), 1).await?;
                 let removed = (tx.remove_topic_policy("a").await?, tx.remove_topic_policy("a").await?, gone);
@@ -82,9 +79,8 @@ pub(crate) async fn policies_have_versions(on: Fixture) {
     assert_eq!(versions, [version("a", 2), version("a", 1)], "the newest first, of this tenant alone");
     assert_eq!(removed, ((true, false, (true, false)), (None, 0)));
     assert!(on.elsewhere(|tx| Box::pin(async move { tx.topic_policy("a").await })).await.is_some());
-    let again = on
-        .store
-        .write(&on.acme, "test", |tx| Box::pin(async move { tx.insert_topic_policy(&policy("b")).await }));
+    let again =
+        on.store.write(&on.acme, "test", |tx| Box::pin(async move { tx.insert_topic_policy(&policy("b")).await }));
     assert_eq!(again.await.expect_err("there is one").kind, StoreErrorKind::Conflict);
 }
 
@@ -144,8 +140,7 @@ pub(crate) async fn policies_are_attached(on: Fixture) {
     assert_eq!(pages, (vec![certificate, one], vec![two.clone()]));
     assert_eq!((at_device, many), (vec![two], 2));
     let told = |policy: &str, kind: &str, target: &str| (policy.to_owned(), 1_u64, kind.to_owned(), target.to_owned());
-    let expected =
-        [("a", "certificate", "0a"), ("a", "device", "gw-1"), ("b", "selector", "{}"), ("b", "tenant", "")];
+    let expected = [("a", "certificate", "0a"), ("a", "device", "gw-1"), ("b", "selector", "{}"), ("b", "tenant", "")];
     assert_eq!(of_device, expected.map(|(policy, kind, target)| told(policy, kind, target)));
     assert_eq!((detached, left), ((true, false, 1), 2));
 }
