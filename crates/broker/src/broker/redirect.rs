@@ -37,7 +37,9 @@ impl Broker {
         let connected: Vec<_> = sessions.into_iter().filter(|session| session.is_online()).collect();
         let (count, broker) = (connected.len(), self.clone());
         self.inner.background.spawn(async move {
+            let mut ticks = tokio::time::interval(TICK);
             for some in connected.chunks(at_once.max(1)) {
+                ticks.tick().await;
                 // Somebody has thought better of it, or the server stops.
                 if broker.inner.redirect.read().is_none() || broker.inner.closing.is_cancelled() {
                     return;
@@ -45,7 +47,6 @@ impl Broker {
                 some.iter().for_each(|session| {
                     broker.end(session, None, reason);
                 });
-                tokio::time::sleep(TICK).await;
             }
         });
         count

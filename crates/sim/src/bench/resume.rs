@@ -44,8 +44,8 @@ pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
 
 async fn measure(target: &Target, figures: &mut Figures) -> anyhow::Result<()> {
     let Some((first, sessions)) = target.members.split_first() else { return Ok(()) };
-    let kept = Options { clean: false, ..Options::default() };
-    for client in target.subscribed(sessions, FILTER, &kept).await? {
+    let kept = &Options { clean: false, ..Options::default() };
+    for client in target.subscribed(sessions, FILTER, kept).await? {
         client.depart().await?;
     }
     let mut publisher = first.open(&target.door, &Options::default()).await?;
@@ -58,7 +58,7 @@ async fn measure(target: &Target, figures: &mut Figures) -> anyhow::Result<()> {
     let latency = stream::iter(sessions)
         .map(|session| async move {
             let begun = clock.monotonic();
-            come_back(target, session, &kept).await.with_context(|| session.client_id.clone())?;
+            come_back(target, session, kept).await.with_context(|| session.client_id.clone())?;
             anyhow::Ok(clock.monotonic().saturating_sub(begun))
         })
         .buffer_unordered(AT_ONCE)

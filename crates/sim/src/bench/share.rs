@@ -20,6 +20,8 @@ use crate::net::Stream;
 
 const PAYLOAD: usize = 100;
 const ROUND: usize = 400;
+/// What Mosquitto takes of one client at once (its receive maximum).
+const AT_ONCE: usize = 20;
 const FILTER: &str = "$share/workers/shared/jobs/#";
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -62,9 +64,8 @@ async fn measure(target: &Target, length: Duration, figures: &mut Figures) -> an
     let sending = async {
         let mut sent = 0;
         while mark.clock.monotonic() < length {
-            // 5.0 takes so many at once.
-            for _ in 0..ROUND / 100 {
-                publish(&mut publisher, "shared/jobs/one", &[b'x'; PAYLOAD], 100).await?;
+            for _ in 0..ROUND / AT_ONCE {
+                publish(&mut publisher, "shared/jobs/one", &[b'x'; PAYLOAD], AT_ONCE).await?;
             }
             sent += ROUND;
             tokio::time::timeout(PATIENCE, reached(&tally, sent)).await.context("messages are missing")?;

@@ -100,7 +100,10 @@ async fn storm(target: &Target) -> anyhow::Result<(Vec<Client<Stream>>, Latency,
 
 async fn get_in(member: &Member, door: &Door, again: &AtomicU64) -> anyhow::Result<Client<Stream>> {
     let mut last = None;
+    let mut ticks = tokio::time::interval(AGAIN);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for _ in 0..TRIES {
+        ticks.tick().await;
         match tokio::time::timeout(TRY, member.open(door, &Options::default())).await {
             Ok(Ok(mut client)) => {
                 client.rest();
@@ -110,7 +113,6 @@ async fn get_in(member: &Member, door: &Door, again: &AtomicU64) -> anyhow::Resu
             Err(late) => last = Some(late.into()),
         }
         again.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(AGAIN).await;
     }
     Err(last.unwrap_or_else(|| anyhow::anyhow!("never tried"))).with_context(|| member.client_id.clone())
 }
