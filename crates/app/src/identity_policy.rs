@@ -10,6 +10,7 @@ use fleetward_base::{TenantId, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::identity_policy::IdentityPolicy;
 use fleetward_core::journal::{Action, Severity};
+use fleetward_core::messaging::Messaging;
 use fleetward_store::TenantRow;
 use parking_lot::RwLock;
 use serde_json::{Map, Value, json};
@@ -25,6 +26,8 @@ const KEY: &str = "identity";
 #[derive(Debug, Default)]
 pub(crate) struct Policies {
     known: RwLock<HashMap<TenantId, Arc<IdentityPolicy>>>,
+    /// See [`crate::messaging`].
+    pub(crate) messaging: RwLock<HashMap<TenantId, Messaging>>,
 }
 
 /// A policy and the revision of the tenant that it was read at.
@@ -55,6 +58,7 @@ pub(crate) fn known_policy(app: &App, tenant: &TenantId) -> Arc<IdentityPolicy> 
 /// Forgets what is in memory: it is read again when it is asked for.
 pub(crate) fn forget_policies(app: &App) {
     app.policies().known.write().clear();
+    app.policies().messaging.write().clear();
 }
 
 /// The policy for somebody who wants to see it.
@@ -123,7 +127,7 @@ async fn load(app: &App, tenant: &TenantId) -> Result<PolicyView> {
     Ok(PolicyView { policy, revision: row.revision })
 }
 
-fn settings_of(row: &TenantRow) -> Result<Map<String, Value>> {
+pub(crate) fn settings_of(row: &TenantRow) -> Result<Map<String, Value>> {
     serde_json::from_str(&row.settings).map_err(Error::internal)
 }
 
@@ -143,7 +147,7 @@ fn patched(before: Option<&Value>, patch: Map<String, Value>) -> Result<Value> {
 }
 
 /// RFC 7396 §2. The depth is that of the request, which the door has bounded.
-fn merge(target: &mut Value, patch: Value) {
+pub(crate) fn merge(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
         *target = patch;
         return;

@@ -31,6 +31,7 @@ pub mod issuers;
 pub mod jobs;
 pub mod journal;
 pub mod links;
+pub mod messaging;
 pub mod mqtt_sessions;
 pub mod offline_root;
 pub mod peer;

@@ -13,6 +13,7 @@ use fleetward_core::job::queue::Change;
 use fleetward_core::topic_policy::Act;
 
 use crate::Principal;
+use crate::messaging::Elsewhere;
 
 /// Why the server ends a device's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +135,16 @@ pub trait DeviceLinks: Send + Sync + 'static {
     /// Whether a device with these rights may do this by the built-in rules, before any policy.
     fn built_in(&self, _rights: DeviceRights, _device: &DeviceId, _act: Act, _topic: &str) -> bool {
         false
+    }
+
+    /// Sends clients to another server from now on, or none any more; how many are connected and go.
+    fn redirect(&self, _to: Option<Elsewhere>) -> usize {
+        0
+    }
+
+    /// Where clients are sent.
+    fn redirected(&self) -> Option<Elsewhere> {
+        None
     }
 
     /// Publishes to whoever in the tenant subscribes, QoS 1.

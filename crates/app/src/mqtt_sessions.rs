@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_base::{DeviceId, TenantId};
-use fleetward_broker::{Chunk, Op, SessionStore, StoreFailure, StoredRetained, StoredSession, StoredSubscription};
+use fleetward_broker::{
+    Chunk, Op, SessionStore, StoreFailure, StoredRetained, StoredSession, StoredSubscription, StoredWill,
+};
 use fleetward_store::{QueueRow, RetainedRow, SessionRow, StoreError, SubscriptionRow, SystemTx, TenantTx};
 
 use crate::App;
@@ -45,6 +47,14 @@ impl SessionStore for StoredSessions {
             .system_read("load retained messages", |tx| Box::pin(load_retained(tx)))
             .await
             .map_err(|error| failure("loading the retained messages", error))
+    }
+
+    async fn load_wills(&self) -> Result<Vec<StoredWill>, StoreFailure> {
+        self.app
+            .store()
+            .system_read("load wills", |tx| Box::pin(load_wills(tx)))
+            .await
+            .map_err(|error| failure("loading the wills", error))
     }
 
     async fn commit(&self, ops: Vec<Op>) -> Result<(), StoreFailure> {
@@ -178,6 +188,10 @@ async fn apply_one(tx: &mut TenantTx, op: Op) -> Result<(), StoreError> {
             tx.save_exchanges(client.as_str(), Some(&*exchanges).filter(|packed| !packed.is_empty())).await?;
         }
         Op::Advance { client, acked_seq, .. } => tx.acknowledge_queue(client.as_str(), acked_seq).await?,
+        Op::KeepWill { client, will, .. } => tx.keep_will(client.as_str(), &will).await?,
+        Op::DropWill { client, will, .. } => {
+            tx.drop_will(client.as_str(), &will).await?;
+        }
         Op::Retain { retained, .. } => {
             let row = RetainedRow {
                 topic: retained.topic,
@@ -267,6 +281,25 @@ async fn load_exchanges(tx: &mut SystemTx) -> Result<HashMap<Key, Vec<u8>>, Stor
             let key = (tenant, of.row.client);
             after = Some(key.clone());
             all.insert(key, of.row.exchanges);
+        }
+        if !more {
+            return Ok(all);
+        }
+    }
+}
+
+async fn load_wills(tx: &mut SystemTx) -> Result<Vec<StoredWill>, StoreError> {
+    let mut all = Vec::new();
+    let mut after: Option<Key> = None;
+    loop {
+        let place = after.as_ref().map(|(tenant, client)| (tenant, client.as_str()));
+        let page = tx.all_wills(place, PAGE).await?;
+        let more = page.len() == PAGE as usize;
+        for of in page {
+            let Some(tenant) = of.tenant else { continue };
+            after = Some((tenant.clone(), of.row.client.clone()));
+            let Ok(client) = of.row.client.parse::<DeviceId>() else { continue };
+            all.push(StoredWill { tenant, client, will: Bytes::from(of.row.will) });
         }
         if !more {
             return Ok(all);

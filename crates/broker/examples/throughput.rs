@@ -31,6 +31,8 @@ impl Hooks for Open {
             device: connect.client_id.parse().map_err(|_| Refusal::NotAuthorized)?,
             serial: "01".into(),
             rights: DeviceRights::Full,
+            profile: Default::default(),
+            rates: Default::default(),
             topics: Default::default(),
             valid_until: None,
         }))

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fleetward_base::{Clock, DeviceId, TenantId, limits};
@@ -17,13 +17,18 @@ use crate::link::{TICK, Wheel};
 use crate::properties::Properties;
 use crate::record::Flags;
 use crate::retained::Retained;
-use crate::session::Session;
+use crate::session::{LastWill, Session};
 use crate::space::Space;
 use crate::stats::{Counters, Stats};
 use crate::timers::Timers;
 use crate::{
     Config, EndReason, Hooks, Peer, Principal, Qos, Reason, SessionStore, StoreFailure, StoredRetained, conn, topic,
 };
+
+mod redirect;
+mod rights;
+
+pub use redirect::Redirect;
 
 /// A message that the server itself sends.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +128,9 @@ pub(crate) struct Inner {
     stop: CancellationToken,
     tick: AtomicU32,
     last_sweep: AtomicU32,
+    /// Bytes that waited in memory at the last look.
+    pub(crate) held_bytes: AtomicUsize,
+    pub(crate) redirect: RwLock<Option<Arc<Redirect>>>,
 }
 
 impl Inner {
@@ -181,6 +189,20 @@ impl Inner {
             drop(state);
             space.sessions.lock().insert(stored.client, session);
         }
+        for stored in self.store.load_wills().await? {
+            let Some(will) = LastWill::unpack(&stored.will) else {
+                tracing::warn!(tenant = %stored.tenant, client = %stored.client, "a will that nobody can read is left out");
+                continue;
+            };
+            let space = self.space(&stored.tenant);
+            let mut sessions = space.sessions.lock();
+            // One without a session ended with its connection, and is published at the first look.
+            let ended = || Session::ended(stored.tenant.clone(), stored.client.clone(), now);
+            let session = sessions.entry(stored.client.clone()).or_insert_with(ended).clone();
+            let mut state = session.lock();
+            state.will = Some(Box::new(will));
+            self.arm(&session, &mut state);
+        }
         for (tenant, stored) in self.store.load_retained().await? {
             let space = self.space(&tenant);
             if !topic::valid_name(&stored.topic) {
@@ -200,11 +222,14 @@ impl Inner {
         for session in self.timers.due(now, 10_000) {
             self.session_due(&self.space(&session.tenant), &session);
         }
+        if now.is_multiple_of(4) {
+            self.look_at_memory();
+        }
         // Once in ten seconds.
         if now.saturating_sub(self.last_sweep.load(Ordering::Relaxed)) >= 40 {
             self.last_sweep.store(now, Ordering::Relaxed);
             for space in self.all_spaces() {
-                space.forget_connects(self.config.connects_per_client, self.clock.monotonic());
+                space.forget_full(&self.config, self.clock.monotonic());
                 self.expire_retained(&space);
             }
         }
@@ -214,6 +239,16 @@ impl Inner {
     /// Whether a message can be published to it.
     pub(crate) fn valid_topic(&self, topic: &str) -> bool {
         topic::valid_name(topic) || ((self.config.properties_in_topic)(topic) && topic::valid_long_name(topic))
+    }
+
+    /// Once in a second: between two looks each connection is bounded by itself.
+    fn look_at_memory(&self) {
+        let mut held = self.committer.pending_bytes();
+        for space in self.all_spaces() {
+            let sessions: Vec<_> = space.sessions.lock().values().cloned().collect();
+            held += sessions.iter().filter(|s| s.is_online()).map(|s| s.lock().outbox_bytes).sum::<usize>();
+        }
+        self.held_bytes.store(held, Ordering::Relaxed);
     }
 
     fn outbound<'a>(&self, message: &Message<'a>) -> Result<Outbound<'a>, PublishError> {
@@ -274,6 +309,8 @@ impl Broker {
             stop: CancellationToken::new(),
             tick: AtomicU32::new(0),
             last_sweep: AtomicU32::new(0),
+            held_bytes: AtomicUsize::new(0),
+            redirect: RwLock::default(),
             config,
         });
         inner.wheel.advance(inner.read_clock());
@@ -383,21 +420,6 @@ impl Broker {
         sessions.iter().filter(|s| self.end(s, None, reason)).count()
     }
 
-    /// The rights of this live connection have changed: it ends (0x87) where a subscription or its will is not allowed any
-    /// more. Whether it ended.
-    pub fn reauthorize(&self, tenant: &TenantId, device: &DeviceId) -> bool {
-        let Some(session) = self.session(tenant, device) else { return false };
-        let stands = {
-            let state = session.lock();
-            let Some(principal) = &state.principal else { return false };
-            let hooks = &self.inner.hooks;
-            let inner = |filter| topic::split_share(filter).map_or(filter, |(_, inner)| inner);
-            state.subscriptions.iter().all(|s| hooks.authorize_subscribe(principal, inner(&s.filter)))
-                && state.will.as_ref().is_none_or(|will| hooks.authorize_publish(principal, &will.topic, will.retain))
-        };
-        !stands && self.end(&session, None, Reason::NotAuthorized)
-    }
-
     fn end(&self, session: &Session, serial: Option<&str>, reason: Reason) -> bool {
         let state = session.lock();
         let Some(link) = &state.link else { return false };
@@ -475,6 +497,7 @@ impl Broker {
 
     pub fn stats(&self) -> Stats {
         let mut stats = self.inner.counters.read();
+        stats.held_bytes = count(self.inner.held_bytes.load(Ordering::Relaxed));
         stats.commits = self.inner.committer.commits.load(Ordering::Relaxed);
         stats.commit_failures = self.inner.committer.failures.load(Ordering::Relaxed);
         for space in self.inner.all_spaces() {

@@ -3,23 +3,21 @@
 use std::time::Duration;
 
 use fleetward_base::limits;
-
-/// A token bucket: `per_second` on average, `burst` at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    pub per_second: u32,
-    pub burst: u32,
-}
+use fleetward_core::messaging::{Rate, TenantRates};
 
 /// The broker's settings. `Config::default()` suits a production server.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Messages that one connection may publish; above it the connection is not read from. `None`: no limit.
+    /// Messages that one device may publish; above it its connection is not read from. `None`: no limit.
     pub publish_messages: Option<Rate>,
-    /// Bytes of packets that one connection may send; above it the connection is not read from. `None`: no limit.
+    /// Bytes of packets that one device may send; above it its connection is not read from. `None`: no limit.
     pub publish_bytes: Option<Rate>,
     /// CONNECTs of one client id; above it they are refused (0x9F, or 3 on MQTT 3.1.1). `None`: no limit.
     pub connects_per_client: Option<Rate>,
+    /// What each tenant may do with all its connections, where it has no rates of its own.
+    pub tenant_rates: TenantRates,
+    /// Bytes that wait in memory, for clients and for commits; above it new connections are refused (0x97, or 3 on MQTT 3.1.1).
+    pub memory_bytes: usize,
     /// From the first byte to the whole CONNECT.
     pub connect_deadline: Duration,
     /// A peer that takes nothing of what is sent to it for this long is disconnected.
@@ -52,6 +50,12 @@ impl Default for Config {
             publish_messages: Some(Rate { per_second: 1000, burst: 2000 }),
             publish_bytes: Some(Rate { per_second: 4 * 1024 * 1024, burst: 8 * 1024 * 1024 }),
             connects_per_client: Some(Rate { per_second: 1, burst: 10 }),
+            tenant_rates: TenantRates {
+                connects: Some(Rate { per_second: 2000, burst: 20_000 }),
+                messages: Some(Rate { per_second: 200_000, burst: 400_000 }),
+                bytes: Some(Rate { per_second: 128 * 1024 * 1024, burst: 256 * 1024 * 1024 }),
+            },
+            memory_bytes: 1024 * 1024 * 1024,
             connect_deadline: limits::MQTT_CONNECT_DEADLINE,
             write_stall: Duration::from_secs(30),
             close_grace: Duration::from_secs(1),

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_base::{DeviceId, Secret, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
+use fleetward_core::messaging::{Profile, TenantRates};
 use fleetward_core::topic_policy::Compiled;
 use parking_lot::RwLock;
 
@@ -87,6 +88,10 @@ pub struct Principal {
     /// What it may do. The broker carries it to the hooks that authorise, and keeps those with a claim apart: their sessions
     /// are in a space of their own and end with the connection, and `device` is the name of the connection.
     pub rights: DeviceRights,
+    /// By whose rules it is spoken to.
+    pub profile: Profile,
+    /// What all devices of its tenant may do together; what is not said is as [`crate::Config::tenant_rates`] has it.
+    pub rates: TenantRates,
     /// What its tenant's policies say of topics. The broker carries it to the hooks that authorise.
     pub topics: TopicRights,
     /// The connection ends here at the latest: the end of the certificate or token.

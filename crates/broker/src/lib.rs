@@ -41,6 +41,7 @@ mod reason;
 mod record;
 mod retained;
 mod router;
+mod rules;
 mod session;
 mod space;
 mod stats;
@@ -48,8 +49,9 @@ mod store;
 mod timers;
 mod topic;
 
-pub use broker::{Broker, CommitFailed, Message, PublishError, Receipt};
-pub use config::{Config, Rate};
+pub use broker::{Broker, CommitFailed, Message, PublishError, Receipt, Redirect};
+pub use config::Config;
+pub use fleetward_core::messaging::{Profile, Rate, TenantRates};
 pub use hooks::{
     Connect, Connected, Disconnected, Hooks, Nack, Overload, Peer, Principal, Protocol, Qos, Refusal, ServiceRequest,
     TopicRights, Will,
@@ -58,5 +60,5 @@ pub use memory::MemoryStore;
 pub use properties::Properties;
 pub use reason::{EndReason, Reason};
 pub use stats::Stats;
-pub use store::{Chunk, Op, SessionStore, StoreFailure, StoredRetained, StoredSession, StoredSubscription};
+pub use store::{Chunk, Op, SessionStore, StoreFailure, StoredRetained, StoredSession, StoredSubscription, StoredWill};
 pub use topic::{is_filter, is_name};

@@ -8,7 +8,7 @@ use crate::broker::Inner;
 use crate::deliver::Outbound;
 use crate::hooks::{Connect, Principal, Protocol};
 use crate::link::{Link, ticks};
-use crate::session::{LastWill, Session, State};
+use crate::session::{LastWill, Session, State, WillChange};
 use crate::space::Space;
 use crate::{EndReason, Reason, topic};
 
@@ -58,7 +58,8 @@ impl Inner {
         });
         // §3.1.2.5: a will whose delay has not passed is dropped when its session goes on.
         let ends = connect.clean_start || state.expiry_secs == 0;
-        let old_will = state.will.take().filter(|w| ends || (took_over && w.delay_secs == 0));
+        let mut old_will = state.will.take();
+        let dropped = old_will.take_if(|w| !(ends || (took_over && w.delay_secs == 0)));
         let session_present = state.durable && !ends;
         let mut wait = false;
         if !session_present {
@@ -74,7 +75,15 @@ impl Inner {
         state.disconnected_at = None;
         state.awaits_commit = false;
         self.timers.clear(&mut state);
-        state.will = will.map(Box::new);
+        if let Some(dropped) = dropped {
+            session.change(&mut state, &self.committer, |p| p.wills.push(WillChange::Drop(dropped.pack())));
+        }
+        state.will = will.map(|will| Box::new(LastWill { epoch, since: now, ..will }));
+        if let Some(kept) = state.will.as_ref().map(|will| will.pack()) {
+            session.change(&mut state, &self.committer, |p| p.wills.push(WillChange::Keep(kept)));
+            // Whoever is told that it is connected has left its will.
+            wait = true;
+        }
         if session_present {
             self.reauthorize(space, &session, &mut state, principal);
             state.forget_queued();
@@ -151,7 +160,11 @@ impl Inner {
         if let Some(secs) = expiry_secs {
             state.expiry_secs = secs.min(self.config.session_expiry_max_secs);
         }
-        let mut will = state.will.take().filter(|_| keep_will);
+        let mut will = state.will.take();
+        if let Some(dropped) = will.take_if(|_| !keep_will) {
+            session.change(&mut state, &self.committer, |p| p.wills.push(WillChange::Drop(dropped.pack())));
+            self.committer.want(None);
+        }
         if state.durable && state.expiry_secs > 0 {
             state.disconnected_at = Some(self.clock.now());
             session.change(&mut state, &self.committer, |p| p.save = true);
@@ -216,18 +229,31 @@ impl Inner {
         }
         session.set_online(false);
         state.epoch = 0;
-        state.will = None;
+        if let Some(dropped) = state.will.take() {
+            session.change(&mut state, &self.committer, |p| p.wills.push(WillChange::Drop(dropped.pack())));
+        }
         self.timers.clear(&mut state);
         sessions.remove(&session.client);
         self.end_state(space, session, &mut state);
         (since, self.committer.open())
     }
 
-    /// The will was authorised when its connection began.
+    /// Publishes a will, and keeps it no longer. It was authorised when its connection began, and is once more, as far as
+    /// it is known whose it was: rights may have gone since.
     fn publish_will(&self, space: &Space, session: &Arc<Session>, will: &LastWill) {
-        if !topic::valid_name(&will.topic) {
-            return;
+        let principal = session.lock().principal.clone();
+        let allowed = principal.is_none_or(|it| self.hooks.authorize_publish(&it, &will.topic, will.retain));
+        if allowed && topic::valid_name(&will.topic) {
+            self.route_will(space, session, will);
         }
+        // Behind it, so that a crash in between publishes it twice and not never.
+        let mut state = session.lock();
+        session.change(&mut state, &self.committer, |p| p.wills.push(WillChange::Drop(will.pack())));
+        drop(state);
+        self.committer.want(None);
+    }
+
+    fn route_will(&self, space: &Space, session: &Arc<Session>, will: &LastWill) {
         let expires_at = will.expiry_secs.map(|s| self.clock.now().plus(Duration::from_secs(u64::from(s))));
         let message = Outbound {
             topic: &will.topic,
@@ -238,7 +264,6 @@ impl Inner {
             expires_at,
         };
         match self.route(space, &message, Some(session), &mut Vec::new()) {
-            Ok(routed) if routed.durable => self.committer.want(None),
             Ok(_) => {}
             Err(refused) => tracing::info!(tenant = %space.tenant, client = %session.client, ?refused, "will refused"),
         }

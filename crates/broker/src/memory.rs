@@ -6,11 +6,14 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use fleetward_base::{DeviceId, TenantId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::store::{Chunk, Op, SessionStore, StoreFailure, StoredRetained, StoredSession, StoredSubscription};
+use crate::store::{
+    Chunk, Op, SessionStore, StoreFailure, StoredRetained, StoredSession, StoredSubscription, StoredWill,
+};
 
 type Key = (TenantId, DeviceId);
 
@@ -20,6 +23,7 @@ struct Data {
     subscriptions: BTreeMap<Key, BTreeMap<String, StoredSubscription>>,
     queues: BTreeMap<Key, BTreeMap<u64, Chunk>>,
     retained: BTreeMap<(TenantId, String), StoredRetained>,
+    wills: BTreeMap<Key, Bytes>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +142,15 @@ impl Data {
                     queue.retain(|_, chunk| chunk.last_seq > acked_seq);
                 }
             }
+            Op::KeepWill { tenant, client, will } => {
+                self.wills.insert((tenant, client), will);
+            }
+            Op::DropWill { tenant, client, will } => {
+                let key = (tenant, client);
+                if self.wills.get(&key) == Some(&will) {
+                    self.wills.remove(&key);
+                }
+            }
             Op::Retain { tenant, retained } => {
                 self.retained.insert((tenant, retained.topic.clone()), retained);
             }
@@ -168,6 +181,16 @@ impl SessionStore for MemoryStore {
 
     async fn load_retained(&self) -> Result<Vec<(TenantId, StoredRetained)>, StoreFailure> {
         Ok(self.data.lock().retained.iter().map(|((tenant, _), r)| (tenant.clone(), r.clone())).collect())
+    }
+
+    async fn load_wills(&self) -> Result<Vec<StoredWill>, StoreFailure> {
+        let data = self.data.lock();
+        let will = |((tenant, client), will): (&Key, &Bytes)| StoredWill {
+            tenant: tenant.clone(),
+            client: client.clone(),
+            will: will.clone(),
+        };
+        Ok(data.wills.iter().map(will).collect())
     }
 
     async fn commit(&self, ops: Vec<Op>) -> Result<(), StoreFailure> {

@@ -25,6 +25,8 @@ pub enum Reason {
     QuotaExceeded = 0x97,
     AdministrativeAction = 0x98,
     QosNotSupported = 0x9B,
+    UseAnotherServer = 0x9C,
+    ServerMoved = 0x9D,
     ConnectionRateExceeded = 0x9F,
     MaximumConnectTime = 0xA0,
     SubscriptionIdentifiersNotSupported = 0xA1,
@@ -35,7 +37,7 @@ impl Reason {
         self as u8
     }
 
-    const ALL: [Self; 23] = [
+    const ALL: [Self; 25] = [
         Self::UnspecifiedError,
         Self::MalformedPacket,
         Self::ProtocolError,
@@ -56,6 +58,8 @@ impl Reason {
         Self::QuotaExceeded,
         Self::AdministrativeAction,
         Self::QosNotSupported,
+        Self::UseAnotherServer,
+        Self::ServerMoved,
         Self::ConnectionRateExceeded,
         Self::MaximumConnectTime,
         Self::SubscriptionIdentifiersNotSupported,
@@ -88,6 +92,8 @@ impl Reason {
             Self::QuotaExceeded => "quota_exceeded",
             Self::AdministrativeAction => "administrative_action",
             Self::QosNotSupported => "qos_not_supported",
+            Self::UseAnotherServer => "use_another_server",
+            Self::ServerMoved => "server_moved",
             Self::ConnectionRateExceeded => "connection_rate_exceeded",
             Self::MaximumConnectTime => "maximum_connect_time",
             Self::SubscriptionIdentifiersNotSupported => "subscription_identifiers_not_supported",

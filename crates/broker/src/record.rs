@@ -141,13 +141,13 @@ fn leb128(bytes: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-fn put_u16_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_u16_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
     let len = u16::try_from(bytes.len()).expect("checked against MQTT's limits before it came here");
     out.extend_from_slice(&len.to_be_bytes());
     out.extend_from_slice(bytes);
 }
 
-fn take_u16_prefixed(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn take_u16_prefixed(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = bytes.split_first_chunk::<2>()?;
     rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
 }

@@ -19,6 +19,8 @@ pub(crate) struct Wish {
     pub(crate) qos: Qos,
     pub(crate) no_local: bool,
     pub(crate) retain_as_published: bool,
+    /// `a/#` does not match `a`.
+    pub(crate) below_only: bool,
     /// The subscription identifier; 0 for none.
     pub(crate) identifier: u32,
 }
@@ -30,6 +32,7 @@ impl Wish {
             qos: self.qos.max(other.qos),
             no_local: self.no_local && other.no_local,
             retain_as_published: self.retain_as_published || other.retain_as_published,
+            below_only: self.below_only && other.below_only,
             identifier: self.identifier,
         }
     }
@@ -187,7 +190,7 @@ impl Router {
         let mut shared = Vec::new();
         if let Some(subscribers) = self.exact.get(topic) {
             sources += 1;
-            extend(targets, &mut shared, subscribers);
+            extend(targets, &mut shared, subscribers, false);
         }
         if !self.wild.is_empty() {
             for (depth, prefix, rest) in topic::prefixes(topic) {
@@ -199,7 +202,7 @@ impl Router {
                 for (tail, subscribers) in level.get(prefix).into_iter().flatten() {
                     if topic::tail_matches(tail, rest) {
                         sources += 1;
-                        extend(targets, &mut shared, subscribers);
+                        extend(targets, &mut shared, subscribers, topic::is_above(tail, rest));
                     }
                 }
             }
@@ -217,10 +220,12 @@ fn drop_session(subscribers: &mut Members, session: &Arc<Session>) -> bool {
     true
 }
 
-fn extend(targets: &mut Vec<Target>, shared: &mut Vec<Target>, subscribers: &Subscribers) {
+/// `above`: the topic is the level above the `#` of their filter.
+fn extend(targets: &mut Vec<Target>, shared: &mut Vec<Target>, subscribers: &Subscribers, above: bool) {
     let target = |(session, wish): &(Arc<Session>, Wish)| Target { session: session.clone(), wish: *wish };
-    targets.extend(subscribers.each.iter().map(target));
-    shared.extend(subscribers.groups.iter().filter_map(Group::choose).map(target));
+    let has = |(_, wish): &&(Arc<Session>, Wish)| !(above && wish.below_only);
+    targets.extend(subscribers.each.iter().filter(has).map(target));
+    shared.extend(subscribers.groups.iter().filter_map(Group::choose).filter(has).map(target));
 }
 
 /// Each session once with its widest wish, or once for each identifier: a message carries that of its own (§3.3.4).

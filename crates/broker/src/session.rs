@@ -25,8 +25,10 @@ use crate::store::{StoredSession, StoredSubscription};
 use crate::timers::TimerKey;
 
 mod taken;
+mod will;
 
 pub(crate) use taken::Taken;
+pub(crate) use will::WillChange;
 
 /// Chunks are cut at this size, so that reading a queue can be bounded.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -63,10 +65,11 @@ impl Subscription {
     fn to_stored(&self) -> StoredSubscription {
         let no_local = if self.wish.no_local { 0x04 } else { 0 };
         let as_published = if self.wish.retain_as_published { 0x08 } else { 0 };
+        let below_only = if self.wish.below_only { 0x40 } else { 0 };
         StoredSubscription {
             filter: self.filter.to_string(),
             qos: self.wish.qos as u8,
-            options: no_local | as_published,
+            options: no_local | as_published | below_only,
             identifier: self.wish.identifier,
         }
     }
@@ -76,6 +79,7 @@ impl Subscription {
             qos: Qos::from_bits(stored.qos),
             no_local: stored.options & 0x04 != 0,
             retain_as_published: stored.options & 0x08 != 0,
+            below_only: stored.options & 0x40 != 0,
             identifier: stored.identifier,
         };
         Self { filter: stored.filter.as_str().into(), wish }
@@ -83,8 +87,11 @@ impl Subscription {
 }
 
 /// The last will of a connection, or one that waits for its delay.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LastWill {
+    /// The number of its connection, and when that began.
+    pub(crate) epoch: u64,
+    pub(crate) since: Timestamp,
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
     pub(crate) properties: Vec<u8>,
@@ -106,6 +113,7 @@ pub(crate) struct Pending {
     /// In order: put (Some) or removed (None).
     pub(crate) subscriptions: Vec<(Arc<str>, Option<Wish>)>,
     pub(crate) chunks: Vec<PendingChunk>,
+    pub(crate) wills: Vec<WillChange>,
 }
 
 #[derive(Debug)]
@@ -194,6 +202,13 @@ impl Session {
             timer: None,
         };
         Arc::new(Self { tenant, client, online: AtomicBool::new(false), state: Mutex::new(state) })
+    }
+
+    /// One that ended with its connection.
+    pub(crate) fn ended(tenant: TenantId, client: DeviceId, now: Timestamp) -> Arc<Self> {
+        let session = Self::new(tenant, client, now);
+        session.lock().disconnected_at = Some(now);
+        session
     }
 
     /// `in_flight` messages beyond the acknowledged ones may have been sent before the restart.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use fleetward_base::{DeviceId, TenantId};
 use parking_lot::{Mutex, RwLock};
 
-use crate::Rate;
 use crate::retained::RetainedSet;
 use crate::router::Router;
 use crate::session::Session;
+use crate::{Config, Rate, TenantRates};
 
 pub(crate) struct Space {
     pub(crate) tenant: TenantId,
@@ -19,6 +19,64 @@ pub(crate) struct Space {
     pub(crate) retained: RwLock<RetainedSet>,
     /// Clients that have connected lately.
     connects: Mutex<HashMap<DeviceId, Bucket>>,
+    /// What is left to each device, also while it is away: to come again does not fill its buckets.
+    meters: Mutex<HashMap<DeviceId, Arc<Meter>>>,
+    shared: Mutex<Shared>,
+}
+
+/// What of a device's messages and bytes is left.
+#[derive(Debug)]
+pub(crate) struct Meter(Mutex<(Option<Bucket>, Option<Bucket>)>);
+
+impl Meter {
+    fn full(config: &Config, now: Duration) -> Arc<Self> {
+        let full = |rate: Option<Rate>| rate.map(|rate| Bucket::full(rate, now));
+        Arc::new(Self(Mutex::new((full(config.publish_messages), full(config.publish_bytes)))))
+    }
+
+    /// Whether the device may be read from.
+    pub(crate) fn is_open(&self, config: &Config, now: Duration) -> bool {
+        let (messages, bytes) = &mut *self.0.lock();
+        is_open(messages, config.publish_messages, now) && is_open(bytes, config.publish_bytes, now)
+    }
+
+    pub(crate) fn pay(&self, messages: u64, bytes: u64) {
+        let (of_messages, of_bytes) = &mut *self.0.lock();
+        if let Some(bucket) = of_messages {
+            bucket.take(messages);
+        }
+        if let Some(bucket) = of_bytes {
+            bucket.take(bytes);
+        }
+    }
+
+    fn is_full(&self, config: &Config, now: Duration) -> bool {
+        let (messages, bytes) = &mut *self.0.lock();
+        is_full(messages, config.publish_messages, now) && is_full(bytes, config.publish_bytes, now)
+    }
+}
+
+fn is_open(bucket: &mut Option<Bucket>, rate: Option<Rate>, now: Duration) -> bool {
+    match (bucket, rate) {
+        (Some(bucket), Some(rate)) => bucket.open(rate, now),
+        _ => true,
+    }
+}
+
+fn is_full(bucket: &mut Option<Bucket>, rate: Option<Rate>, now: Duration) -> bool {
+    match (bucket, rate) {
+        (Some(bucket), Some(rate)) => bucket.is_full(rate, now),
+        _ => true,
+    }
+}
+
+/// What all connections of the tenant may still do.
+#[derive(Default)]
+struct Shared {
+    rates: TenantRates,
+    connects: Option<Bucket>,
+    messages: Option<Bucket>,
+    bytes: Option<Bucket>,
 }
 
 impl Space {
@@ -29,7 +87,55 @@ impl Space {
             router: RwLock::default(),
             retained: RwLock::default(),
             connects: Mutex::default(),
+            meters: Mutex::default(),
+            shared: Mutex::default(),
         }
+    }
+
+    /// What all connections of the tenant may do from now on.
+    pub(crate) fn limit(&self, rates: TenantRates, now: Duration) {
+        let mut shared = self.shared.lock();
+        if shared.rates != rates {
+            let full = |rate: Option<Rate>| rate.map(|rate| Bucket::full(rate, now));
+            let (connects, messages, bytes) = (full(rates.connects), full(rates.messages), full(rates.bytes));
+            *shared = Shared { rates, connects, messages, bytes };
+        }
+    }
+
+    /// Whether any client of the tenant may connect now.
+    pub(crate) fn may_any_connect(&self, now: Duration) -> bool {
+        let mut shared = self.shared.lock();
+        let rate = shared.rates.connects;
+        match (&mut shared.connects, rate) {
+            (Some(bucket), Some(rate)) => bucket.take_if_there(rate, now),
+            _ => true,
+        }
+    }
+
+    /// Whether the tenant's connections may be read from.
+    pub(crate) fn is_open(&self, now: Duration) -> bool {
+        let mut shared = self.shared.lock();
+        let Shared { rates, messages, bytes, .. } = &mut *shared;
+        is_open(messages, rates.messages, now) && is_open(bytes, rates.bytes, now)
+    }
+
+    pub(crate) fn pay(&self, messages: u64, bytes: u64) {
+        let mut shared = self.shared.lock();
+        if let Some(bucket) = &mut shared.messages {
+            bucket.take(messages);
+        }
+        if let Some(bucket) = &mut shared.bytes {
+            bucket.take(bytes);
+        }
+    }
+
+    /// What is left to a device; none where nothing is counted.
+    pub(crate) fn meter(&self, client: &DeviceId, config: &Config, now: Duration) -> Option<Arc<Meter>> {
+        if config.publish_messages.is_none() && config.publish_bytes.is_none() {
+            return None;
+        }
+        let mut meters = self.meters.lock();
+        Some(Arc::clone(meters.entry(client.clone()).or_insert_with(|| Meter::full(config, now))))
     }
 
     pub(crate) fn session(&self, client: &DeviceId) -> Option<Arc<Session>> {
@@ -43,8 +149,17 @@ impl Space {
         connects.entry(client.clone()).or_insert_with(|| Bucket::full(rate, now)).take_if_there(rate, now)
     }
 
-    /// Forgets the clients whose bucket is full again.
-    pub(crate) fn forget_connects(&self, rate: Option<Rate>, now: Duration) {
+    /// Forgets the clients that are away and whose buckets are full again.
+    pub(crate) fn forget_full(&self, config: &Config, now: Duration) {
+        self.forget_connects(config.connects_per_client, now);
+        let mut meters = self.meters.lock();
+        meters.retain(|_, meter| Arc::strong_count(meter) > 1 || !meter.is_full(config, now));
+        if meters.is_empty() {
+            *meters = HashMap::new();
+        }
+    }
+
+    fn forget_connects(&self, rate: Option<Rate>, now: Duration) {
         let Some(rate) = rate else { return };
         let mut connects = self.connects.lock();
         connects.retain(|_, bucket| !bucket.is_full(rate, now));

@@ -13,6 +13,8 @@ pub struct Stats {
     pub retained: u64,
     /// Bytes that wait in the store.
     pub queued_bytes: u64,
+    /// Bytes that waited in memory at the last look, for clients and for commits.
+    pub held_bytes: u64,
     pub connects: u64,
     pub connects_refused: u64,
     /// PUBLISH packets received.

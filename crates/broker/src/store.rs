@@ -61,6 +61,18 @@ pub enum Op {
         client: DeviceId,
         acked_seq: u64,
     },
+    /// Keeps the will of a connection that begins, in place of what is kept for the client; the bytes are the broker's own.
+    KeepWill {
+        tenant: TenantId,
+        client: DeviceId,
+        will: Bytes,
+    },
+    /// Removes it, if it is still just this one.
+    DropWill {
+        tenant: TenantId,
+        client: DeviceId,
+        will: Bytes,
+    },
     /// Sets the retained message of a topic.
     Retain {
         tenant: TenantId,
@@ -82,6 +94,8 @@ impl Op {
             | Self::SaveExchanges { tenant, .. }
             | Self::Enqueue { tenant, .. }
             | Self::Advance { tenant, .. }
+            | Self::KeepWill { tenant, .. }
+            | Self::DropWill { tenant, .. }
             | Self::Retain { tenant, .. }
             | Self::ClearRetained { tenant, .. } => tenant,
         }
@@ -102,7 +116,8 @@ pub struct StoredSubscription {
     pub filter: String,
     /// 0 to 2.
     pub qos: u8,
-    /// No local (bit 2) and retain as published (bit 3), as in the options byte of MQTT 5.0 §3.8.3.1.
+    /// No local (bit 2) and retain as published (bit 3), as in the options byte of MQTT 5.0 §3.8.3.1; bit 6 where `a/#` does
+    /// not match `a`.
     pub options: u8,
     /// The subscription identifier; 0 for none.
     pub identifier: u32,
@@ -136,6 +151,15 @@ pub struct StoredSession {
     pub subscriptions: Vec<StoredSubscription>,
 }
 
+/// A will whose connection had not ended when the process stopped, or whose delay had not passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredWill {
+    pub tenant: TenantId,
+    pub client: DeviceId,
+    /// See [`Op::KeepWill`].
+    pub will: Bytes,
+}
+
 /// The store could not do it. What it had been given must count as not stored.
 #[derive(Debug, thiserror::Error)]
 #[error("session store: {doing}")]
@@ -153,6 +177,9 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Every retained message of every tenant. Called once, at start.
     async fn load_retained(&self) -> Result<Vec<(TenantId, StoredRetained)>, StoreFailure>;
+
+    /// Every will that is kept. Called once, at start.
+    async fn load_wills(&self) -> Result<Vec<StoredWill>, StoreFailure>;
 
     /// Makes all of it durable, or none. On `Ok` it survives a crash of the machine.
     async fn commit(&self, ops: Vec<Op>) -> Result<(), StoreFailure>;

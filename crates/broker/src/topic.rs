@@ -104,6 +104,12 @@ pub(crate) fn tail_matches(tail: &str, rest: Option<&str>) -> bool {
     }
 }
 
+/// Whether what follows a prefix, which the tail matches, is the level above the `#` of the tail.
+pub(crate) fn is_above(tail: &str, rest: Option<&str>) -> bool {
+    let names = rest.map_or(0, |rest| rest.split('/').count());
+    tail.ends_with('#') && tail.split('/').count() == names + 1
+}
+
 /// Whether a valid filter matches a valid name.
 pub(crate) fn matches(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && !filter.starts_with('$') {

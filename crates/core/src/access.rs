@@ -112,6 +112,8 @@ text_enum! {
         VaultEnable => "vault:enable",
         /// Status of the server itself.
         SystemRead => "system:read",
+        /// Have the server hand its clients to another one.
+        SystemManage => "system:manage",
     }
 }
 
@@ -146,7 +148,13 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
         Role::Admin => true,
         Role::Owner => !matches!(
             permission,
-            P::TenantCreate | P::TenantList | P::IssuerUpdate | P::CaRoot | P::SystemRead | P::VaultEnable
+            P::TenantCreate
+                | P::TenantList
+                | P::IssuerUpdate
+                | P::CaRoot
+                | P::SystemRead
+                | P::SystemManage
+                | P::VaultEnable
         ),
         Role::Operator => matches!(
             permission,

@@ -51,6 +51,9 @@ text_enum! {
         TenantCreated => "tenant.created",
         TenantUpdated => "tenant.updated",
         TenantIdentityPolicyChanged => "tenant.identity_policy_changed",
+        TenantMessagingChanged => "tenant.messaging_changed",
+        /// Clients were sent to another server, or are no more.
+        ServerRedirected => "server.redirected",
         TenantCaCreated => "tenant.ca_created",
         IssuerUpdated => "issuer.updated",
         /// The external issuer does not answer, or not with what was asked for; told once until it works again.

@@ -22,6 +22,7 @@ pub mod issuer;
 pub mod job;
 pub mod journal;
 pub mod lifecycle;
+pub mod messaging;
 pub mod presence;
 pub mod provisioning;
 pub mod registry;

@@ -23,6 +23,7 @@ mod key;
 mod message;
 mod method;
 mod once;
+mod redirect;
 mod release;
 mod revoke;
 mod rollout;
@@ -77,6 +78,9 @@ pub(crate) enum Command {
     /// Token services whose word is taken for a device
     #[command(subcommand)]
     TokenIssuer(token_issuer::TokenIssuer),
+    /// Hand the clients of a server to another one
+    #[command(subcommand)]
+    Redirect(redirect::Redirect),
     /// Topics that devices have beyond the built-in ones, or have not
     #[command(subcommand)]
     TopicPolicy(topic_policy::TopicPolicy),
@@ -174,6 +178,7 @@ impl Command {
             Self::Inventory(verb) => verb.run(session).await,
             Self::Maker(verb) => verb.run(session).await,
             Self::TokenIssuer(verb) => verb.run(session).await,
+            Self::Redirect(verb) => verb.run(session).await,
             Self::TopicPolicy(verb) => verb.run(session).await,
             Self::Template(verb) => verb.run(session).await,
             Self::Claim(verb) => verb.run(session).await,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fleetward_app::enroll::{Admitted, Attempt, admit_bearer, admit_chain};
+use fleetward_app::messaging::messaging;
 use fleetward_app::presence::Arrival;
 use fleetward_app::provisioning::Claimant;
 use fleetward_app::provisioning::claims::{AdmittedClaim, admit_claim, is_claim};
@@ -17,6 +18,7 @@ use fleetward_broker::{
     TopicRights,
 };
 use fleetward_core::access::DeviceRights;
+use fleetward_core::messaging::Messaging;
 use fleetward_core::shadow::Refused;
 use fleetward_core::token_issuer::{Login as TokenLogin, looks_like_token};
 use fleetward_core::topic_policy::Act;
@@ -273,8 +275,17 @@ impl MqttHooks {
             tracing::info!(%tenant, %device, policy = &*by.policy, "refused: a topic policy denies it to connect");
             return Err(Refusal::NotAuthorized);
         }
-        let topics = TopicRights::new(topics);
-        Ok(Arc::new(Principal { tenant, device, serial: serial.into(), rights, topics, valid_until: Some(not_after) }))
+        let Messaging { profile, rates } = messaging(&self.app, &tenant).await.map_err(|error| refusal(&error))?;
+        Ok(Arc::new(Principal {
+            tenant,
+            device,
+            serial: serial.into(),
+            rights,
+            profile,
+            rates,
+            topics: TopicRights::new(topics),
+            valid_until: Some(not_after),
+        }))
     }
 
     /// Lets a connection in that shows a claim, under a name of its own.
@@ -294,8 +305,10 @@ impl MqttHooks {
             return Err(Refusal::Quota);
         }
         let rights = DeviceRights::Claim;
+        let Messaging { profile, rates } = messaging(&self.app, &tenant).await.map_err(|error| refusal(&error))?;
         let topics = TopicRights::default();
-        Ok(Arc::new(Principal { tenant, device: name, serial, rights, topics, valid_until: Some(not_after) }))
+        let valid_until = Some(not_after);
+        Ok(Arc::new(Principal { tenant, device: name, serial, rights, profile, rates, topics, valid_until }))
     }
 }
 

@@ -6,13 +6,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_app::jobs::{self, Told};
+use fleetward_app::messaging::Elsewhere;
 use fleetward_app::{
     Called, DeviceLinks, DeviceMessage, EndReason, MethodCall, OutgoingCommand, Principal as Publisher, PublishRefused,
     Retained, Unsent, topic_policies::rights_of,
 };
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::{
-    Hooks, Message, Nack, Principal, Protocol, PublishError, Qos, Reason, ServiceRequest, StoredRetained, TopicRights,
+    Hooks, Message, Nack, Principal, Protocol, PublishError, Qos, Reason, Redirect, ServiceRequest, StoredRetained,
+    TopicRights,
 };
 use fleetward_core::access::DeviceRights;
 use fleetward_core::job::Status;
@@ -26,6 +28,10 @@ use crate::answer::{ANSWER_EXPIRY, encode, undelivered};
 use crate::jobs as jobs_door;
 use crate::jobs::summary;
 use crate::policy;
+
+/// Clients that are sent to another server with each tick of the broker, a quarter of a second: what one that is like this
+/// can take.
+const MOVED_AT_ONCE: usize = 200;
 
 #[async_trait]
 impl DeviceLinks for MqttHooks {
@@ -81,6 +87,17 @@ impl DeviceLinks for MqttHooks {
         for principal in self.broker.get().map(|broker| broker.principals(tenant)).unwrap_or_default() {
             MqttHooks::recheck(self, &principal);
         }
+        self.refresh_rates(tenant);
+    }
+
+    fn redirect(&self, to: Option<Elsewhere>) -> usize {
+        let to = to.map(|Elsewhere { server, moved }| Redirect { server, moved });
+        self.broker.get().map_or(0, |broker| broker.redirect(to, MOVED_AT_ONCE))
+    }
+
+    fn redirected(&self) -> Option<Elsewhere> {
+        let to = self.broker.get()?.redirected()?;
+        Some(Elsewhere { server: to.server, moved: to.moved })
     }
 
     fn built_in(&self, rights: DeviceRights, device: &DeviceId, act: Act, topic: &str) -> bool {

@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use fleetward_app::messaging::messaging;
 use fleetward_app::provisioning::claims;
 use fleetward_app::topic_policies::rights_of;
 use fleetward_app::{App, detection, enroll};
+use fleetward_base::TenantId;
 use fleetward_broker::{Broker, Connected, Principal, Reason};
 use fleetward_core::access::DeviceRights;
 use fleetward_core::detection::sessions::Arrival;
@@ -46,6 +48,18 @@ impl MqttHooks {
         let ended = self.ended_ms.load(Ordering::SeqCst);
         let lately = u64::try_from(COMING.as_millis()).unwrap_or(u64::MAX);
         ended > 0 && self.elapsed_ms() <= ended.saturating_add(lately)
+    }
+
+    /// What all devices of a tenant may do together now.
+    pub(crate) fn refresh_rates(&self, tenant: &TenantId) {
+        let (app, tenant, broker) = (self.app.clone(), tenant.clone(), self.broker.get().cloned());
+        self.tasks.spawn(async move {
+            match (messaging(&app, &tenant).await, broker) {
+                (Ok(found), Some(broker)) => broker.limit(&tenant, found.rates),
+                (Ok(_), None) => {}
+                (Err(error), _) => tracing::warn!(%tenant, %error, "the rates of a tenant could not be read"),
+            }
+        });
     }
 
     /// Asks the registry once more, and ends the session where it should not be.

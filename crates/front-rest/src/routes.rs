@@ -29,7 +29,9 @@ mod inventory;
 mod issuer;
 mod jobs;
 mod makers;
+mod messaging;
 mod provisioning_templates;
+mod redirect;
 mod releases;
 mod revocations;
 mod rollouts;
@@ -59,6 +61,8 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .routes(routes!(whoami::handler))
         .merge(tenants::router())
         .merge(identity_policy::router())
+        .merge(messaging::router())
+        .merge(redirect::router())
         .merge(issuer::router())
         .merge(ca_rotation::router())
         .merge(ca_requests::router())

@@ -74,6 +74,22 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "FLEETWARD_PUBLISH_RATE", default_value_t = 1000)]
     pub(crate) publish_rate: u32,
 
+    /// Messages a second that all devices of one tenant may publish together; a tenant may be given another rate.
+    #[arg(long, env = "FLEETWARD_TENANT_PUBLISH_RATE", default_value_t = 200_000)]
+    pub(crate) tenant_publish_rate: u32,
+
+    /// MQTT connections a second that all devices of one tenant may open together; a tenant may be given another rate.
+    #[arg(long, env = "FLEETWARD_TENANT_CONNECT_RATE", default_value_t = 2000)]
+    pub(crate) tenant_connect_rate: u32,
+
+    /// Mebibytes of messages that may wait in memory; above it no more MQTT clients are let in.
+    #[arg(long, env = "FLEETWARD_MQTT_MEMORY_MIB", default_value_t = 1024)]
+    pub(crate) mqtt_memory_mib: u32,
+
+    /// Send MQTT clients to this server, HOST or HOST:PORT, from the start.
+    #[arg(long, env = "FLEETWARD_MQTT_REDIRECT", value_name = "SERVER")]
+    pub(crate) mqtt_redirect: Option<String>,
+
     /// Log as JSON lines instead of text.
     #[arg(long, env = "FLEETWARD_LOG_JSON")]
     pub(crate) log_json: bool,
@@ -104,8 +120,15 @@ impl ServeArgs {
         if self.max_connections == 0 {
             faults.push("--max-connections: must be at least 1".to_owned());
         }
-        if self.publish_rate == 0 {
-            faults.push("--publish-rate: must be at least 1".to_owned());
+        for (flag, value) in [
+            ("--publish-rate", self.publish_rate),
+            ("--tenant-publish-rate", self.tenant_publish_rate),
+            ("--tenant-connect-rate", self.tenant_connect_rate),
+            ("--mqtt-memory-mib", self.mqtt_memory_mib),
+        ] {
+            if value == 0 {
+                faults.push(format!("{flag}: must be at least 1"));
+            }
         }
         faults
     }

@@ -9,6 +9,7 @@ mod connect;
 mod crl;
 mod crypto;
 mod enroll;
+mod fanout;
 mod figures;
 mod fill;
 mod fleet;
@@ -22,9 +23,13 @@ mod postgres;
 mod progress;
 mod publish;
 mod responder;
+mod resume;
 mod revoke;
 mod shadow;
+mod share;
 mod stage;
+mod storm;
+mod target;
 mod trickle;
 
 use std::path::PathBuf;
@@ -77,6 +82,14 @@ pub enum Bench {
     Shadow,
     /// A job for every connected device, and all of them at work; on SQLite and on PostgreSQL.
     Jobs,
+    /// Each message to many that subscribe; Mosquitto beside it.
+    Fanout,
+    /// Each message to one of many that share a subscription; Mosquitto beside it.
+    Shared,
+    /// Sessions that come back to what was queued for them; Mosquitto beside it.
+    Resume,
+    /// All devices connect at once to a server that has just started; Mosquitto beside it.
+    Storm,
     /// Many sessions revoked at once.
     Revoke,
     /// OCSP about a million certificates, signed before and on demand; OpenSSL's responder beside it, with fewer.
@@ -94,6 +107,10 @@ impl Bench {
             Self::Publish => "publish",
             Self::Shadow => "shadow",
             Self::Jobs => "jobs",
+            Self::Fanout => "fanout",
+            Self::Shared => "shared",
+            Self::Resume => "resume",
+            Self::Storm => "storm",
             Self::Revoke => "revoke",
             Self::Ocsp => "ocsp",
             Self::Crl => "crl",
@@ -111,6 +128,10 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
         Bench::Publish => publish::run(args).await,
         Bench::Shadow => shadow::run(args).await,
         Bench::Jobs => jobs::run(args).await,
+        Bench::Fanout => fanout::run(args).await,
+        Bench::Shared => share::run(args).await,
+        Bench::Resume => resume::run(args).await,
+        Bench::Storm => storm::run(args).await,
         Bench::Revoke => revoke::run(args).await,
         Bench::Ocsp => ocsp::run(args).await,
         Bench::Crl => crl::run(args).await,

@@ -74,7 +74,9 @@ impl Server {
         for flag in ["--operator-listen", "--device-listen", "--mqtt-listen", "--metrics-listen"] {
             command.args([flag, "127.0.0.1:0"]);
         }
+        let tenant_rate = options.publish_rate.saturating_mul(1000).to_string();
         command.args(["--public-host", "localhost", "--publish-rate", &options.publish_rate.to_string()]);
+        command.args(["--tenant-publish-rate", &tenant_rate]);
         if let Some(database) = &options.database {
             command.args(["--database", database]);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use fleetward_app::messaging::Elsewhere;
 use fleetward_app::{
     App, Called, Ctx, DeviceLinks, EndReason, Error, MethodCall, OutgoingCommand, Principal, Retained, Unsent,
 };
@@ -122,6 +123,14 @@ impl DeviceLinks for Told {
     fn recheck(&self, _: &TenantId, _: &DeviceId) {}
 
     fn recheck_all(&self, _: &TenantId) {}
+
+    fn redirect(&self, _: Option<Elsewhere>) -> usize {
+        0
+    }
+
+    fn redirected(&self) -> Option<Elsewhere> {
+        None
+    }
 
     fn built_in(&self, _: DeviceRights, device: &DeviceId, _: Act, topic: &str) -> bool {
         topic.split('/').nth(1) == Some(device.as_str())

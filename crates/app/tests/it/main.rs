@@ -29,6 +29,7 @@ mod shadow;
 mod shadow_past;
 mod simulation;
 mod tokens;
+mod topic_policies;
 mod transfers;
 mod vault;
 mod ways_out;

@@ -95,6 +95,9 @@ pub(crate) struct ConnackProperties<'a> {
     pub(crate) topic_aliases: u16,
     pub(crate) assigned_client_id: Option<&'a str>,
     pub(crate) keep_alive_secs: Option<u16>,
+    /// The greatest QoS; 2 is not said.
+    pub(crate) max_qos: u8,
+    pub(crate) no_subscription_identifiers: bool,
 }
 
 pub(crate) fn connack_v3(out: &mut Vec<u8>, session_present: bool, code: u8) {
@@ -123,6 +126,12 @@ pub(crate) fn connack_v5(out: &mut Vec<u8>, session_present: bool, given: &Conna
         properties.push(0x13);
         properties.extend_from_slice(&secs.to_be_bytes());
     }
+    if given.max_qos < 2 {
+        properties.extend_from_slice(&[0x24, given.max_qos]);
+    }
+    if given.no_subscription_identifiers {
+        properties.extend_from_slice(&[0x29, 0]);
+    }
     out.push(0x20);
     varint(out, 2 + varint_len(properties.len()) + properties.len());
     out.extend_from_slice(&[u8::from(session_present), 0]);
@@ -130,8 +139,33 @@ pub(crate) fn connack_v5(out: &mut Vec<u8>, session_present: bool, given: &Conna
     out.extend_from_slice(&properties);
 }
 
-pub(crate) fn connack_v5_refused(out: &mut Vec<u8>, code: u8) {
-    out.extend_from_slice(&[0x20, 3, 0, code, 0]);
+/// With a Server Reference where there is one to go to (§3.2.2.3.16).
+pub(crate) fn connack_v5_refused(out: &mut Vec<u8>, code: u8, server: Option<&str>) {
+    let mut properties = Vec::new();
+    server_reference(&mut properties, server);
+    out.push(0x20);
+    varint(out, 2 + varint_len(properties.len()) + properties.len());
+    out.extend_from_slice(&[0, code]);
+    varint(out, properties.len());
+    out.extend_from_slice(&properties);
+}
+
+fn server_reference(properties: &mut Vec<u8>, server: Option<&str>) {
+    if let Some(server) = server {
+        properties.push(0x1C);
+        text(properties, server);
+    }
+}
+
+/// DISCONNECT of a 5.0 client that is sent to another server (§3.14.2.2.5).
+pub(crate) fn disconnect_to(out: &mut Vec<u8>, code: u8, server: &str) {
+    let mut properties = Vec::with_capacity(server.len() + 3);
+    server_reference(&mut properties, Some(server));
+    out.push(0xE0);
+    varint(out, 1 + varint_len(properties.len()) + properties.len());
+    out.push(code);
+    varint(out, properties.len());
+    out.extend_from_slice(&properties);
 }
 
 /// SUBACK (first byte 0x90) or, on 5.0 only, UNSUBACK (0xB0) with codes.
@@ -181,7 +215,7 @@ fn varint(out: &mut Vec<u8>, mut n: usize) {
     }
 }
 
-/// Texts written here come from topics and ids, which are shorter than 64 KiB.
+/// Texts written here come from topics, ids and names of servers, which are shorter than 64 KiB.
 fn text(out: &mut Vec<u8>, text: &str) {
     let len = u16::try_from(text.len()).expect("topics and ids are bounded far below 64 KiB");
     out.extend_from_slice(&len.to_be_bytes());

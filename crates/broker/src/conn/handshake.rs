@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fleetward_base::limits;
+use fleetward_base::{Timestamp, limits};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::acks::Delivery;
@@ -17,8 +17,9 @@ use crate::codec::write::{ConnackProperties, connack_v3, connack_v5, connack_v5_
 use crate::hooks::{Connected, Peer, Principal, Protocol, Refusal};
 use crate::lifecycle::Attached;
 use crate::link::{Link, TICK, ticks};
+use crate::rules::rules;
 use crate::session::{LastWill, Session};
-use crate::space::{Bucket, Space};
+use crate::space::Space;
 use crate::{EndReason, Reason, topic};
 
 /// The code of a refusal in 5.0 and in 3.1.1.
@@ -99,7 +100,8 @@ async fn read_first<S: AsyncRead + Unpin>(stream: &mut S) -> Option<(usize, usiz
 async fn refuse<S: AsyncWrite + Unpin>(inner: &Inner, stream: &mut S, v5: bool, code: Code) {
     let mut out = Vec::with_capacity(8);
     if v5 {
-        connack_v5_refused(&mut out, code.0)
+        let elsewhere = inner.redirect.read().clone().filter(|to| to.reason().code() == code.0);
+        connack_v5_refused(&mut out, code.0, elsewhere.as_ref().map(|to| &*to.server))
     } else {
         connack_v3(&mut out, false, code.1)
     }
@@ -121,9 +123,23 @@ async fn admit(inner: &Arc<Inner>, peer: &Peer, mut parsed: ParsedConnect, rest:
     if !principal.rights.is_guest() && !client_id.is_empty() && client_id != principal.device.as_str() {
         return Err(Refusal::ClientId.code());
     }
+    if let Some(to) = &*inner.redirect.read() {
+        return Err(Code(to.reason().code(), 3));
+    }
+    if inner.held_bytes.load(Ordering::Relaxed) > inner.config.memory_bytes {
+        return Err(Refusal::Quota.code());
+    }
     let space = inner.space_of(&principal);
+    space.limit(principal.rates.or(inner.config.tenant_rates), inner.clock.monotonic());
+    if !space.may_any_connect(inner.clock.monotonic()) {
+        return Err(Code(0x9F, 3));
+    }
     if !space.may_connect(&principal.device, inner.config.connects_per_client, inner.clock.monotonic()) {
         return Err(Code(0x9F, 3));
+    }
+    let rules = rules(principal.profile);
+    if parsed.connect.protocol == Protocol::V311 {
+        parsed.connect.session_expiry_secs = parsed.connect.session_expiry_secs.min(rules.v3_expiry_secs);
     }
     let will = will(inner, &principal, &mut parsed)?;
     let link = Link::new();
@@ -160,11 +176,17 @@ fn will(inner: &Inner, principal: &Principal, parsed: &mut ParsedConnect) -> Res
     if !topic::valid_name(&will.topic) {
         return Err(Code(0x90, 5));
     }
+    // [MQTT-3.2.2-12].
+    if will.qos > rules(principal.profile).max_qos {
+        return Err(Code(Reason::QosNotSupported.code(), 5));
+    }
     if will.topic.starts_with('$') || !inner.hooks.authorize_publish(principal, &will.topic, will.retain) {
         inner.counters.refused_unauthorized.fetch_add(1, Ordering::Relaxed);
         return Err(Refusal::NotAuthorized.code());
     }
     Ok(Some(LastWill {
+        epoch: 0,
+        since: Timestamp::EPOCH,
         topic: will.topic.clone(),
         payload: rest.payload,
         properties: rest.properties,
@@ -188,7 +210,9 @@ fn build(inner: &Arc<Inner>, peer: &Peer, parsed: ParsedConnect, rest: Vec<u8>, 
     let connect = &parsed.connect;
     let v5 = connect.protocol == Protocol::V5;
     let asked = connect.keep_alive_secs;
+    let rules = rules(principal.profile);
     let keep_alive_secs = if asked == 0 { config.keep_alive_max_secs } else { asked.min(config.keep_alive_max_secs) };
+    let keep_alive_secs = keep_alive_secs.max(rules.keep_alive_min_secs);
     let mut output = Output::default();
     if v5 {
         let expiry = Some(attached.expiry_secs).filter(|e| *e != connect.session_expiry_secs);
@@ -196,9 +220,11 @@ fn build(inner: &Arc<Inner>, peer: &Peer, parsed: ParsedConnect, rest: Vec<u8>, 
             session_expiry_secs: expiry,
             receive_maximum: limits::MQTT_IN_FLIGHT,
             max_packet: u32::try_from(limits::MQTT_PACKET_BYTES).unwrap_or(u32::MAX),
-            topic_aliases: limits::MQTT_TOPIC_ALIASES,
+            topic_aliases: rules.topic_aliases,
             assigned_client_id: Some(principal.device.as_str()).filter(|_| connect.client_id.is_empty()),
             keep_alive_secs: Some(keep_alive_secs).filter(|k| *k != asked),
+            max_qos: rules.max_qos as u8,
+            no_subscription_identifiers: !rules.subscription_identifiers,
         };
         connack_v5(&mut output.buffer, attached.session_present, &given);
     } else {
@@ -220,7 +246,7 @@ fn build(inner: &Arc<Inner>, peer: &Peer, parsed: ParsedConnect, rest: Vec<u8>, 
     if inner.closing.is_cancelled() {
         link.end(EndReason::Server(Reason::ServerShuttingDown));
     }
-    let monotonic = TICK * now;
+    let meter = space.meter(&principal.device, config, TICK * now);
     Core {
         valid_until: valid_until(inner, &principal, now),
         keep_alive: keep_alive_ticks(keep_alive_secs),
@@ -237,8 +263,7 @@ fn build(inner: &Arc<Inner>, peer: &Peer, parsed: ParsedConnect, rest: Vec<u8>, 
             wants_commit: false,
             unacked: 0,
             aliases: Vec::new(),
-            messages: config.publish_messages.map(|rate| Bucket::full(rate, monotonic)),
-            bytes: config.publish_bytes.map(|rate| Bucket::full(rate, monotonic)),
+            meter,
         },
         output,
         replies: VecDeque::new(),

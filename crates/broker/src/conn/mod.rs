@@ -28,7 +28,7 @@ use crate::broker::Inner;
 use crate::hooks::{Disconnected, Peer, Principal};
 use crate::link::{Link, ticks};
 use crate::session::Session;
-use crate::space::{Bucket, Space};
+use crate::space::{Meter, Space};
 use crate::{EndReason, Reason};
 
 /// Rounds of one poll before the task lets others run.
@@ -99,8 +99,8 @@ struct Input {
     unacked: u16,
     /// Topics by their alias, from 1 (§3.3.2.3.4).
     aliases: Vec<Box<str>>,
-    messages: Option<Bucket>,
-    bytes: Option<Bucket>,
+    /// What is left to the device of messages and bytes.
+    meter: Option<Arc<Meter>>,
 }
 
 /// What is to be written.
@@ -160,7 +160,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     async fn close(mut self, code: Option<u8>) {
         let core = &mut self.core;
         if let Some(code) = code {
-            crate::codec::write::disconnect(&mut core.output.buffer, code, core.delivery.max_packet);
+            let elsewhere = core.inner.redirect.read().clone().filter(|to| to.reason().code() == code);
+            let buffer = &mut core.output.buffer;
+            match elsewhere.filter(|to| to.server.len() + 8 <= core.delivery.max_packet) {
+                Some(to) => crate::codec::write::disconnect_to(buffer, code, &to.server),
+                None => crate::codec::write::disconnect(buffer, code, core.delivery.max_packet),
+            }
         }
         let rest = core.output.buffer.get(core.output.written..).unwrap_or_default();
         let stream = &mut self.stream;

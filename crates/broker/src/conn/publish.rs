@@ -13,7 +13,8 @@ use super::replies::{Gate, Reply};
 use crate::codec::publish::{Publish, handed_on, read};
 use crate::deliver::Outbound;
 use crate::hooks::{Overload, Protocol, Qos, ServiceRequest};
-use crate::{EndReason, Reason};
+use crate::rules::rules;
+use crate::{EndReason, Reason, topic};
 
 /// Properties that a message may carry.
 const MAX_PROPERTIES: usize = 16 * 1024;
@@ -27,6 +28,14 @@ impl Core {
             publish.topic = &aliased;
         }
         self.check_publish(&publish).map_err(EndReason::Server)?;
+        let rules = rules(self.principal.profile);
+        // [MQTT-3.2.2-11]: it was told.
+        if publish.qos > rules.max_qos as u8 {
+            return Err(EndReason::Server(Reason::QosNotSupported));
+        }
+        if !rules.allows_depth(publish.topic) {
+            return Err(EndReason::Server(Reason::TopicNameInvalid));
+        }
         if publish.qos == 2 && matches!(self.look_at_exactly_once(&publish)?, Arrival::Again) {
             return Ok(Flow::Next);
         }
@@ -51,7 +60,7 @@ impl Core {
 
     /// §3.3.2.3.4: a topic names its alias anew; an alias alone stands for the topic it was given.
     fn resolve_alias(&mut self, alias: u16, topic: &str) -> Result<Box<str>, Reason> {
-        if alias > limits::MQTT_TOPIC_ALIASES {
+        if alias > rules(self.principal.profile).topic_aliases {
             return Err(Reason::TopicAliasInvalid);
         }
         let aliases = &mut self.input.aliases;

@@ -109,16 +109,10 @@ impl Core {
         }
         let now = TICK * self.inner.now_tick();
         let config = &self.inner.config;
-        let pairs =
-            [(&mut self.input.messages, config.publish_messages), (&mut self.input.bytes, config.publish_bytes)];
-        self.input.throttled = false;
-        for (bucket, rate) in pairs {
-            if let (Some(bucket), Some(rate)) = (bucket, rate)
-                && !bucket.open(rate, now)
-            {
-                self.input.throttled = true;
-                return false;
-            }
+        let open = self.input.meter.as_ref().is_none_or(|meter| meter.is_open(config, now)) && self.space.is_open(now);
+        self.input.throttled = !open;
+        if !open {
+            return false;
         }
         !self.input.held || self.services_running() < limits::SERVICE_REQUESTS_IN_FLIGHT
     }
@@ -185,12 +179,14 @@ impl Core {
         outcome.map(|()| used)
     }
 
-    fn pay(&mut self, publishes: u64, bytes: usize) {
-        if let Some(bucket) = &mut self.input.messages {
-            bucket.take(publishes);
+    fn pay(&self, publishes: u64, bytes: usize) {
+        if bytes == 0 {
+            return;
         }
-        if let Some(bucket) = &mut self.input.bytes {
-            bucket.take(u64::try_from(bytes).unwrap_or(u64::MAX));
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.space.pay(publishes, bytes);
+        if let Some(meter) = &self.input.meter {
+            meter.pay(publishes, bytes);
         }
     }
 

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use fleetward_base::limits;
-
 use super::Core;
 use super::replies::{Gate, Reply};
 use crate::codec::subscribe::{WantedFilter, read_subscribe, read_unsubscribe};
@@ -13,6 +11,7 @@ use crate::deliver::Outbound;
 use crate::hooks::Qos;
 use crate::record::Flags;
 use crate::router::Wish;
+use crate::rules::rules;
 use crate::session::Subscription;
 use crate::topic::{self, BadFilter};
 use crate::{EndReason, Reason};
@@ -39,7 +38,12 @@ impl Core {
         let wanted = read_subscribe(body, self.v5).map_err(EndReason::Server)?;
         let since = self.inner.committer.open();
         let mut subscribed = Subscribed { packet_id: wanted.packet_id, codes: Vec::new(), accepted: Vec::new() };
-        let too_many = wanted.filters.len() > limits::MQTT_FILTERS_PER_SUBSCRIBE;
+        let rules = rules(self.principal.profile);
+        // [MQTT-3.2.2-14] and its kin: it was told.
+        if wanted.identifier != 0 && !rules.subscription_identifiers {
+            return Err(EndReason::Server(Reason::SubscriptionIdentifiersNotSupported));
+        }
+        let too_many = wanted.filters.len() > rules.filters_per_subscribe;
         // [MQTT-3.8.3-4]: nobody shares with himself.
         if wanted.filters.iter().any(|f| f.no_local && topic::split_share(&f.filter).is_some()) {
             return Err(EndReason::Server(Reason::ProtocolError));
@@ -71,14 +75,19 @@ impl Core {
         // To share is no right of its own: the filter that is shared is what counts.
         let shared = topic::split_share(&wanted.filter);
         let inner = shared.map_or(&*wanted.filter, |(_, inner)| inner);
+        let rules = rules(self.principal.profile);
+        if !rules.allows_depth(inner) {
+            return Err(0x8F);
+        }
         if !self.inner.hooks.authorize_subscribe(&self.principal, inner) {
             self.inner.counters.refused_unauthorized.fetch_add(1, Ordering::Relaxed);
             return Err(0x87);
         }
         let wish = Wish {
-            qos: Qos::from_bits(wanted.qos),
+            qos: Qos::from_bits(wanted.qos).min(rules.max_qos),
             no_local: wanted.no_local,
             retain_as_published: wanted.retain_as_published,
+            below_only: !rules.parent_of_hash,
             identifier,
         };
         let mut state = self.session.lock();
@@ -87,7 +96,7 @@ impl Core {
         }
         let known = state.subscriptions.iter().position(|s| *s.filter == *wanted.filter);
         let new = known.is_none();
-        if new && state.subscriptions.len() >= limits::MQTT_SUBSCRIPTIONS {
+        if new && state.subscriptions.len() >= rules.subscriptions {
             return Err(0x97);
         }
         let filter = match known.and_then(|at| state.subscriptions.get_mut(at)) {
@@ -107,7 +116,9 @@ impl Core {
             self.session.change(&mut state, &self.inner.committer, |p| p.subscriptions.push(change));
         }
         // §4.8.2: nothing that is retained comes by a shared subscription.
-        let retain_handling = if topic::split_share(&filter).is_some() { 2 } else { wanted.retain_handling };
+        let wild = !rules.retained_by_wildcards && topic::split_at_wildcard(&filter).is_some();
+        let none_retained = wild || topic::split_share(&filter).is_some();
+        let retain_handling = if none_retained { 2 } else { wanted.retain_handling };
         accepted.push(Accepted { filter, wish, new, retain_handling });
         Ok(wish.qos as u8)
     }

@@ -8,7 +8,7 @@ fn session(name: &str) -> Arc<Session> {
 }
 
 fn wish(qos: Qos) -> Wish {
-    Wish { qos, no_local: false, retain_as_published: false, identifier: 0 }
+    Wish { qos, no_local: false, retain_as_published: false, below_only: false, identifier: 0 }
 }
 
 fn routed(router: &Router, topic: &str) -> Vec<(String, Qos)> {

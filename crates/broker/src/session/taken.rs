@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Pending, PendingChunk, Session, Subscription};
+use super::{Pending, PendingChunk, Session, Subscription, WillChange};
 use crate::store::{Chunk, Op};
 
 /// What the committer took from a session, to be put back if the commit fails.
@@ -35,6 +35,10 @@ impl Session {
                 acked_seq: state.acked_seq,
             });
         }
+        ops.extend(pending.wills.iter().cloned().map(|change| match change {
+            WillChange::Keep(will) => Op::KeepWill { tenant: tenant.clone(), client: client.clone(), will },
+            WillChange::Drop(will) => Op::DropWill { tenant: tenant.clone(), client: client.clone(), will },
+        }));
         self.subscription_ops(&pending, ops);
         if pending.exchanges {
             let exchanges = state.exchanges.as_ref().map(|e| e.pack()).unwrap_or_default();
@@ -108,7 +112,7 @@ impl Taken {
         }
         let new = state.pending.get_or_insert_default();
         if new.delete {
-            old = Pending { delete: true, ..Pending::default() };
+            old = Pending { delete: true, wills: old.wills, ..Pending::default() };
         }
         new.delete |= old.delete;
         new.save |= old.save;
@@ -116,7 +120,14 @@ impl Taken {
         new.exchanges |= old.exchanges;
         old.subscriptions.append(&mut new.subscriptions);
         new.subscriptions = old.subscriptions;
-        let again = new.delete || new.save || new.advance || new.exchanges || !new.subscriptions.is_empty();
+        old.wills.append(&mut new.wills);
+        new.wills = old.wills;
+        let again = new.delete
+            || new.save
+            || new.advance
+            || new.exchanges
+            || !new.subscriptions.is_empty()
+            || !new.wills.is_empty();
         let register = again && !state.dirty;
         state.dirty |= again;
         drop(state);

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use fleetward_base::{Clock, DeviceId, ManualClock, TenantId, Timestamp};
 use fleetward_broker::{
     Broker, Config, Connect, Connected, Disconnected, EndReason, Hooks, MemoryStore, Message, Nack, Overload, Peer,
-    Principal, Refusal, ServiceRequest,
+    Principal, Profile, Refusal, ServiceRequest, TenantRates,
 };
 use fleetward_core::access::DeviceRights;
 use parking_lot::Mutex;
@@ -36,6 +36,9 @@ pub(crate) struct Rules {
     pub(crate) slow: Semaphore,
     pub(crate) served: Mutex<Vec<String>>,
     pub(crate) valid_until: Mutex<Option<Timestamp>>,
+    pub(crate) profile: Mutex<Profile>,
+    /// Of `acme`; other tenants have those of the installation.
+    pub(crate) rates: Mutex<TenantRates>,
     news: Notify,
 }
 
@@ -92,6 +95,8 @@ impl Hooks for Rules {
             device: device.parse().expect("a device"),
             serial: "01".into(),
             rights: DeviceRights::Full,
+            profile: *self.profile.lock(),
+            rates: if tenant == "acme" { *self.rates.lock() } else { TenantRates::default() },
             topics: Default::default(),
             valid_until: *self.valid_until.lock(),
         }))
@@ -199,6 +204,8 @@ impl House {
             slow: Semaphore::new(0),
             served: Mutex::default(),
             valid_until: Mutex::default(),
+            profile: Mutex::default(),
+            rates: Mutex::default(),
             news: Notify::new(),
         });
         let store = Arc::new(store);

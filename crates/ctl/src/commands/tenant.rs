@@ -29,6 +29,9 @@ pub(crate) enum Tenant {
     /// What holds for the identities of its devices
     #[command(subcommand)]
     Policy(Policy),
+    /// How its devices are spoken to over MQTT, and their rates
+    #[command(subcommand)]
+    Messaging(Policy),
     /// Change what people see
     Set {
         name: String,
@@ -41,7 +44,7 @@ pub(crate) enum Tenant {
 pub(crate) enum Policy {
     /// Print the policy with all its sections
     Show,
-    /// Change fields; null brings back a default: certificates.leaf_days=30 certificates.backdate_minutes=null
+    /// Change fields; null brings back a default: certificates.leaf_days=30 certificates.backdate_minutes=null profile=aws
     Set {
         /// SECTION.FIELD=VALUE, the value as JSON or as plain text
         #[arg(required = true)]
@@ -50,8 +53,8 @@ pub(crate) enum Policy {
 }
 
 impl Policy {
-    async fn run(self, session: &Session) -> Result<(), Failure> {
-        let path = session.path(&["identity-policy"]).await?;
+    async fn run(self, session: &Session, of: &str) -> Result<(), Failure> {
+        let path = session.path(&[of]).await?;
         let client = &session.client;
         let policy = match self {
             Self::Show => client.get(&path).await?.value,
@@ -106,7 +109,8 @@ impl Tenant {
             }
             Self::List => session.out.rows(&client.list("/v1/tenants", usize::MAX).await?, &COLUMNS),
             Self::Show { name } => session.out.one(&client.get(&path(&name)).await?.value),
-            Self::Policy(policy) => policy.run(session).await,
+            Self::Policy(policy) => policy.run(session, "identity-policy").await,
+            Self::Messaging(messaging) => messaging.run(session, "messaging").await,
             Self::Set { name, display_name } => {
                 let found = client.get(&path(&name)).await?;
                 let etag = found.etag.unwrap_or_default();

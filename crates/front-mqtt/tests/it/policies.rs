@@ -41,9 +41,9 @@ async fn amend(house: &House, home: &str, name: &str, plant: &str) {
 /// Until a change has reached the session, which happens right behind its commit.
 async fn until(mut done: impl FnMut() -> bool) {
     within(async {
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(2));
         while !done() {
-            tokio::task::yield_now().await;
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            ticks.tick().await;
         }
     })
     .await;

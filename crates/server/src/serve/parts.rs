@@ -13,7 +13,7 @@ use fleetward_app::doctor::Probe;
 use fleetward_app::mqtt_sessions::StoredSessions;
 use fleetward_app::{App, Peer, Settings};
 use fleetward_base::{Clock, Rng, SystemClock, SystemRng, limits};
-use fleetward_broker::{Broker, Rate};
+use fleetward_broker::{Broker, Rate, Redirect, TenantRates};
 use fleetward_front_mqtt::MqttHooks;
 use fleetward_store::Store;
 use fleetward_vault::Vault;
@@ -134,10 +134,20 @@ pub(super) fn settings(args: &ServeArgs, sockets: &Sockets) -> anyhow::Result<Se
 
 pub(super) async fn start_broker(app: &App, args: &ServeArgs) -> anyhow::Result<Broker> {
     let rate = Rate { per_second: args.publish_rate, burst: args.publish_rate.saturating_mul(2) };
+    let usual = fleetward_broker::Config::default();
+    let burst = |per_second: u32, times: u32| Rate { per_second, burst: per_second.saturating_mul(times) };
+    let tenant_rates = TenantRates {
+        messages: Some(burst(args.tenant_publish_rate, 2)),
+        connects: Some(burst(args.tenant_connect_rate, 10)),
+        // Small messages are the usual ones, and a few large ones must pass at the lowest rate.
+        bytes: Some(burst(args.tenant_publish_rate.saturating_mul(1024).max(128 * 1024 * 1024), 2)),
+    };
     let config = fleetward_broker::Config {
         publish_messages: Some(rate),
+        tenant_rates,
         properties_in_topic: fleetward_front_mqtt::has_properties,
-        ..fleetward_broker::Config::default()
+        memory_bytes: usize::try_from(args.mqtt_memory_mib)?.saturating_mul(1024 * 1024),
+        ..usual
     };
     let hooks = Arc::new(MqttHooks::new(app.clone()));
     let sessions = Arc::new(StoredSessions::new(app.clone()));
@@ -145,6 +155,9 @@ pub(super) async fn start_broker(app: &App, args: &ServeArgs) -> anyhow::Result<
         .await
         .context("the MQTT sessions cannot be loaded")?;
     hooks.connect(broker.clone());
+    if let Some(server) = args.mqtt_redirect.clone() {
+        broker.redirect(Some(Redirect { server, moved: false }), 1);
+    }
     Ok(broker)
 }
 
@@ -261,6 +274,7 @@ pub(super) fn spawn_gauges(app: &App, broker: &Broker, tasks: &TaskTracker, stop
                 ("fleetward_mqtt_subscriptions", stats.subscriptions),
                 ("fleetward_mqtt_retained_messages", stats.retained),
                 ("fleetward_mqtt_queued_bytes", stats.queued_bytes),
+                ("fleetward_mqtt_held_bytes", stats.held_bytes),
                 ("fleetward_devices_online", app.presence().online_count()),
             ] {
                 #[expect(clippy::cast_precision_loss, reason = "a gauge; exact up to 2^53")]

@@ -145,15 +145,17 @@ impl TenantTx {
         self.conn.execute_rows(SQL, params![self.scope.key()], &columns).await.map(drop)
     }
 
-    /// Keeps the will of a connection, in place of what was kept for the client; `None` takes that away.
-    pub async fn save_will(&mut self, client: &str, will: Option<&[u8]>) -> Result<(), StoreError> {
-        const PUT: &str = "INSERT INTO mqtt_will (tenant_id, client, will) VALUES ($1, $2, $3) \
+    /// Keeps the will of a connection, in place of what was kept for the client.
+    pub async fn keep_will(&mut self, client: &str, will: &[u8]) -> Result<(), StoreError> {
+        const SQL: &str = "INSERT INTO mqtt_will (tenant_id, client, will) VALUES ($1, $2, $3) \
              ON CONFLICT (tenant_id, client) DO UPDATE SET will = excluded.will";
-        const TAKE: &str = "DELETE FROM mqtt_will WHERE tenant_id = $1 AND client = $2";
-        match will {
-            Some(will) => self.conn.execute(PUT, params![self.scope.key(), client, will]).await.map(drop),
-            None => self.conn.execute(TAKE, params![self.scope.key(), client]).await.map(drop),
-        }
+        self.conn.execute(SQL, params![self.scope.key(), client, will]).await.map(drop)
+    }
+
+    /// Takes away just this one; `false` where another has come in its place, or none is there.
+    pub async fn drop_will(&mut self, client: &str, will: &[u8]) -> Result<bool, StoreError> {
+        const SQL: &str = "DELETE FROM mqtt_will WHERE tenant_id = $1 AND client = $2 AND will = $3";
+        self.conn.execute(SQL, params![self.scope.key(), client, will]).await.map(hit)
     }
 
     pub async fn session(&mut self, client: &str) -> Result<Option<SessionRow>, StoreError> {

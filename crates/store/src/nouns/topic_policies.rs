@@ -226,7 +226,7 @@ impl TenantTx {
 
     /// Whether anything is attached to anybody.
     pub async fn topic_policies_any(&mut self) -> Result<bool, StoreError> {
-        const SQL: &str = "SELECT 1 FROM topic_policy_attachment WHERE tenant_id = $1 LIMIT 1";
+        const SQL: &str = "SELECT CAST(1 AS BIGINT) FROM topic_policy_attachment WHERE tenant_id = $1 LIMIT 1";
         let found: Option<Counted> = self.conn.query_opt(SQL, params![self.scope.key()]).await?;
         Ok(found.is_some())
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use fleetward_app::messaging::Elsewhere;
 use fleetward_app::reconcile::{rollouts::tick, seals};
 use fleetward_app::rollouts::{self, NewRollout};
 use fleetward_app::{
@@ -69,6 +70,14 @@ impl DeviceLinks for Fuse {
     fn recheck(&self, _: &TenantId, _: &DeviceId) {}
 
     fn recheck_all(&self, _: &TenantId) {}
+
+    fn redirect(&self, _: Option<Elsewhere>) -> usize {
+        0
+    }
+
+    fn redirected(&self) -> Option<Elsewhere> {
+        None
+    }
 
     fn built_in(&self, _: DeviceRights, _: &DeviceId, _: Act, _: &str) -> bool {
         false

@@ -151,17 +151,18 @@ pub(crate) async fn retained_messages(on: Fixture) {
 }
 
 pub(crate) async fn wills_are_kept_and_taken(on: Fixture) {
-    on.elsewhere(|tx| Box::pin(async move { tx.save_will("a", Some(&[9])).await })).await;
-    on.write(|tx| {
-        Box::pin(async move {
-            tx.save_will("a", Some(&[1])).await?;
-            tx.save_will("a", Some(&[2])).await?;
-            tx.save_will("b", Some(&[3])).await?;
-            tx.save_will("c", None).await?;
-            tx.save_will("b", None).await
+    on.elsewhere(|tx| Box::pin(async move { tx.keep_will("a", &[9]).await })).await;
+    let dropped = on
+        .write(|tx| {
+            Box::pin(async move {
+                tx.keep_will("a", &[1]).await?;
+                tx.keep_will("a", &[2]).await?;
+                tx.keep_will("b", &[3]).await?;
+                Ok((tx.drop_will("a", &[1]).await?, tx.drop_will("b", &[3]).await?, tx.drop_will("c", &[]).await?))
+            })
         })
-    })
-    .await;
+        .await;
+    assert_eq!(dropped, (false, true, false), "only the one that is meant");
     let acme = on.acme.clone();
     let (first, rest) = on
         .system(move |tx| {

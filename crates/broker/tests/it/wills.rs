@@ -1,0 +1,148 @@
+//! Wills of connections that ended because the server did.
+
+use std::time::Duration;
+
+use fleetward_base::{Rng, SeededRng};
+
+use crate::client::{Client, Hello, HelloWill, Said, hello, packet};
+use crate::house::House;
+
+fn dying(delay: Option<u32>, retain: bool) -> Hello {
+    let will = HelloWill { topic: "will".into(), payload: b"x".to_vec(), qos: 1, retain, delay };
+    Hello { will: Some(will), ..hello(true, "dying") }
+}
+
+async fn watcher(house: &House) -> Client {
+    let (mut watcher, present) = Client::resume(house, "acme/watcher", hello(true, "watcher").kept()).await;
+    if !present {
+        watcher.subscribe("will", 1).await;
+    }
+    watcher
+}
+
+#[tokio::test]
+async fn a_will_is_published_when_the_server_is_back() {
+    for kept in [false, true] {
+        let house = House::new().await;
+        drop(watcher(&house).await);
+        let mut asked = dying(None, false);
+        if kept {
+            asked = asked.kept();
+        }
+        let _lives = Client::connect(&house, "acme/dying", asked).await;
+        let house = house.crash().await;
+        house.pass(Duration::from_secs(1));
+        let mut watching = watcher(&house).await;
+        assert_eq!(watching.take().await.payload, b"x");
+        watching.ping().await;
+        // And once: a server that dies again has nothing more to say of it.
+        house.pass(Duration::from_secs(1));
+        watching.ping().await;
+        let house = house.crash().await;
+        house.pass(Duration::from_secs(1));
+        watcher(&house).await.ping().await;
+    }
+}
+
+#[tokio::test]
+async fn its_delay_goes_on_and_who_is_back_has_none() {
+    let house = House::new().await;
+    drop(watcher(&house).await);
+    let _lives = Client::connect(&house, "acme/dying", dying(Some(30), false).kept()).await;
+    let house = house.crash().await;
+    house.pass(Duration::from_secs(20));
+    let (back, present) = Client::resume(&house, "acme/dying", dying(Some(30), false).kept()).await;
+    assert!(present);
+    house.pass(Duration::from_secs(60));
+    watcher(&house).await.ping().await;
+    // This time nobody comes.
+    drop(back);
+    house.rules.wait_gone("dying").await;
+    let house = house.crash().await;
+    house.pass(Duration::from_secs(29));
+    watcher(&house).await.ping().await;
+    house.pass(Duration::from_secs(2));
+    assert_eq!(watcher(&house).await.take().await.payload, b"x");
+}
+
+#[tokio::test]
+async fn who_said_good_bye_leaves_none() {
+    let house = House::new().await;
+    drop(watcher(&house).await);
+    let mut client = Client::connect(&house, "acme/dying", dying(None, true).kept()).await;
+    client.leave().await;
+    house.rules.wait_gone("dying").await;
+    // What was committed before this has the good-bye in it.
+    Client::connect(&house, "acme/other", hello(true, "other").kept()).await;
+    let house = house.crash().await;
+    house.pass(Duration::from_secs(1));
+    watcher(&house).await.ping().await;
+    assert_eq!(house.broker.stats().retained, 0);
+}
+
+#[tokio::test]
+async fn a_will_whose_right_has_gone_is_not_published() {
+    let house = House::new().await;
+    let mut watching = watcher(&house).await;
+    let client = Client::connect(&house, "acme/dying", dying(None, true)).await;
+    house.rules.denied.lock().push("will".into());
+    drop(client);
+    house.rules.wait_gone("dying").await;
+    house.rules.denied.lock().clear();
+    watching.ping().await;
+    assert_eq!(house.broker.stats().retained, 0);
+}
+
+/// Whatever happens before the server dies: of each connection that had its CONNACK and did not say good-bye, the will has
+/// come, or the connection that took its place has one of its own.
+#[tokio::test]
+async fn no_will_is_lost_whenever_the_server_dies() {
+    for seed in 0..60 {
+        let rng = SeededRng::new(seed);
+        let mut house = House::new().await;
+        drop(watcher(&house).await);
+        let mut live: Option<(u64, Client)> = None;
+        let mut owed = Vec::new();
+        for n in 0..12 {
+            match rng.next_u64() % 5 {
+                0 | 1 => {
+                    let mut asked = dying(None, false);
+                    if rng.next_u64().is_multiple_of(2) {
+                        asked = asked.kept();
+                    }
+                    asked.will = asked.will.map(|will| HelloWill { payload: n.to_string().into_bytes(), ..will });
+                    owed.extend(live.take().map(|(old, _)| old));
+                    live = Some((n, Client::connect(&house, "acme/dying", asked).await));
+                }
+                2 => owed.extend(live.take().map(|(old, _)| old)),
+                3 => {
+                    if let Some((_, mut client)) = live.take() {
+                        client.send(&packet(0xE0, &[])).await;
+                        client.expect(Said::Gone).await;
+                    }
+                }
+                _ => {
+                    owed.extend(live.take().map(|(old, _)| old));
+                    house = house.crash().await;
+                    house.pass(Duration::from_secs(1));
+                }
+            }
+        }
+        owed.extend(live.take().map(|(old, _)| old));
+        let house = house.crash().await;
+        house.pass(Duration::from_secs(1));
+        let mut watching = watcher(&house).await;
+        watching.send(&[0xC0, 0]).await;
+        let mut seen = Vec::new();
+        loop {
+            match watching.next().await {
+                Said::Publish(got) => seen.push(String::from_utf8(got.payload).expect("a number")),
+                Said::Pingresp => break,
+                said => panic!("{said:?}"),
+            }
+        }
+        for n in owed {
+            assert!(seen.contains(&n.to_string()), "seed {seed}: the will of {n} is lost; {seen:?}");
+        }
+    }
+}
