@@ -717,6 +717,82 @@ ALTER TABLE issuer_told FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON issuer_told USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
+CREATE TABLE job (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    description text COLLATE "C",
+    targets text COLLATE "C" NOT NULL,
+    selection text COLLATE "C" NOT NULL,
+    policy text COLLATE "C" NOT NULL,
+    windowed bigint NOT NULL,
+    state text COLLATE "C" NOT NULL,
+    reason_code text COLLATE "C",
+    comment text COLLATE "C",
+    force bigint NOT NULL,
+    rollout_over bigint NOT NULL,
+    cursor_target bigint NOT NULL,
+    cursor_device text COLLATE "C" NOT NULL,
+    pace text COLLATE "C" NOT NULL,
+    handed bigint NOT NULL,
+    window_open bigint NOT NULL,
+    look_at bigint,
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    started_at bigint,
+    completed_at bigint,
+    revision bigint NOT NULL,
+    document text COLLATE "C" NOT NULL,
+    CONSTRAINT job_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE INDEX job_due ON public.job USING btree (look_at) WHERE (look_at IS NOT NULL);
+
+CREATE INDEX job_open ON public.job USING btree (tenant_id, id) WHERE (completed_at IS NULL);
+
+ALTER TABLE job ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE job FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON job USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE job_execution (
+    tenant_id text COLLATE "C" NOT NULL,
+    job text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    number bigint NOT NULL,
+    latest bigint NOT NULL,
+    status text COLLATE "C" NOT NULL,
+    detail text COLLATE "C",
+    version bigint NOT NULL,
+    failed_before bigint NOT NULL,
+    timed_out_before bigint NOT NULL,
+    queued_at bigint NOT NULL,
+    started_at bigint,
+    updated_at bigint NOT NULL,
+    finished_at bigint,
+    timeout_at bigint,
+    step_timeout_at bigint,
+    due_at bigint,
+    CONSTRAINT job_execution_pkey PRIMARY KEY (tenant_id, job, device, number)
+);
+
+CREATE INDEX job_execution_device ON public.job_execution USING btree (tenant_id, device, job, number);
+
+CREATE INDEX job_execution_due ON public.job_execution USING btree (due_at) WHERE (due_at IS NOT NULL);
+
+CREATE UNIQUE INDEX job_execution_latest ON public.job_execution USING btree (tenant_id, job, device) WHERE (latest = 1);
+
+CREATE INDEX job_execution_pending ON public.job_execution USING btree (tenant_id, device, queued_at) WHERE (status = ANY (ARRAY['queued'::text, 'in_progress'::text]));
+
+CREATE INDEX job_execution_standing ON public.job_execution USING btree (tenant_id, job, status, device) WHERE (latest = 1);
+
+ALTER TABLE job_execution ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE job_execution FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON job_execution USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE journal (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     tenant_id text COLLATE "C" NOT NULL,

@@ -515,6 +515,70 @@ CREATE TABLE issuer_told (
     PRIMARY KEY (tenant_id, serial)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE job (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    description TEXT,
+    targets TEXT NOT NULL,
+    selection TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    windowed INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    reason_code TEXT,
+    comment TEXT,
+    force INTEGER NOT NULL,
+    rollout_over INTEGER NOT NULL,
+    cursor_target INTEGER NOT NULL,
+    cursor_device TEXT NOT NULL,
+    pace TEXT NOT NULL,
+    handed INTEGER NOT NULL,
+    window_open INTEGER NOT NULL,
+    look_at INTEGER,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    started_at INTEGER,
+    completed_at INTEGER,
+    revision INTEGER NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
+CREATE INDEX job_due ON job (look_at) WHERE look_at IS NOT NULL;
+
+CREATE INDEX job_open ON job (tenant_id, id) WHERE completed_at IS NULL;
+
+CREATE TABLE job_execution (
+    tenant_id TEXT NOT NULL,
+    job TEXT NOT NULL,
+    device TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    latest INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    detail TEXT,
+    version INTEGER NOT NULL,
+    failed_before INTEGER NOT NULL,
+    timed_out_before INTEGER NOT NULL,
+    queued_at INTEGER NOT NULL,
+    started_at INTEGER,
+    updated_at INTEGER NOT NULL,
+    finished_at INTEGER,
+    timeout_at INTEGER,
+    step_timeout_at INTEGER,
+    due_at INTEGER,
+    PRIMARY KEY (tenant_id, job, device, number)
+) STRICT;
+
+CREATE INDEX job_execution_device ON job_execution (tenant_id, device, job, number);
+
+CREATE INDEX job_execution_due ON job_execution (due_at) WHERE due_at IS NOT NULL;
+
+CREATE UNIQUE INDEX job_execution_latest ON job_execution (tenant_id, job, device) WHERE latest = 1;
+
+CREATE INDEX job_execution_pending ON job_execution (tenant_id, device, queued_at) WHERE status IN ('queued', 'in_progress');
+
+CREATE INDEX job_execution_standing ON job_execution (tenant_id, job, status, device) WHERE latest = 1;
+
 CREATE TABLE journal (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     tenant_id TEXT NOT NULL,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use fleetward_base::{Timestamp, limits};
 use fleetward_core::invariants::{shadow_metadata_fits, shadow_version_grew};
+use fleetward_core::job::Policy;
 use fleetward_core::provisioning::Template;
 use fleetward_core::shadow::history::apply;
 use fleetward_core::shadow::{Document, UpdateRequest, update};
@@ -66,4 +67,23 @@ fn templates_are_evaluated_within_their_bounds() {
         evaluated += 1;
     }
     assert!(evaluated > 0, "the corpus has lost what is good in it");
+}
+
+#[test]
+fn policies_of_jobs_are_read_or_refused() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/core_job");
+    let now = Timestamp::from_secs(1_795_818_600);
+    let mut good = 0;
+    for file in std::fs::read_dir(folder).expect("a corpus") {
+        let bytes = std::fs::read(file.expect("a file").path()).expect("bytes");
+        let Ok(policy) = serde_json::from_slice::<Policy>(&bytes) else { continue };
+        let again = serde_json::to_vec(&policy).expect("JSON");
+        assert_eq!(serde_json::from_slice::<Policy>(&again).expect("own output"), policy);
+        if policy.check().is_ok() {
+            let opens = policy.schedule.opens_after(now);
+            assert!(opens.is_none_or(|opens| opens > now && policy.schedule.is_open(opens)));
+            good += 1;
+        }
+    }
+    assert!(good >= 4, "the corpus has lost what is good in it");
 }

@@ -179,7 +179,7 @@ impl TenantTx {
             sqlite: "SELECT device FROM deployment WHERE tenant_id = $1 AND status IN ('queued', 'in_progress') \
                  AND device IN (SELECT value FROM json_each($2)) ORDER BY device",
             postgres: "SELECT device FROM deployment WHERE tenant_id = $1 AND status IN ('queued', 'in_progress') \
-                 AND device = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST($2 AS jsonb)))) ORDER BY device",
+                 AND device = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(CAST($2 AS TEXT) AS jsonb)))) ORDER BY device",
         };
         let names: Vec<String> = devices.iter().map(|id| id.as_str().to_owned()).collect();
         self.conn.query(SQL, params![self.scope.key(), json_array(&names)]).await

@@ -254,7 +254,7 @@ impl TenantTx {
                  AND status NOT IN ('queued', 'in_progress') AND device IN (SELECT value FROM json_each($3))",
             postgres: "UPDATE job_execution SET latest = 0 WHERE tenant_id = $1 AND job = $2 AND latest = 1 \
                  AND status NOT IN ('queued', 'in_progress') \
-                 AND device = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST($3 AS jsonb))))",
+                 AND device = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(CAST($3 AS TEXT) AS jsonb))))",
         };
         self.conn.execute(SQL, params![self.scope.key(), job, names(devices)]).await
     }
@@ -369,7 +369,7 @@ impl TenantTx {
     ) -> Result<Vec<PendingJobExecutionRow>, StoreError> {
         const SQL: Sql = Sql {
             sqlite: pending!("IN (SELECT value FROM json_each($2))"),
-            postgres: pending!("= ANY (ARRAY(SELECT jsonb_array_elements_text(CAST($2 AS jsonb))))"),
+            postgres: pending!("= ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(CAST($2 AS TEXT) AS jsonb))))"),
         };
         self.conn.query(SQL, params![self.scope.key(), names(devices), limit]).await
     }
