@@ -34,6 +34,10 @@ text_enum! {
         CaRotate => "ca:rotate",
         /// The installation's root: requests, import, rotation.
         CaRoot => "ca:root",
+        AccessKeyRead => "access-key:read",
+        AccessKeyCreate => "access-key:create",
+        /// Disable a key, or remove it.
+        AccessKeyRevoke => "access-key:revoke",
         ApiTokenRead => "api-token:read",
         ApiTokenCreate => "api-token:create",
         ApiTokenRevoke => "api-token:revoke",

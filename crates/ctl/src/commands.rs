@@ -1,5 +1,6 @@
 //! One file per noun. A noun is a `clap` enum of verbs with a `run`.
 
+mod access_key;
 mod api_token;
 mod attestation;
 mod ca;
@@ -129,6 +130,9 @@ pub(crate) enum Command {
     /// Signs of abuse, and refused authentications
     #[command(subcommand)]
     Security(security::Security),
+    /// Keys with which AWS's clients sign their requests
+    #[command(subcommand)]
+    AccessKey(access_key::AccessKey),
     /// Tokens for this API
     #[command(subcommand)]
     ApiToken(api_token::ApiToken),
@@ -173,6 +177,7 @@ impl Command {
             Self::Rotation(verb) => verb.run(session).await,
             Self::Event(verb) => verb.run(session).await,
             Self::Security(verb) => verb.run(session).await,
+            Self::AccessKey(verb) => verb.run(session).await,
             Self::ApiToken(verb) => verb.run(session).await,
             Self::Vault(verb) => verb.run(session).await,
             Self::Whoami => session.out.one(&session.client.get("/v1/whoami").await?.value),

@@ -3,6 +3,7 @@
 //! A handler is made of extractors (who, where, what), one call of a use case, and the translation of its answer. Each
 //! declares its permission in `x-permission`; the permission is enforced by the use case, and a test holds the two together.
 
+mod access_keys;
 mod api_tokens;
 mod artifacts;
 mod attestation;
@@ -61,6 +62,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(installation_tokens::router())
         .merge(installation_vault::router())
         .merge(vault::router())
+        .merge(access_keys::router())
         .merge(api_tokens::router())
         .merge(enroll_tokens::router())
         .merge(enrollment_requests::router())

@@ -3,6 +3,7 @@
 //! Lists are in the order of their key and go on after the last one of the page before. A method that updates takes the
 //! revision or version that the caller read and answers `false` where it is no longer that, or the row is gone.
 
+mod access_keys;
 mod anchors;
 mod artifacts;
 mod attestation_anchors;
@@ -14,6 +15,8 @@ mod certificates;
 mod crls;
 mod deny_list;
 mod deployments;
+mod device_groups;
+mod device_types;
 mod devices;
 mod dids;
 mod dps;
@@ -28,6 +31,7 @@ mod inventory;
 mod issuers;
 mod journal;
 mod keys;
+mod labels;
 mod metrics;
 mod mqtt;
 mod other_certificates;
@@ -51,6 +55,7 @@ mod transparency;
 mod vault;
 mod vouched_keys;
 
+pub use access_keys::AccessKeyRow;
 pub use anchors::AnchorCount;
 pub use artifacts::ArtifactRow;
 pub use attestation_anchors::AttestationAnchorRow;
@@ -62,6 +67,8 @@ pub use certificates::CertificateRow;
 pub use crls::{CrlRow, CrlState, PendingRow, ResponderRow, RevokedAuthorityRow, RevokedRow};
 pub use deny_list::DenyRow;
 pub use deployments::{DeploymentCount, DeploymentKey, DeploymentRow};
+pub use device_groups::DeviceGroupRow;
+pub use device_types::DeviceTypeRow;
 pub use devices::{DeviceFilter, DeviceRow, HeartbeatRow};
 pub use dids::DeviceDidRow;
 pub use dps::DpsRegistrationRow;
@@ -76,6 +83,7 @@ pub use inventory::{InventoryFilter, InventoryRow, MakerRow};
 pub use issuers::{IssuerRevision, IssuerRow, UntoldRow};
 pub use journal::{JournalEntry, JournalFilter, JournalRow, Seal};
 pub use keys::{AuthorityRow, AuthorityStandingRow, SealedKeyRow};
+pub use labels::LabelsRow;
 pub use metrics::Tally;
 pub use mqtt::{ExchangesRow, QueueRow, QueueSize, QueueTotal, RetainedRow, SessionRow, SubscriptionRow};
 pub use other_certificates::OtherCertificateRow;
