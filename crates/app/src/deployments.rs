@@ -3,7 +3,7 @@
 //! The one way for reports of every protocol. A queued deployment is handed out only while its rollout goes on; one that
 //! the device began is its own until it ends.
 
-mod document;
+pub(crate) mod document;
 mod report;
 
 use fleetward_base::{DeviceId, TenantId};
@@ -99,7 +99,10 @@ async fn of_rollout(tx: &mut TenantTx, id: fleetward_base::RolloutId) -> Result<
 }
 
 /// The device's active deployment, if it is to be told of it.
-async fn deliverable(tx: &mut TenantTx, device: &DeviceId) -> Result<Option<(Deployment, Rollout, ReleaseRow)>> {
+pub(crate) async fn deliverable(
+    tx: &mut TenantTx,
+    device: &DeviceId,
+) -> Result<Option<(Deployment, Rollout, ReleaseRow)>> {
     let Some(row) = tx.active_deployment(device).await? else { return Ok(None) };
     let deployment = rows::deployment_of(row)?;
     let (rollout, release) = of_rollout(tx, deployment.rollout).await?;

@@ -29,6 +29,7 @@ pub mod idempotency;
 pub mod identity_policy;
 pub mod inventory;
 pub mod issuers;
+pub mod jobs;
 pub mod journal;
 pub mod labels;
 pub mod links;

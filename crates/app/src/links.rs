@@ -6,6 +6,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_base::{DeviceId, TenantId};
+use fleetward_core::job::queue::Change;
 
 /// Why the server ends a device's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,6 @@ pub trait DeviceLinks: Send + Sync + 'static {
     /// Publishes to whoever in the tenant subscribes, QoS 1.
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes);
 
-    /// The device's pending deployments changed: tell it what is next.
-    async fn deployments_changed(&self, tenant: &TenantId, device: &DeviceId);
+    /// What is pending for these devices changed: tell those that are here.
+    async fn queue_changed(&self, tenant: &TenantId, changes: &[(DeviceId, Change)]);
 }

@@ -7,6 +7,7 @@ pub mod crls;
 pub mod ends;
 pub mod expiry;
 pub mod issuers;
+pub mod jobs;
 pub mod revocations;
 pub mod rollouts;
 pub mod rotation;
@@ -15,11 +16,11 @@ pub mod token_issuers;
 pub mod transfers;
 pub mod transparency;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
 use std::time::Duration;
 
-use fleetward_base::{TenantId, limits};
+use fleetward_base::{JobId, TenantId, limits};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,7 @@ const REWRAP_EVERY: Duration = Duration::from_secs(10);
 /// A revoked device is out within a second, also where another server revoked it.
 const ENDS_EVERY: Duration = Duration::from_millis(250);
 const TOKEN_ISSUERS_EVERY: Duration = Duration::from_millis(500);
+const JOBS_EVERY: Duration = Duration::from_secs(1);
 const REVOCATIONS_EVERY: Duration = Duration::from_millis(250);
 const LOG_EVERY: Duration = Duration::from_secs(1);
 const CRLS_EVERY: Duration = Duration::from_secs(1);
@@ -61,8 +63,21 @@ const AUTHORITIES_EVERY: Duration = Duration::from_secs(30);
 pub struct Signals {
     rollouts: Notify,
     revocations: Notify,
+    jobs: Notify,
+    /// Jobs of which an execution ended: worth a look before their time.
+    jobs_waiting: Mutex<BTreeSet<(TenantId, JobId)>>,
     /// What could not be worked on when it was last tried; the installation's own has no tenant.
     failing: Mutex<HashSet<(&'static str, Option<TenantId>)>>,
+}
+
+impl Signals {
+    pub(crate) fn note_job(&self, tenant: &TenantId, id: &JobId) {
+        self.jobs_waiting.lock().insert((tenant.clone(), id.clone()));
+    }
+
+    pub(crate) fn take_jobs(&self) -> BTreeSet<(TenantId, JobId)> {
+        std::mem::take(&mut *self.jobs_waiting.lock())
+    }
 }
 
 /// What became of one tenant's part in the turn of a reconciler. One that failed is told of, once until it works again, and
@@ -120,6 +135,17 @@ impl App {
         self.signals().rollouts.notify_one();
     }
 
+    /// A job was made or changed.
+    pub(crate) fn wake_jobs(&self) {
+        self.signals().jobs.notify_one();
+    }
+
+    /// An execution of this job ended.
+    pub(crate) fn wake_job(&self, tenant: &TenantId, id: &JobId) {
+        self.signals().note_job(tenant, id);
+        self.wake_jobs();
+    }
+
     /// A revocation of many was committed.
     pub(crate) fn wake_revocations(&self) {
         self.signals().revocations.notify_one();
@@ -136,6 +162,10 @@ pub fn spawn(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
         }
         every(&tracker, &stop, &app, "rollouts", ROLLOUTS_EVERY, Some(|signals| &signals.rollouts), |app| async move {
             rollouts::tick(&app).await.map(|status| status.is_worth_a_line().then(|| format!("{status:?}")))
+        });
+        every(&tracker, &stop, &app, "jobs", JOBS_EVERY, Some(|signals| &signals.jobs), |app| async move {
+            let status = jobs::tick(&app).await?;
+            Ok((status != jobs::JobsStatus::default()).then(|| format!("{status:?}")))
         });
         every(
             &tracker,

@@ -41,6 +41,11 @@ impl Timestamp {
         Self(self.0.saturating_sub(span_millis(span)))
     }
 
+    /// Year, month and day in UTC.
+    pub fn civil_day(self) -> (i64, i64, i64) {
+        civil_from_days(self.0.div_euclid(86_400_000))
+    }
+
     /// How long after `earlier` this is; zero where it is not after it (a clock may go back).
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -1,7 +1,7 @@
 //! Ids with a type of their own, so that one cannot stand where another belongs.
 //!
-//! A tenant and a device are known by their names, which never change: they stand in topics, certificates and paths. All
-//! else has a version 7 UUID made from the given clock and chance.
+//! A tenant, a device and a job are known by their names, which never change: they stand in topics, certificates and paths.
+//! All else has a version 7 UUID made from the given clock and chance.
 
 use std::fmt;
 use std::str::FromStr;
@@ -89,6 +89,16 @@ name_id!(
     }
 );
 
+name_id!(
+    /// A job within its tenant: the name that whoever makes it gives to it; also its AWS job id.
+    JobId,
+    "job id",
+    "1 to 64 of a-z, A-Z, 0-9, _ and -",
+    |text| {
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    }
+);
+
 macro_rules! uuid_id {
     ($($(#[$doc:meta])* $name:ident, $kind:literal;)*) => {$(
         $(#[$doc])*
@@ -159,6 +169,10 @@ mod tests {
         }
         for bad in ["", "a/b", "a+b", "#", "a b", "$aws", &"x".repeat(129)] {
             assert!(bad.parse::<DeviceId>().is_err(), "{bad}");
+        }
+        assert!("Reboot_2026-11".parse::<JobId>().is_ok());
+        for bad in ["", "$next", "a:b", "a/b", &"x".repeat(65)] {
+            assert!(bad.parse::<JobId>().is_err(), "{bad}");
         }
     }
 

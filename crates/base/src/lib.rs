@@ -11,7 +11,7 @@ pub mod secret;
 
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use ids::{
-    BadId, DeviceId, ReleaseId, RequestId, RevocationId, RolloutId, SignerId, TenantId, TokenId, TransferId,
+    BadId, DeviceId, JobId, ReleaseId, RequestId, RevocationId, RolloutId, SignerId, TenantId, TokenId, TransferId,
 };
 pub use rng::{Rng, SeededRng};
 pub use secret::Secret;

@@ -293,6 +293,26 @@ pub const SHADOW_NAMES_PER_DEVICE: u32 = 100;
 pub const DEPLOYMENT_DETAILS: usize = 32;
 pub const DEPLOYMENT_DETAIL_KEY_BYTES: usize = 128;
 pub const DEPLOYMENT_DETAIL_BYTES: usize = 1024;
+/// The document of a job, its description, and the comment to its end.
+pub const JOB_DOCUMENT_CHARS: usize = 32_768;
+pub const JOB_DESCRIPTION_CHARS: usize = 2028;
+/// Selectors that say who a job is for, and the windows in which it hands out.
+pub const JOB_TARGETS: usize = 100;
+pub const JOB_WINDOWS: usize = 16;
+/// Devices that the targets of a job name.
+pub const JOB_DEVICES: usize = 10_000;
+/// Executions a minute that a job may be held to.
+pub const JOB_RATE_PER_MINUTE: u32 = 1_000_000;
+/// Executions that one transaction hands out or ends, and turns of one job before others have theirs.
+pub const JOB_EXECUTIONS_PER_TRANSACTION: u32 = 500;
+pub const JOB_PAGES_PER_TICK: u32 = 20;
+/// Jobs of all tenants that are looked at, and executions whose time is over that are read, at once.
+pub const JOBS_PER_PAGE: u32 = 100;
+pub const JOB_TIMERS_PER_PAGE: u32 = 500;
+/// Jobs of a tenant that have not ended.
+pub const JOBS_OPEN_PER_TENANT: u64 = 1000;
+/// Executions that a device is shown as pending.
+pub const JOBS_PENDING_SHOWN: u32 = 15;
 /// The name of a rollout, and the note to a pause.
 pub const ROLLOUT_NAME_BYTES: usize = 200;
 pub const ROLLOUT_NOTE_BYTES: usize = 1024;

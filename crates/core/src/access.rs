@@ -75,6 +75,10 @@ text_enum! {
         ProvisioningClaim => "provisioning:claim",
         DeviceActivate => "device:activate",
         ClaimCodeCreate => "claim-code:create",
+        JobRead => "job:read",
+        JobCreate => "job:create",
+        /// Change, cancel and delete jobs and their executions.
+        JobControl => "job:control",
         ShadowRead => "shadow:read",
         ShadowUpdate => "shadow:update",
         ShadowDelete => "shadow:delete",
@@ -163,6 +167,9 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::ProvisioningClaim
                 | P::DeviceActivate
                 | P::ClaimCodeCreate
+                | P::JobRead
+                | P::JobCreate
+                | P::JobControl
                 | P::ShadowRead
                 | P::ShadowUpdate
                 | P::ShadowDelete
@@ -193,6 +200,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::InventoryRead
                 | P::ProvisioningRead
                 | P::TokenIssuerRead
+                | P::JobRead
                 | P::ShadowRead
                 | P::SignerRead
                 | P::ReleaseRead

@@ -193,7 +193,7 @@ pub fn end(deployment: &Deployment, status: Status, now: Timestamp) -> Option<De
     })
 }
 
-fn check_detail(detail: &BTreeMap<String, String>) -> Result<(), Refused> {
+pub(crate) fn check_detail(detail: &BTreeMap<String, String>) -> Result<(), Refused> {
     let name = |key: &str| {
         (1..=limits::DEPLOYMENT_DETAIL_KEY_BYTES).contains(&key.len())
             && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'-'))

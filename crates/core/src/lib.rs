@@ -18,6 +18,7 @@ pub mod identity_policy;
 pub mod invariants;
 pub mod inventory;
 pub mod issuer;
+pub mod job;
 pub mod journal;
 pub mod lifecycle;
 pub mod presence;

@@ -1,15 +1,16 @@
-//! The jobs service: `$aws/things/{thing}/jobs/..` over deployments.
+//! The jobs service: `$aws/things/{thing}/jobs/..` over jobs and deployments.
 //!
-//! A deployment is a job execution: its rollout is the job, its version the `versionNumber`, and there is one execution,
-//! number 1. Answers go to the requester only, subscribed or not.
+//! One queue: `app::jobs` finds by the id which of them is meant. A deployment is a job execution too: its rollout is the job,
+//! its version the `versionNumber`, and there is one execution, number 1. Answers go to the requester only, subscribed or not.
 
 use std::sync::Arc;
 
-use fleetward_app::deployments::{self, Job, ReportError};
+use fleetward_app::jobs::{self, Item, ReportError, Work};
 use fleetward_app::{Ctx, Error};
 use fleetward_base::Timestamp;
 use fleetward_broker::{Principal, ServiceRequest};
-use fleetward_core::deployment::{Deployment, JobId, Refused, Report, Status};
+use fleetward_core::job::Status;
+use fleetward_core::job::execution::{Refused, Report, StepTimeout};
 use fleetward_wire::aws::client_token;
 use fleetward_wire::aws::jobs::{
     self as wire, DescribeRequest, Execution, ExecutionAccepted, ExecutionState, GetAccepted, GetRequest, RejectCode,
@@ -19,9 +20,6 @@ use fleetward_wire::aws::topic::{JobsOp, JobsPart, NEXT, Topic};
 
 use crate::MqttHooks;
 use crate::answer::encode;
-
-/// The one execution that a deployment is.
-const EXECUTION: i64 = 1;
 
 /// A rejection in the making.
 pub(crate) struct Reject {
@@ -61,17 +59,23 @@ impl From<Error> for Reject {
 
 impl From<ReportError> for Reject {
     fn from(error: ReportError) -> Self {
-        let (refused, deployment) = match error {
+        let (refused, work) = match error {
             ReportError::App(error) => return error.into(),
-            ReportError::Refused { refused, deployment } => (refused, deployment),
+            ReportError::Refused { refused, work } => (refused, work),
         };
         let code = match refused {
             Refused::VersionMismatch { .. } => RejectCode::VersionMismatch,
             Refused::InvalidTransition { .. } => RejectCode::InvalidStateTransition,
-            Refused::BadDetail => RejectCode::InvalidRequest,
+            Refused::BadDetail | Refused::BadStepTimeout => RejectCode::InvalidRequest,
         };
-        let state = (code != RejectCode::InvalidRequest).then(|| state(&deployment));
+        let state = (code != RejectCode::InvalidRequest).then(|| state(&work));
         Self { code, message: refused.to_string(), state }
+    }
+}
+
+impl From<Refused> for Reject {
+    fn from(refused: Refused) -> Self {
+        Self::new(RejectCode::InvalidRequest, refused.to_string())
     }
 }
 
@@ -114,7 +118,7 @@ impl MqttHooks {
         client_token: Option<String>,
     ) -> Result<Vec<u8>, Reject> {
         GetRequest::parse(&request.payload)?;
-        let pending = deployments::pending(&self.app, ctx).await?;
+        let pending = jobs::pending(&self.app, ctx).await?;
         let timestamp = self.app.now().secs();
         let of = |status| pending.iter().filter(|p| p.status == status).map(summary).collect();
         let (in_progress_jobs, queued_jobs) = (of(Status::InProgress), of(Status::Queued));
@@ -128,8 +132,9 @@ impl MqttHooks {
         client_token: Option<String>,
     ) -> Result<Vec<u8>, Reject> {
         let asked = StartNextRequest::parse(&request.payload)?;
-        let job = deployments::start_next(&self.app, ctx, asked.status_details).await?;
-        Ok(accepted(job, self.app.now(), true, client_token))
+        let step_timeout = step_timeout(asked.step_timeout_in_minutes)?;
+        let next = jobs::start_next(&self.app, ctx, asked.status_details, step_timeout).await?;
+        Ok(accepted(next, self.app.now(), true, client_token))
     }
 
     async fn describe(
@@ -143,12 +148,11 @@ impl MqttHooks {
         let asked = DescribeRequest::parse(&request.payload)?;
         let document = asked.include_job_document.unwrap_or(true);
         if job == NEXT {
-            let next = deployments::next_of(&self.app, &principal.tenant, &principal.device).await?;
+            let next = jobs::next(&self.app, &principal.tenant, &principal.device).await?;
             return Ok(accepted(next, self.app.now(), document, client_token));
         }
-        let id = execution(job, asked.execution_number)?;
-        let found = deployments::describe(&self.app, ctx, id).await?;
-        if found.deployment.status.is_terminal() {
+        let found = jobs::describe(&self.app, ctx, job, number(asked.execution_number)?).await?;
+        if found.work.status.is_terminal() {
             return Err(Reject::new(RejectCode::TerminalStateReached, "The job execution is at its end"));
         }
         Ok(accepted(Some(found), self.app.now(), document, client_token))
@@ -162,7 +166,7 @@ impl MqttHooks {
         client_token: Option<String>,
     ) -> Result<Vec<u8>, Reject> {
         let asked = UpdateRequest::parse(&request.payload)?;
-        let id = execution(job, asked.execution_number)?;
+        let number = number(asked.execution_number)?;
         let status = match asked.status {
             wire::Status::InProgress => Status::InProgress,
             wire::Status::Succeeded => Status::Succeeded,
@@ -170,68 +174,86 @@ impl MqttHooks {
             wire::Status::Rejected => Status::Rejected,
             _ => return Err(Reject::new(RejectCode::InvalidRequest, "A device does not set this status")),
         };
-        let report = Report { status, detail: asked.status_details, expected_version: asked.expected_version };
-        let reported = deployments::report(&self.app, ctx, id, report).await?;
+        let step_timeout = step_timeout(asked.step_timeout_in_minutes)?;
+        let expected_version = asked.expected_version;
+        let report = Report { status, detail: asked.status_details, expected_version, step_timeout };
+        let work = jobs::report(&self.app, ctx, job, number, report).await?;
         let mut job_document = None;
         if asked.include_job_document == Some(true) {
-            let job = deployments::describe(&self.app, ctx, id).await?;
-            job_document = serde_json::to_value(job.document).ok();
+            job_document = Some(jobs::describe(&self.app, ctx, job, Some(work.number)).await?.document);
         }
-        let execution_state = (asked.include_job_execution_state == Some(true)).then(|| state(&reported.deployment));
+        let execution_state = (asked.include_job_execution_state == Some(true)).then(|| state(&work));
         let timestamp = self.app.now().secs();
         Ok(encode(&UpdateAccepted { execution_state, job_document, timestamp, client_token }))
     }
 }
 
-/// Which deployment a job id means. One that cannot be anybody's is not there.
-fn execution(job: &str, number: Option<i64>) -> Result<JobId, Reject> {
-    let absent = || Reject::new(RejectCode::ResourceNotFound, "There is no such job execution");
-    if number.is_some_and(|number| number != EXECUTION) {
-        return Err(absent());
-    }
-    job.parse().map_err(|_| absent())
+/// A number that no execution has is not there.
+fn number(number: Option<i64>) -> Result<Option<u64>, Reject> {
+    let absent = |_| Reject::new(RejectCode::ResourceNotFound, "There is no such job execution");
+    number.map(u64::try_from).transpose().map_err(absent)
 }
 
-fn accepted(job: Option<Job>, now: Timestamp, document: bool, client_token: Option<String>) -> Vec<u8> {
-    let execution = job.map(|job| self::full(job, document));
+fn step_timeout(minutes: Option<i64>) -> Result<Option<StepTimeout>, Reject> {
+    Ok(minutes.map(StepTimeout::of_minutes).transpose()?)
+}
+
+fn accepted(item: Option<Item>, now: Timestamp, document: bool, client_token: Option<String>) -> Vec<u8> {
+    let execution = item.map(|item| full(item, document, now));
     encode(&ExecutionAccepted { execution, timestamp: now.secs(), client_token })
 }
 
 /// An execution in full.
-pub(crate) fn full(job: Job, with_document: bool) -> Execution {
-    let Job { deployment, document } = job;
+pub(crate) fn full(item: Item, with_document: bool, now: Timestamp) -> Execution {
+    let Item { work, document } = item;
     Execution {
-        job_id: deployment.job_id().to_string(),
-        thing_name: deployment.device.to_string(),
-        job_document: with_document.then(|| serde_json::to_value(document).unwrap_or_default()),
-        status: status(deployment.status),
-        queued_at: deployment.queued_at.secs(),
-        started_at: deployment.started_at.map(Timestamp::secs),
-        last_updated_at: deployment.updated_at.secs(),
+        approximate_seconds_before_timed_out: work.due_at.map(|due| due.secs().saturating_sub(now.secs()).max(0)),
+        job_document: with_document.then_some(document),
+        status: status(work.status),
+        queued_at: work.queued_at.secs(),
+        started_at: work.started_at.map(Timestamp::secs),
+        last_updated_at: work.updated_at.secs(),
+        version_number: work.version,
+        execution_number: execution_number(work.number),
+        job_id: work.id,
+        thing_name: Some(work.device.to_string()),
+        status_details: Some(work.detail),
+    }
+}
+
+/// What `notify-next` has of an execution: less than [`full`], as the contract has it.
+pub(crate) fn told(item: Item) -> Execution {
+    let details = item.work.detail.clone();
+    let execution = full(item, true, Timestamp::EPOCH);
+    Execution {
         approximate_seconds_before_timed_out: None,
-        version_number: deployment.version,
-        execution_number: EXECUTION,
-        status_details: Some(deployment.detail),
+        thing_name: None,
+        status_details: (!details.is_empty()).then_some(details),
+        ..execution
     }
 }
 
 /// An execution in a list.
-pub(crate) fn summary(deployment: &Deployment) -> Summary {
+pub(crate) fn summary(work: &Work) -> Summary {
     Summary {
-        job_id: deployment.job_id().to_string(),
-        queued_at: deployment.queued_at.secs(),
-        started_at: deployment.started_at.map(Timestamp::secs),
-        last_updated_at: deployment.updated_at.secs(),
-        version_number: deployment.version,
-        execution_number: EXECUTION,
+        job_id: work.id.clone(),
+        queued_at: work.queued_at.secs(),
+        started_at: work.started_at.map(Timestamp::secs),
+        last_updated_at: work.updated_at.secs(),
+        version_number: work.version,
+        execution_number: execution_number(work.number),
     }
 }
 
-fn state(deployment: &Deployment) -> ExecutionState {
+fn execution_number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn state(work: &Work) -> ExecutionState {
     ExecutionState {
-        status: status(deployment.status),
-        status_details: Some(deployment.detail.clone()),
-        version_number: deployment.version,
+        status: status(work.status),
+        status_details: Some(work.detail.clone()),
+        version_number: work.version,
     }
 }
 
@@ -241,8 +263,9 @@ fn status(status: Status) -> wire::Status {
         Status::InProgress => wire::Status::InProgress,
         Status::Succeeded => wire::Status::Succeeded,
         Status::Failed => wire::Status::Failed,
-        Status::Rejected => wire::Status::Rejected,
         Status::TimedOut => wire::Status::TimedOut,
+        Status::Rejected => wire::Status::Rejected,
+        Status::Removed => wire::Status::Removed,
         Status::Canceled => wire::Status::Canceled,
     }
 }

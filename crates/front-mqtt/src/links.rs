@@ -2,16 +2,19 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleetward_app::{DeviceLinks, EndReason, deployments};
+use fleetward_app::jobs::{self, Told};
+use fleetward_app::{DeviceLinks, EndReason};
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::Reason;
-use fleetward_core::deployment::Status;
+use fleetward_core::job::Status;
+use fleetward_core::job::queue::Change;
 use fleetward_wire::aws::jobs::{ExecutionAccepted, Notify, Pending};
 use fleetward_wire::aws::topic::{JobsPart, Topic};
 
 use crate::MqttHooks;
 use crate::answer::encode;
-use crate::jobs::{full, summary};
+use crate::jobs as jobs_door;
+use crate::jobs::summary;
 use crate::policy;
 
 #[async_trait]
@@ -74,30 +77,38 @@ impl DeviceLinks for MqttHooks {
         MqttHooks::publish(self, tenant, &topic, &payload);
     }
 
-    /// `notify` and `notify-next` with what is pending now. A device that is away asks when it is back.
-    async fn deployments_changed(&self, tenant: &TenantId, device: &DeviceId) {
-        if !self.broker.get().is_some_and(|broker| broker.connected(tenant, device)) {
-            return;
-        }
-        let next = match deployments::next_of(&self.app, tenant, device).await {
-            Ok(next) => next,
-            Err(error) => {
-                tracing::warn!(%tenant, %device, %error, "a device could not be told what is next");
-                return;
+    /// `notify` where something came or went, `notify-next` where another one is first. A device that is away asks when it
+    /// is back.
+    async fn queue_changed(&self, tenant: &TenantId, changes: &[(DeviceId, Change)]) {
+        let Some(broker) = self.broker.get() else { return };
+        let here: Vec<_> = changes.iter().filter(|(device, _)| broker.connected(tenant, device)).cloned().collect();
+        for page in here.chunks(TOLD_AT_ONCE) {
+            match jobs::told(&self.app, tenant, page).await {
+                Ok(told) => told.into_iter().for_each(|told| self.tell_queue(tenant, told)),
+                Err(error) => tracing::warn!(%tenant, %error, "devices could not be told what is pending"),
             }
-        };
-        let timestamp = self.app.now().secs();
-        let mut jobs = Pending::default();
-        if let Some(job) = &next {
-            let list = if job.deployment.status == Status::Queued { &mut jobs.queued } else { &mut jobs.in_progress };
-            list.push(summary(&job.deployment));
         }
+    }
+}
+
+/// Devices whose queues are read at once.
+const TOLD_AT_ONCE: usize = 500;
+
+impl MqttHooks {
+    fn tell_queue(&self, tenant: &TenantId, told: Told) {
+        let timestamp = self.app.now().secs();
+        let Told { device, news, queue, first } = told;
         let say = |part, body: &[u8]| {
             MqttHooks::publish(self, tenant, &Topic::jobs(device.as_str(), part).to_string(), body);
         };
-        say(JobsPart::Notify, &encode(&Notify { timestamp, jobs }));
-        let execution = next.map(|job| full(job, true));
-        let next = ExecutionAccepted { execution, timestamp, client_token: None };
-        say(JobsPart::NotifyNext, &encode(&next));
+        if news.list {
+            let of = |status| queue.iter().filter(|work| work.status == status).map(summary).collect();
+            let jobs = Pending { in_progress: of(Status::InProgress), queued: of(Status::Queued) };
+            say(JobsPart::Notify, &encode(&Notify { timestamp, jobs }));
+        }
+        if news.next {
+            let next = ExecutionAccepted { execution: first.map(jobs_door::told), timestamp, client_token: None };
+            say(JobsPart::NotifyNext, &encode(&next));
+        }
     }
 }

@@ -32,6 +32,18 @@ impl<F: DeserializeOwned, S: Sync> FromRequestParts<S> for Listing<F> {
     }
 }
 
+/// The parameters of what is no listing. Unknown ones are refused.
+#[derive(Debug)]
+pub struct Query<F>(pub F);
+
+impl<F: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<F> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        read_query(parts.uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
 impl<F: DeserializeOwned> Listing<F> {
     fn parse(path: &str, query: &str) -> Result<Self, Problem> {
         let unreadable = |_| Problem::malformed("the query cannot be read");

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use fleetward_app::enrollment_keys::Kind;
-use fleetward_base::{BadId, DeviceId, ReleaseId, RevocationId, RolloutId, SignerId, TokenId, TransferId};
+use fleetward_base::{BadId, DeviceId, JobId, ReleaseId, RevocationId, RolloutId, SignerId, TokenId, TransferId};
 use fleetward_supply::Sha256;
 use http::request::Parts;
 
@@ -40,6 +40,9 @@ impl FromStr for AccessKeyId {
 impl Segment for AccessKeyId {
     const PARAM: &'static str = "access_key";
     const WHAT: &'static str = "access key";
+impl Segment for JobId {
+    const PARAM: &'static str = "job";
+    const WHAT: &'static str = "job";
 }
 impl Segment for TokenId {
     const PARAM: &'static str = "token";

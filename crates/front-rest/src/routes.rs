@@ -26,6 +26,7 @@ mod installation_tokens;
 mod installation_vault;
 mod inventory;
 mod issuer;
+mod jobs;
 mod makers;
 mod provisioning_templates;
 mod releases;
@@ -84,6 +85,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(drills::router())
         .merge(crls::router())
         .merge(transparency::router())
+        .merge(jobs::router())
         .merge(shadow::router())
         .merge(signers::router())
         .merge(artifacts::router())

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use fleetward_base::{
-    DeviceId, ReleaseId, RequestId, RevocationId, RolloutId, SignerId, TenantId, Timestamp, TokenId, TransferId,
+    DeviceId, JobId, ReleaseId, RequestId, RevocationId, RolloutId, SignerId, TenantId, Timestamp, TokenId, TransferId,
 };
 
 use crate::StoreError;
@@ -132,6 +132,7 @@ param_from! {
     &'a DeviceId => |v| Param::Text(Some(Cow::Borrowed(v.as_str())));
     Option<&'a DeviceId> => |v| Param::Text(v.map(|v| Cow::Borrowed(v.as_str())));
     &'a Option<DeviceId> => |v| Param::Text(v.as_ref().map(|v| Cow::Borrowed(v.as_str())));
+    &'a JobId => |v| Param::Text(Some(Cow::Borrowed(v.as_str())));
     TokenId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
     TransferId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
     SignerId => |v| Param::Text(Some(Cow::Owned(v.to_string())));
@@ -195,6 +196,13 @@ impl FromRow for u64 {
 impl FromRow for i64 {
     fn from_row(cells: &mut Cells) -> Result<Self, StoreError> {
         cells.int()
+    }
+}
+
+/// A single text.
+impl FromRow for String {
+    fn from_row(cells: &mut Cells) -> Result<Self, StoreError> {
+        cells.text()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::App;
 use crate::error::{Error, Result};
 use crate::rollouts::observe::manifest_of;
 
-pub(super) fn job(app: &App, deployment: Deployment, release: &ReleaseRow) -> Result<Job> {
+pub(crate) fn job(app: &App, deployment: Deployment, release: &ReleaseRow) -> Result<Job> {
     let (operation, artifact) = match deployment.kind {
         Kind::Update => (Operation::Update, Some(artifact(app, &deployment, release)?)),
         Kind::Rollback => (Operation::Rollback, None),

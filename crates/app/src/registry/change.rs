@@ -11,6 +11,7 @@ use serde_json::json;
 use super::read::{DeviceView, device};
 use super::rows::{device_of, row_of};
 use crate::error::{Error, Result};
+use crate::jobs::settle::remove_executions_of;
 use crate::journal::record;
 use crate::rollouts::control::cancel_deployments_of;
 use crate::{App, Ctx, EndReason, idempotency};
@@ -129,6 +130,7 @@ pub async fn change_status(
                 store_status(tx, &before, status, now).await?;
                 if status == Status::Decommissioned {
                     cancel_deployments_of(tx, &id_in, now).await?;
+                    remove_executions_of(tx, &id_in, now).await?;
                     // Or the offer would stand for whatever is registered under the name next.
                     tx.cancel_transfers(&id_in, now).await?;
                 }

@@ -3,16 +3,17 @@
 use fleetward_base::{DeviceId, RolloutId, TenantId, Timestamp, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::deployment::{self, Kind, Status};
+use fleetward_core::job::queue::Change;
 use fleetward_core::journal::{Action, Actor, Entry, Severity};
 use fleetward_core::rollout::control::{self, Refused};
 use fleetward_core::rollout::{Observed, Rollout};
 use fleetward_store::TenantTx;
-use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::read::{RolloutView, rollout};
 use super::{observe, rows};
 use crate::error::{Error, Result};
+use crate::jobs::queue;
 use crate::{App, Ctx, journal};
 
 /// Stops it: nothing more is assigned or handed out, devices that began go on. Asking twice is harmless.
@@ -157,13 +158,8 @@ pub(crate) fn ended(
         .detail(detail)
 }
 
-/// Devices that are told at once.
-const TOLD_AT_ONCE: usize = 8;
-
 /// Tells devices that what is pending for them has changed.
 pub(crate) async fn tell(app: &App, tenant: &TenantId, devices: &[DeviceId]) {
-    if let Some(links) = app.links() {
-        let told = |device| links.deployments_changed(tenant, device);
-        futures::stream::iter(devices).for_each_concurrent(TOLD_AT_ONCE, told).await;
-    }
+    let changes: Vec<_> = devices.iter().map(|device| (device.clone(), Change::unknown())).collect();
+    queue::tell(app, tenant, &changes).await;
 }

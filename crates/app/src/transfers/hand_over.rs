@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::NO_SUCH;
 use crate::error::{Error, Result};
+use crate::jobs::settle::remove_executions_of;
 use crate::journal::record;
 use crate::registry::{device_of, load, store_status};
 use crate::rollouts::control::cancel_deployments_of;
@@ -51,6 +52,7 @@ async fn give(
     let tokens = tx.revoke_enroll_tokens(&before.id, now).await?;
     store_status(tx, &before, Status::Decommissioned, now).await?;
     cancel_deployments_of(tx, &before.id, now).await?;
+    remove_executions_of(tx, &before.id, now).await?;
     let made = tx.inventory_by_device(&before.id).await?;
     if let Some(made) = &made {
         tx.remove_inventory(&made.serial).await?;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use fleetward_app::{App, Ctx, DeviceLinks, EndReason, Error, Principal};
 use fleetward_base::{DeviceId, ReleaseId, SeededRng, SignerId, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
+use fleetward_core::job::queue::Change;
 use fleetward_store::{DeviceRow, ReleaseRow, SignerRow};
 use fleetward_supply::{Artifact, Manifest, Sha256, SignedRelease, SigningKey};
 use parking_lot::Mutex;
@@ -98,8 +99,8 @@ impl DeviceLinks for Told {
         self.messages.lock().push((topic, body));
     }
 
-    async fn deployments_changed(&self, _: &TenantId, device: &DeviceId) {
-        self.changed.lock().push(device.clone());
+    async fn queue_changed(&self, _: &TenantId, changes: &[(DeviceId, Change)]) {
+        self.changed.lock().extend(changes.iter().map(|(device, _)| device.clone()));
     }
 }
 

@@ -14,6 +14,7 @@ mod fixture;
 mod fleet;
 mod identity_policy;
 mod issuers;
+mod jobs;
 mod offline_root;
 mod other_certificates;
 mod presence;

@@ -50,6 +50,7 @@ impl Route {
             .replace("{name}", "line-4")
             .replace("{certificate}", &"0".repeat(64))
             .replace("{rollout}", id)
+            .replace("{job}", "reboot")
             .replace("{request}", "WDJB-MJHT")
             .replace("{serial}", "SN-1")
             .replace("{maker}", "maker-1")

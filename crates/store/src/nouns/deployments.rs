@@ -4,7 +4,7 @@ use fleetward_base::{DeviceId, RolloutId, Timestamp};
 
 use super::devices::{DeviceRow, device_columns};
 use super::hit;
-use super::selector::{DeviceSelector, selected};
+use super::selector::{DeviceSelector, json_array, selected};
 use crate::sql::{Bulk, Column, Sql, for_update, from_row, params};
 use crate::{StoreError, TenantTx};
 
@@ -171,6 +171,18 @@ impl TenantTx {
              ORDER BY CASE status WHEN 'in_progress' THEN 0 ELSE 1 END, queued_at, rollout LIMIT 1"
         );
         self.conn.query_opt(SQL, params![self.scope.key(), device]).await
+    }
+
+    /// Those of the devices that have an active one.
+    pub async fn devices_with_deployment(&mut self, devices: &[DeviceId]) -> Result<Vec<DeviceId>, StoreError> {
+        const SQL: Sql = Sql {
+            sqlite: "SELECT device FROM deployment WHERE tenant_id = $1 AND status IN ('queued', 'in_progress') \
+                 AND device IN (SELECT value FROM json_each($2)) ORDER BY device",
+            postgres: "SELECT device FROM deployment WHERE tenant_id = $1 AND status IN ('queued', 'in_progress') \
+                 AND device = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST($2 AS jsonb)))) ORDER BY device",
+        };
+        let names: Vec<String> = devices.iter().map(|id| id.as_str().to_owned()).collect();
+        self.conn.query(SQL, params![self.scope.key(), json_array(&names)]).await
     }
 
     /// Those of a device, the newest rollout first.

@@ -113,7 +113,9 @@ pub struct Summary {
 #[serde(rename_all = "camelCase")]
 pub struct Execution {
     pub job_id: String,
-    pub thing_name: String,
+    /// Absent from `notify-next`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thing_name: Option<String>,
     /// An object on MQTT, a text on HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_document: Option<Value>,
@@ -281,7 +283,7 @@ mod tests {
         fn parsing_inverts_formatting(job_id in "[a-z0-9-]{1,36}", times: [i64; 2], version_number: u64,
                                       details in prop::option::of(prop::collection::btree_map("[a-z]{1,4}", ".{0,8}", 0..4))) {
             let execution = Execution {
-                job_id, thing_name: "gw-1".into(), job_document: Some(serde_json::json!({"operation": "update"})),
+                job_id, thing_name: Some("gw-1".into()), job_document: Some(serde_json::json!({"operation": "update"})),
                 status: Status::InProgress, status_details: details, queued_at: times[0], started_at: Some(times[1]),
                 last_updated_at: times[1], approximate_seconds_before_timed_out: None, version_number, execution_number: 1,
             };

@@ -13,6 +13,7 @@ use fleetward_app::reconcile::{rollouts::tick, seals};
 use fleetward_app::rollouts::{self, NewRollout};
 use fleetward_app::{App, DeviceLinks, EndReason, Error, Settings, presence};
 use fleetward_base::{Clock, DeviceId, ManualClock, Rng, RolloutId, SeededRng, TenantId, Timestamp};
+use fleetward_core::job::queue::Change;
 use fleetward_core::rollout::State;
 use fleetward_store::{OpenError, Store, TenantRow};
 use fleetward_vault::{MasterKey, Vault};
@@ -69,12 +70,14 @@ impl DeviceLinks for Fuse {
 
     async fn publish(&self, _: &TenantId, _: String, _: Bytes) {}
 
-    async fn deployments_changed(&self, _: &TenantId, _: &DeviceId) {
-        let left = self.left.load(Ordering::SeqCst);
-        if left == 0 {
-            std::future::pending::<()>().await;
+    async fn queue_changed(&self, _: &TenantId, changes: &[(DeviceId, Change)]) {
+        for _ in changes {
+            let left = self.left.load(Ordering::SeqCst);
+            if left == 0 {
+                std::future::pending::<()>().await;
+            }
+            self.left.store(left.saturating_sub(1), Ordering::SeqCst);
         }
-        self.left.store(left.saturating_sub(1), Ordering::SeqCst);
     }
 }
 

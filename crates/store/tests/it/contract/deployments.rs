@@ -26,6 +26,8 @@ pub(crate) async fn deployments_are_queued_once(on: Fixture) {
         .write(|tx| {
             Box::pin(async move {
                 let active = tx.active_deployment(&device("a")).await?;
+                let having = tx.devices_with_deployment(&[device("a"), device("zz")]).await?;
+                assert_eq!(having, [device("a")]);
                 let done = DeploymentRow {
                     status: "succeeded".into(),
                     version: 2,
