@@ -52,6 +52,7 @@ pub mod shadow;
 pub mod tenants;
 pub mod token;
 pub mod token_issuers;
+pub mod topic_policies;
 pub mod transfers;
 pub mod transparency;
 pub mod vault;
@@ -123,6 +124,8 @@ struct Inner {
     heard: reconcile::ends::Heard,
     looked: reconcile::crls::Looked,
     policies: identity_policy::Policies,
+    topic_rights: topic_policies::Known,
+    topic_policies_seen: reconcile::topic_policies::Seen,
     detection: detection::Detection,
     doctor: doctor::Doctor,
     traffic: rotation::traffic::Traffic,
@@ -164,6 +167,8 @@ impl App {
             heard: reconcile::ends::Heard::default(),
             looked: reconcile::crls::Looked::default(),
             policies: identity_policy::Policies::default(),
+            topic_rights: topic_policies::Known::default(),
+            topic_policies_seen: reconcile::topic_policies::Seen::default(),
             detection: detection::Detection::default(),
             doctor: doctor::Doctor::default(),
             traffic: rotation::traffic::Traffic::default(),
@@ -263,6 +268,14 @@ impl App {
 
     pub(crate) fn detection(&self) -> &detection::Detection {
         &self.inner.detection
+    }
+
+    pub(crate) fn topic_rights(&self) -> &topic_policies::Known {
+        &self.inner.topic_rights
+    }
+
+    pub(crate) fn topic_policies_seen(&self) -> &reconcile::topic_policies::Seen {
+        &self.inner.topic_policies_seen
     }
 
     pub(crate) fn policies(&self) -> &identity_policy::Policies {

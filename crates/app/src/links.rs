@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_core::job::queue::Change;
+use fleetward_core::access::DeviceRights;
+use fleetward_core::topic_policy::Act;
 
 /// Why the server ends a device's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,9 @@ pub trait DeviceLinks: Send + Sync + 'static {
 
     /// The same for every live session of the tenant.
     fn recheck_all(&self, tenant: &TenantId);
+
+    /// Whether a device with these rights may do this by the built-in rules, before any policy.
+    fn built_in(&self, rights: DeviceRights, device: &DeviceId, act: Act, topic: &str) -> bool;
 
     /// Publishes to whoever in the tenant subscribes, QoS 1.
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes);

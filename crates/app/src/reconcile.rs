@@ -13,6 +13,7 @@ pub mod rollouts;
 pub mod rotation;
 pub mod seals;
 pub mod token_issuers;
+pub mod topic_policies;
 pub mod transfers;
 pub mod transparency;
 
@@ -50,6 +51,7 @@ const REWRAP_EVERY: Duration = Duration::from_secs(10);
 const ENDS_EVERY: Duration = Duration::from_millis(250);
 const TOKEN_ISSUERS_EVERY: Duration = Duration::from_millis(500);
 const JOBS_EVERY: Duration = Duration::from_secs(1);
+const TOPIC_POLICIES_EVERY: Duration = Duration::from_secs(3);
 const REVOCATIONS_EVERY: Duration = Duration::from_millis(250);
 const LOG_EVERY: Duration = Duration::from_secs(1);
 const CRLS_EVERY: Duration = Duration::from_secs(1);
@@ -235,6 +237,9 @@ fn look_after_ends(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
     every(tasks, stop, app, "ends", ENDS_EVERY, None, |app| async move { ends::tick(&app).await.map(|_| None) });
     every(tasks, stop, app, "token issuers", TOKEN_ISSUERS_EVERY, None, |app| async move {
         token_issuers::tick(&app).await.map(|_| None)
+    });
+    every(tasks, stop, app, "topic policies", TOPIC_POLICIES_EVERY, None, |app| async move {
+        topic_policies::tick(&app).await.map(|_| None)
     });
     every(tasks, stop, app, "revocations", REVOCATIONS_EVERY, Some(|signals| &signals.revocations), |app| async move {
         let status = revocations::tick(&app).await?;

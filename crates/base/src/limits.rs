@@ -44,6 +44,17 @@ pub const REVOCATIONS_OPEN: u32 = 100;
 pub const TOKEN_ISSUERS: u32 = 20;
 pub const TOKEN_AUDIENCES: usize = 10;
 pub const TOKEN_ISSUER_TEXT_BYTES: usize = 256;
+/// Topic policies of a tenant; versions of one; the bytes of a document, its statements, the topics of one, the variables in
+/// one of those.
+pub const TOPIC_POLICIES: u32 = 100;
+pub const TOPIC_POLICY_VERSIONS: u32 = 5;
+pub const TOPIC_POLICY_BYTES: usize = 4096;
+pub const TOPIC_POLICY_STATEMENTS: usize = 20;
+pub const TOPIC_POLICY_TEMPLATES: usize = 20;
+pub const TOPIC_POLICY_VARIABLES: usize = 8;
+/// Topic policies attached to one device, or to one certificate; to the tenant and to selectors taken together.
+pub const TOPIC_POLICIES_PER_TARGET: u64 = 10;
+pub const TOPIC_POLICIES_FOR_MANY: u64 = 20;
 /// A token, and the longest life that a tenant may allow one.
 pub const TOKEN_BYTES: usize = 8 * 1024;
 pub const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);

@@ -31,6 +31,7 @@ impl Hooks for Open {
             device: connect.client_id.parse().map_err(|_| Refusal::NotAuthorized)?,
             serial: "01".into(),
             rights: DeviceRights::Full,
+            topics: Default::default(),
             valid_until: None,
         }))
     }

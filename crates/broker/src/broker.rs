@@ -358,6 +358,21 @@ impl Broker {
         sessions.iter().filter(|s| self.end(s, None, reason)).count()
     }
 
+    /// The rights of this live connection have changed: it ends (0x87) where a subscription or its will is not allowed any
+    /// more. Whether it ended.
+    pub fn reauthorize(&self, tenant: &TenantId, device: &DeviceId) -> bool {
+        let Some(session) = self.session(tenant, device) else { return false };
+        let stands = {
+            let state = session.lock();
+            let Some(principal) = &state.principal else { return false };
+            let hooks = &self.inner.hooks;
+            let inner = |filter| topic::split_share(filter).map_or(filter, |(_, inner)| inner);
+            state.subscriptions.iter().all(|s| hooks.authorize_subscribe(principal, inner(&s.filter)))
+                && state.will.as_ref().is_none_or(|will| hooks.authorize_publish(principal, &will.topic, will.retain))
+        };
+        !stands && self.end(&session, None, Reason::NotAuthorized)
+    }
+
     fn end(&self, session: &Session, serial: Option<&str>, reason: Reason) -> bool {
         let state = session.lock();
         let Some(link) = &state.link else { return false };

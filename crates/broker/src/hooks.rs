@@ -10,6 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_base::{DeviceId, Secret, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
+use fleetward_core::topic_policy::Compiled;
+use parking_lot::RwLock;
 
 use crate::EndReason;
 
@@ -85,8 +87,42 @@ pub struct Principal {
     /// What it may do. The broker carries it to the hooks that authorise, and keeps those with a claim apart: their sessions
     /// are in a space of their own and end with the connection, and `device` is the name of the connection.
     pub rights: DeviceRights,
+    /// What its tenant's policies say of topics. The broker carries it to the hooks that authorise.
+    pub topics: TopicRights,
     /// The connection ends here at the latest: the end of the certificate or token.
     pub valid_until: Option<Timestamp>,
+}
+
+/// The compiled topic policies of a connection. They can change while it lasts.
+#[derive(Debug, Default)]
+pub struct TopicRights(RwLock<Option<Arc<Compiled>>>);
+
+impl TopicRights {
+    pub fn new(compiled: Arc<Compiled>) -> Self {
+        let rights = Self::default();
+        rights.set(compiled);
+        rights
+    }
+
+    /// `None` where nothing is said.
+    pub fn read(&self) -> Option<Arc<Compiled>> {
+        self.0.read().clone()
+    }
+
+    /// Whether anything changed.
+    pub fn set(&self, compiled: Arc<Compiled>) -> bool {
+        let next = (!compiled.is_empty()).then_some(compiled);
+        let mut now = self.0.write();
+        let changed = *now != next;
+        *now = next;
+        changed
+    }
+}
+
+impl Clone for TopicRights {
+    fn clone(&self) -> Self {
+        Self(RwLock::new(self.read()))
+    }
 }
 
 /// Why a CONNECT is refused.

@@ -51,9 +51,10 @@ pub use broker::{Broker, CommitFailed, Message, PublishError, Receipt};
 pub use config::{Config, Rate};
 pub use hooks::{
     Connect, Connected, Disconnected, Hooks, Nack, Overload, Peer, Principal, Protocol, Qos, Refusal, ServiceRequest,
-    Will,
+    TopicRights, Will,
 };
 pub use memory::MemoryStore;
 pub use reason::{EndReason, Reason};
 pub use stats::Stats;
+pub use topic::{is_filter, is_name};
 pub use store::{Chunk, Op, SessionStore, StoreFailure, StoredRetained, StoredSession, StoredSubscription};

@@ -31,6 +31,16 @@ pub(crate) fn valid_name(topic: &str) -> bool {
     valid_text(topic) && !topic.bytes().any(|b| matches!(b, b'+' | b'#'))
 }
 
+/// Whether a message can be published to it.
+pub fn is_name(topic: &str) -> bool {
+    valid_name(topic)
+}
+
+/// Whether it can be subscribed to; the filter that is shared where it is `$share/...`.
+pub fn is_filter(filter: &str) -> bool {
+    check_filter(filter).is_ok()
+}
+
 /// A filter that can be subscribed to.
 pub(crate) fn check_filter(filter: &str) -> Result<(), BadFilter> {
     if filter == "$share" || filter.starts_with("$share/") {

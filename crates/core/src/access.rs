@@ -71,6 +71,9 @@ text_enum! {
         /// Token services whose word is taken for a device.
         TokenIssuerRead => "token-issuer:read",
         TokenIssuerManage => "token-issuer:manage",
+        /// Which topics devices have beyond the built-in ones, or have not.
+        TopicPolicyRead => "topic-policy:read",
+        TopicPolicyManage => "topic-policy:manage",
         /// A claim of five minutes, for whoever installs a device.
         ProvisioningClaim => "provisioning:claim",
         DeviceActivate => "device:activate",
@@ -164,6 +167,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::InventoryImport
                 | P::ProvisioningRead
                 | P::TokenIssuerRead
+                | P::TopicPolicyRead
                 | P::ProvisioningClaim
                 | P::DeviceActivate
                 | P::ClaimCodeCreate
@@ -201,6 +205,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::ProvisioningRead
                 | P::TokenIssuerRead
                 | P::JobRead
+                | P::TopicPolicyRead
                 | P::ShadowRead
                 | P::SignerRead
                 | P::ReleaseRead

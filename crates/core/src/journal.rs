@@ -130,6 +130,13 @@ text_enum! {
         TokenIssuerDisabled => "token_issuer.disabled",
         TokenIssuerEnabled => "token_issuer.enabled",
         TokenIssuerRemoved => "token_issuer.removed",
+        TopicPolicyCreated => "topic_policy.created",
+        /// A new version, or another one that counts.
+        TopicPolicyChanged => "topic_policy.changed",
+        TopicPolicyVersionRemoved => "topic_policy.version_removed",
+        TopicPolicyRemoved => "topic_policy.removed",
+        TopicPolicyAttached => "topic_policy.attached",
+        TopicPolicyDetached => "topic_policy.detached",
         /// By Azure's provisioning messages.
         DeviceRegistered => "device.registered",
         DeviceDidAdded => "device.did_added",

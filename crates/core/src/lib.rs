@@ -33,4 +33,5 @@ pub mod selector;
 pub mod shadow;
 pub mod text;
 pub mod token_issuer;
+pub mod topic_policy;
 pub mod transfer;

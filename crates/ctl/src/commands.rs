@@ -31,6 +31,7 @@ mod shadow;
 mod template;
 mod tenant;
 mod token_issuer;
+mod topic_policy;
 mod transfer;
 mod transparency;
 mod upload;
@@ -73,6 +74,9 @@ pub(crate) enum Command {
     /// Token services whose word is taken for a device
     #[command(subcommand)]
     TokenIssuer(token_issuer::TokenIssuer),
+    /// Topics that devices have beyond the built-in ones, or have not
+    #[command(subcommand)]
+    TopicPolicy(topic_policy::TopicPolicy),
     /// Templates by which devices that nobody has named become devices
     #[command(subcommand)]
     Template(template::Template),
@@ -158,6 +162,7 @@ impl Command {
             Self::Inventory(verb) => verb.run(session).await,
             Self::Maker(verb) => verb.run(session).await,
             Self::TokenIssuer(verb) => verb.run(session).await,
+            Self::TopicPolicy(verb) => verb.run(session).await,
             Self::Template(verb) => verb.run(session).await,
             Self::Claim(verb) => verb.run(session).await,
             Self::FactoryCa(verb) => verb.run(session).await,

@@ -12,7 +12,7 @@ use fleetward_app::Error;
 use fleetward_app::enroll::Attempt;
 use fleetward_app::enroll::dps::{Answer, Proof, Registrant, operation, register, sign_in};
 use fleetward_base::{DeviceId, limits};
-use fleetward_broker::{Connect, Message, Nack, Principal, Refusal, ServiceRequest};
+use fleetward_broker::{Connect, Message, Nack, Principal, Refusal, ServiceRequest, TopicRights};
 use fleetward_core::access::DeviceRights;
 use fleetward_wire::azure::message::RegisterRequest;
 use fleetward_wire::azure::topic::{PREFIX, response};
@@ -66,7 +66,8 @@ impl MqttHooks {
         }
         let valid_until = Some(self.app.now().plus(limits::DPS_CONNECTION_LIFE));
         let (serial, rights) = ("dps".into(), DeviceRights::Registrant);
-        Ok(Arc::new(Principal { tenant, device: name, serial, rights, valid_until }))
+        let topics = TopicRights::default();
+        Ok(Arc::new(Principal { tenant, device: name, serial, rights, topics, valid_until }))
     }
 
     /// Works on a request below `$dps/registrations/`.

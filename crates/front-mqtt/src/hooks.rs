@@ -9,13 +9,16 @@ use fleetward_app::provisioning::Claimant;
 use fleetward_app::provisioning::claims::{AdmittedClaim, admit_claim, is_claim};
 use fleetward_app::rotation;
 use fleetward_app::shadow::{self, ShadowKey};
+use fleetward_app::topic_policies::rights_of;
 use fleetward_app::{Error, ca_rotations, transfers};
 use fleetward_base::{DeviceId, Secret, TenantId, limits};
 use fleetward_broker::{
     Connect, Connected, Disconnected, Hooks, Nack, Overload, Peer, Principal, Protocol, Refusal, ServiceRequest,
+    TopicRights,
 };
 use fleetward_core::access::DeviceRights;
 use fleetward_core::shadow::Refused;
+use fleetward_core::topic_policy::Act;
 use fleetward_core::token_issuer::{Login as TokenLogin, looks_like_token};
 use fleetward_wire::attest;
 use fleetward_wire::aws::client_token;
@@ -47,19 +50,19 @@ impl Hooks for MqttHooks {
             tracing::info!(device = %admitted.device, "refused: its client id is not its name");
             return Err(Refusal::ClientId);
         }
-        Ok(principal(admitted))
+        self.principal(admitted).await
     }
 
     fn authorize_publish(&self, principal: &Principal, topic: &str, retain: bool) -> bool {
-        policy::may_publish(principal.rights, principal.device.as_str(), topic, retain)
+        policy::may(principal, if retain { Act::Retain } else { Act::Publish }, topic)
     }
 
     fn authorize_subscribe(&self, principal: &Principal, filter: &str) -> bool {
-        policy::may_subscribe(principal.rights, principal.device.as_str(), filter)
+        policy::may(principal, Act::Subscribe, filter)
     }
 
     fn authorize_delivery(&self, principal: &Principal, topic: &str) -> bool {
-        policy::may_receive(principal.rights, principal.device.as_str(), topic)
+        policy::may(principal, Act::Receive, topic)
     }
 
     fn owns(&self, topic: &str) -> bool {
@@ -189,7 +192,7 @@ impl MqttHooks {
         let login = connect.username.as_deref().and_then(TokenLogin::parse).ok_or(Refusal::Credentials)?;
         let token = Secret::new(token.to_owned());
         let admitted = admit_bearer(&self.app, attempt, &login, &connect.client_id, &token).await;
-        Ok(principal(admitted.map_err(|error| refusal(&error))?))
+        self.principal(admitted.map_err(|error| refusal(&error))?).await
     }
 
     /// What stands of the device's identity: that it is to renew, to fetch roots, to go to another tenant.
@@ -219,6 +222,18 @@ impl MqttHooks {
         });
     }
 
+    /// A device for as long as what it showed counts, with what its tenant's policies say; none that they keep out.
+    async fn principal(&self, admitted: Admitted) -> Result<Arc<Principal>, Refusal> {
+        let Admitted { tenant, device, serial, not_after, rights } = admitted;
+        let topics = rights_of(&self.app, &tenant, &device, &serial).await.map_err(|error| refusal(&error))?;
+        if let Some(by) = topics.connect_denied() {
+            tracing::info!(%tenant, %device, policy = &*by.policy, "refused: a topic policy denies it to connect");
+            return Err(Refusal::NotAuthorized);
+        }
+        let topics = TopicRights::new(topics);
+        Ok(Arc::new(Principal { tenant, device, serial: serial.into(), rights, topics, valid_until: Some(not_after) }))
+    }
+
     /// Lets a connection in that shows a claim, under a name of its own.
     async fn authenticate_claim(
         &self,
@@ -236,14 +251,9 @@ impl MqttHooks {
             return Err(Refusal::Quota);
         }
         let rights = DeviceRights::Claim;
-        Ok(Arc::new(Principal { tenant, device: name, serial, rights, valid_until: Some(not_after) }))
+        let topics = TopicRights::default();
+        Ok(Arc::new(Principal { tenant, device: name, serial, rights, topics, valid_until: Some(not_after) }))
     }
-}
-
-/// A device for as long as what it showed counts.
-fn principal(admitted: Admitted) -> Arc<Principal> {
-    let Admitted { tenant, device, serial, not_after, rights } = admitted;
-    Arc::new(Principal { tenant, device, serial: serial.into(), rights, valid_until: Some(not_after) })
 }
 
 fn refusal(error: &Error) -> Refusal {

@@ -8,6 +8,8 @@ use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::Reason;
 use fleetward_core::job::Status;
 use fleetward_core::job::queue::Change;
+use fleetward_core::access::DeviceRights;
+use fleetward_core::topic_policy::Act;
 use fleetward_wire::aws::jobs::{ExecutionAccepted, Notify, Pending};
 use fleetward_wire::aws::topic::{JobsPart, Topic};
 
@@ -71,6 +73,10 @@ impl DeviceLinks for MqttHooks {
         for principal in self.broker.get().map(|broker| broker.principals(tenant)).unwrap_or_default() {
             MqttHooks::recheck(self, &principal);
         }
+    }
+
+    fn built_in(&self, rights: DeviceRights, device: &DeviceId, act: Act, topic: &str) -> bool {
+        policy::built_in(rights, device.as_str(), act, topic)
     }
 
     async fn publish(&self, tenant: &TenantId, topic: String, payload: Bytes) {

@@ -15,10 +15,12 @@
 //! hears their answers, one with [`DeviceRights::Registrant`] those of Azure's registration.
 //!
 //! The second level says whose a topic is, so that `telemetry/gw-1/cpu` and `devices/gw-1/log` are both a device's own and
-//! nobody else's. A filter is allowed where everything that it can match is: below the part that decides it may hold
+//! nobody else's. What a tenant's topic policies give and take comes on top (`core::topic_policy`). A filter is allowed where everything that it can match is: below the part that decides it may hold
 //! wildcards, and in the first level too, since what stands there decides nothing for those who listen.
 
+use fleetward_broker::Principal;
 use fleetward_core::access::DeviceRights;
+use fleetward_core::topic_policy::Act;
 use fleetward_wire::attest;
 use fleetward_wire::aws::provisioning;
 use fleetward_wire::aws::topic::{self, What};
@@ -31,6 +33,28 @@ const FLEET: &str = "fleet/";
 
 /// The third level of a device's own topics that are left to it with [`DeviceRights::Restricted`].
 const RESTRICTED: [&str; 4] = ["attest", "diagnostics", "identity", "status"];
+
+/// Whether the built-in rules let a device do it.
+pub fn built_in(rights: DeviceRights, device: &str, act: Act, topic: &str) -> bool {
+    match act {
+        Act::Connect => true,
+        Act::Publish => may_publish(rights, device, topic, false),
+        Act::Retain => may_publish(rights, device, topic, true),
+        Act::Subscribe => may_subscribe(rights, device, topic),
+        Act::Receive => may_receive(rights, device, topic),
+    }
+}
+
+/// Whether a connection may do it: by its tenant's policies, which only take from guests and from those in quarantine, and
+/// by the built-in rules.
+pub(crate) fn may(principal: &Principal, act: Act, topic: &str) -> bool {
+    let (rights, device) = (principal.rights, principal.device.as_str());
+    let built_in = |act| built_in(rights, device, act, topic);
+    match principal.topics.read() {
+        None => built_in(act),
+        Some(topics) => topics.judge(act, topic, device, rights == DeviceRights::Full, built_in).is_allowed(),
+    }
+}
 
 /// Whether `device` may publish to `topic`.
 pub fn may_publish(rights: DeviceRights, device: &str, topic: &str, retain: bool) -> bool {

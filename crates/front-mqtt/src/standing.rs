@@ -7,13 +7,34 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use fleetward_app::provisioning::claims;
-use fleetward_app::{detection, enroll};
-use fleetward_broker::{Connected, Principal, Reason};
+use fleetward_app::topic_policies::rights_of;
+use fleetward_app::{App, detection, enroll};
+use fleetward_broker::{Broker, Connected, Principal, Reason};
 use fleetward_core::access::DeviceRights;
 use fleetward_core::detection::sessions::Arrival;
 
 use crate::MqttHooks;
 use crate::guests::COMING;
+
+/// What the tenant's topic policies say now. The session goes on with it, unless it holds something that is not allowed any
+/// more.
+async fn refresh_topics(app: &App, broker: &Broker, principal: &Arc<Principal>) {
+    let (tenant, device) = (&principal.tenant, &principal.device);
+    let topics = match rights_of(app, tenant, device, &principal.serial).await {
+        Ok(topics) => topics,
+        Err(error) => {
+            // What it may do is not known, so it comes again and is asked after then.
+            tracing::warn!(%tenant, %device, %error, "the topic policies of a device could not be read");
+            broker.kick_serial(tenant, device, &principal.serial, Reason::NotAuthorized);
+            return;
+        }
+    };
+    if topics.connect_denied().is_some() {
+        broker.kick_serial(tenant, device, &principal.serial, Reason::NotAuthorized);
+    } else if principal.topics.set(topics) {
+        broker.reauthorize(tenant, device);
+    }
+}
 
 impl MqttHooks {
     /// Before sessions are ended: those that begin from now on are asked after.
@@ -51,7 +72,8 @@ impl MqttHooks {
                 (Ok(false), Some(broker)) => {
                     broker.kick_serial(tenant, device, &principal.serial, Reason::AdministrativeAction);
                 }
-                (Ok(_), _) => {}
+                (Ok(true), Some(broker)) => refresh_topics(&app, &broker, &principal).await,
+                (Ok(_), None) => {}
                 (Err(error), _) => tracing::warn!(%error, "a device that connected could not be asked after again"),
             }
         });

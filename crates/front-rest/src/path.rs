@@ -40,6 +40,7 @@ impl FromStr for AccessKeyId {
 impl Segment for AccessKeyId {
     const PARAM: &'static str = "access_key";
     const WHAT: &'static str = "access key";
+}
 impl Segment for JobId {
     const PARAM: &'static str = "job";
     const WHAT: &'static str = "job";
@@ -178,6 +179,22 @@ impl FromStr for Name {
 impl Segment for Name {
     const PARAM: &'static str = "name";
     const WHAT: &'static str = "resource";
+}
+
+/// The number of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionNumber(pub u64);
+
+impl FromStr for VersionNumber {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        text.parse().ok().filter(|version| i64::try_from(*version).is_ok()).map(Self).ok_or(())
+    }
+}
+impl Segment for VersionNumber {
+    const PARAM: &'static str = "version";
+    const WHAT: &'static str = "version";
 }
 
 /// The id of a certificate: its SHA-256 in lower-case hexadecimal.

@@ -40,6 +40,7 @@ pub(crate) mod shadow;
 mod signers;
 mod tenants;
 mod token_issuers;
+mod topic_policies;
 mod transfers;
 mod transparency;
 mod vault;
@@ -71,6 +72,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(inventory::router())
         .merge(makers::router())
         .merge(token_issuers::router())
+        .merge(topic_policies::router())
         .merge(dids::router())
         .merge(provisioning_templates::router())
         .merge(claims::router())

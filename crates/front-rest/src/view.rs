@@ -19,6 +19,7 @@ mod revocation;
 mod rollout;
 mod rotation;
 mod token_issuer;
+mod topic_policy;
 mod transfer;
 mod transparency;
 
@@ -44,6 +45,7 @@ pub use revocation::*;
 pub use rollout::*;
 pub use rotation::*;
 pub use token_issuer::*;
+pub use topic_policy::*;
 pub use transfer::*;
 pub use transparency::*;
 

@@ -878,6 +878,19 @@ ALTER TABLE mqtt_subscription FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON mqtt_subscription USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
+CREATE TABLE mqtt_will (
+    tenant_id text COLLATE "C" NOT NULL,
+    client text COLLATE "C" NOT NULL,
+    will bytea NOT NULL,
+    CONSTRAINT mqtt_will_pkey PRIMARY KEY (tenant_id, client)
+);
+
+ALTER TABLE mqtt_will ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE mqtt_will FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON mqtt_will USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE ocsp_responder (
     tenant_id text COLLATE "C" NOT NULL,
     authority text COLLATE "C" NOT NULL,
@@ -1275,6 +1288,70 @@ ALTER TABLE token_use ENABLE ROW LEVEL SECURITY;
 ALTER TABLE token_use FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON token_use USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE topic_policy (
+    tenant_id text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    description text COLLATE "C",
+    default_version bigint NOT NULL,
+    latest_version bigint NOT NULL,
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    CONSTRAINT topic_policy_pkey PRIMARY KEY (tenant_id, name)
+);
+
+ALTER TABLE topic_policy ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE topic_policy FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON topic_policy USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE topic_policy_attachment (
+    tenant_id text COLLATE "C" NOT NULL,
+    policy text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    target text COLLATE "C" NOT NULL,
+    attached_by text COLLATE "C" NOT NULL,
+    attached_at bigint NOT NULL,
+    CONSTRAINT topic_policy_attachment_pkey PRIMARY KEY (tenant_id, policy, kind, target)
+);
+
+CREATE INDEX topic_policy_attachment_target ON public.topic_policy_attachment USING btree (tenant_id, kind, target);
+
+ALTER TABLE topic_policy_attachment ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE topic_policy_attachment FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON topic_policy_attachment USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE topic_policy_change (
+    tenant_id text COLLATE "C" NOT NULL,
+    generation bigint NOT NULL,
+    CONSTRAINT topic_policy_change_pkey PRIMARY KEY (tenant_id)
+);
+
+ALTER TABLE topic_policy_change ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE topic_policy_change FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON topic_policy_change USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE topic_policy_version (
+    tenant_id text COLLATE "C" NOT NULL,
+    policy text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,
+    document text COLLATE "C" NOT NULL,
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    CONSTRAINT topic_policy_version_pkey PRIMARY KEY (tenant_id, policy, version)
+);
+
+ALTER TABLE topic_policy_version ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE topic_policy_version FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON topic_policy_version USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE transfer (
     tenant_id text COLLATE "C" NOT NULL,

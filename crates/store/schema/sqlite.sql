@@ -612,6 +612,13 @@ CREATE TABLE mqtt_subscription (
     PRIMARY KEY (tenant_id, client, filter)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE mqtt_will (
+    tenant_id TEXT NOT NULL,
+    client TEXT NOT NULL,
+    will BLOB NOT NULL,
+    PRIMARY KEY (tenant_id, client)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE ocsp_responder (
     tenant_id TEXT NOT NULL,
     authority TEXT NOT NULL,
@@ -894,6 +901,46 @@ CREATE TABLE token_use (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX token_use_end ON token_use (tenant_id, expires_at);
+
+CREATE TABLE topic_policy (
+    tenant_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    description TEXT,
+    default_version INTEGER NOT NULL,
+    latest_version INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE topic_policy_attachment (
+    tenant_id TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    target TEXT NOT NULL,
+    attached_by TEXT NOT NULL,
+    attached_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, policy, kind, target)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX topic_policy_attachment_target ON topic_policy_attachment (tenant_id, kind, target);
+
+CREATE TABLE topic_policy_change (
+    tenant_id TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE topic_policy_version (
+    tenant_id TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    document TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, policy, version)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE transfer (
     tenant_id TEXT NOT NULL,

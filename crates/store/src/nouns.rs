@@ -52,6 +52,7 @@ mod standing;
 mod tenants;
 mod token_issuers;
 mod tokens;
+mod topic_policies;
 mod transfers;
 mod transparency;
 mod vault;
@@ -89,7 +90,7 @@ pub use journal::{JournalEntry, JournalFilter, JournalRow, Seal};
 pub use keys::{AuthorityRow, AuthorityStandingRow, SealedKeyRow};
 pub use labels::LabelsRow;
 pub use metrics::Tally;
-pub use mqtt::{ExchangesRow, QueueRow, QueueSize, QueueTotal, RetainedRow, SessionRow, SubscriptionRow};
+pub use mqtt::{ExchangesRow, QueueRow, QueueSize, QueueTotal, RetainedRow, SessionRow, SubscriptionRow, WillRow};
 pub use other_certificates::OtherCertificateRow;
 pub use presence::{PresenceRow, SeenRow};
 pub use provisioning::{ClaimRow, PendingCertificateRow, TemplateRow};
@@ -106,6 +107,9 @@ pub use standing::{CohortRow, StandingRow};
 pub use tenants::TenantRow;
 pub use token_issuers::{TokenIssuerMark, TokenIssuerRow};
 pub use tokens::ApiTokenRow;
+pub use topic_policies::{
+    TopicPolicyAttachmentRow, TopicPolicyGeneration, TopicPolicyOfRow, TopicPolicyRow, TopicPolicyVersionRow,
+};
 pub use transfers::TransferRow;
 pub use transparency::{LeafRow, LogRow, TileRow};
 pub use vault::{VaultHoldRow, VaultKeyRow};

@@ -117,7 +117,7 @@ pub async fn still_admitted(
 
 /// What the device may do by its life cycle and its attestation; `None` where it may not come in, as that of which the
 /// hardware is refused.
-pub(super) async fn rights_now(
+pub(crate) async fn rights_now(
     app: &App,
     tenant: &TenantId,
     tx: &mut TenantTx,

@@ -80,6 +80,10 @@ pub async fn amend_device(
         })
     })
     .await?;
+    // Topic policies speak of what the record says.
+    if let Some(links) = app.links() {
+        links.recheck(tenant, id);
+    }
     Ok(noted(app, tenant, device(app, ctx, tenant, id).await?))
 }
 
@@ -176,6 +180,8 @@ pub async fn remove_device(app: &App, ctx: &Ctx, tenant: &TenantId, id: &DeviceI
                 return Err(Error::conflict("life-cycle", reason));
             }
             tx.delete_device(&id_in).await?;
+            // Or they would hold for whoever is registered under the name next.
+            tx.detach_topic_policies_of(&id_in).await?;
             let detail = json!({ "removed": true });
             let entry = ctx_in.done(now, Action::DeviceDecommissioned).device(&id_in).severity(Severity::Notice);
             record(tx, &entry.detail(detail)).await?;

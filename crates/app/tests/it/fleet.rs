@@ -9,6 +9,7 @@ use fleetward_app::{App, Ctx, DeviceLinks, EndReason, Error, Principal};
 use fleetward_base::{DeviceId, ReleaseId, SeededRng, SignerId, TenantId, Timestamp};
 use fleetward_core::access::DeviceRights;
 use fleetward_core::job::queue::Change;
+use fleetward_core::topic_policy::Act;
 use fleetward_store::{DeviceRow, ReleaseRow, SignerRow};
 use fleetward_supply::{Artifact, Manifest, Sha256, SignedRelease, SigningKey};
 use parking_lot::Mutex;
@@ -89,6 +90,10 @@ impl DeviceLinks for Told {
     fn recheck(&self, _: &TenantId, _: &DeviceId) {}
 
     fn recheck_all(&self, _: &TenantId) {}
+
+    fn built_in(&self, _: DeviceRights, device: &DeviceId, _: Act, topic: &str) -> bool {
+        topic.split('/').nth(1) == Some(device.as_str())
+    }
 
     async fn forget(&self, _: &TenantId, device: &DeviceId) {
         self.forgotten.lock().push(device.clone());

@@ -92,6 +92,7 @@ impl Hooks for Rules {
             device: device.parse().expect("a device"),
             serial: "01".into(),
             rights: DeviceRights::Full,
+            topics: Default::default(),
             valid_until: *self.valid_until.lock(),
         }))
     }

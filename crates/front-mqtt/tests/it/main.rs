@@ -6,6 +6,7 @@ mod bearers;
 mod doorstep;
 mod house;
 mod jobs;
+mod policies;
 mod probes;
 mod provisioning;
 mod shadow;

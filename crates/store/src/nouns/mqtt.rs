@@ -54,6 +54,15 @@ pub struct ExchangesRow {
 
 from_row!(ExchangesRow { client: text, exchanges: bytes });
 
+/// The last will of a connection that lasts, as the broker packs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WillRow {
+    pub client: String,
+    pub will: Vec<u8>,
+}
+
+from_row!(WillRow { client: text, will: bytes });
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueRow {
     pub client: String,
@@ -134,6 +143,17 @@ impl TenantTx {
             Column::of(rows, |row| row.created_at),
         ];
         self.conn.execute_rows(SQL, params![self.scope.key()], &columns).await.map(drop)
+    }
+
+    /// Keeps the will of a connection, in place of what was kept for the client; `None` takes that away.
+    pub async fn save_will(&mut self, client: &str, will: Option<&[u8]>) -> Result<(), StoreError> {
+        const PUT: &str = "INSERT INTO mqtt_will (tenant_id, client, will) VALUES ($1, $2, $3) \
+             ON CONFLICT (tenant_id, client) DO UPDATE SET will = excluded.will";
+        const TAKE: &str = "DELETE FROM mqtt_will WHERE tenant_id = $1 AND client = $2";
+        match will {
+            Some(will) => self.conn.execute(PUT, params![self.scope.key(), client, will]).await.map(drop),
+            None => self.conn.execute(TAKE, params![self.scope.key(), client]).await.map(drop),
+        }
     }
 
     pub async fn session(&mut self, client: &str) -> Result<Option<SessionRow>, StoreError> {
@@ -291,6 +311,18 @@ impl SystemTx {
              WHERE (tenant_id, topic) > ($1, $2) ORDER BY tenant_id, topic LIMIT $3";
         let (tenant, topic) = after.map_or(("", ""), |(tenant, topic)| (tenant.as_str(), topic));
         self.across().await?.query(SQL, params![tenant, topic, limit]).await
+    }
+
+    /// All wills of connections that did not end, by tenant and client, for the start of the server.
+    pub async fn all_wills(
+        &mut self,
+        after: Option<(&TenantId, &str)>,
+        limit: u32,
+    ) -> Result<Vec<Of<WillRow>>, StoreError> {
+        const SQL: &str = "SELECT tenant_id, client, will FROM mqtt_will \
+             WHERE (tenant_id, client) > ($1, $2) ORDER BY tenant_id, client LIMIT $3";
+        let (tenant, client) = after.map_or(("", ""), |(tenant, client)| (tenant.as_str(), client));
+        self.across().await?.query(SQL, params![tenant, client, limit]).await
     }
 
     /// All sessions, by tenant and client, for the start of the server.

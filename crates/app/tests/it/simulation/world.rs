@@ -14,7 +14,9 @@ use fleetward_app::rollouts::{self, NewRollout};
 use fleetward_app::{App, DeviceLinks, EndReason, Error, Settings, presence};
 use fleetward_base::{Clock, DeviceId, ManualClock, Rng, RolloutId, SeededRng, TenantId, Timestamp};
 use fleetward_core::job::queue::Change;
+use fleetward_core::access::DeviceRights;
 use fleetward_core::rollout::State;
+use fleetward_core::topic_policy::Act;
 use fleetward_store::{OpenError, Store, TenantRow};
 use fleetward_vault::{MasterKey, Vault};
 use object_store::memory::InMemory;
@@ -65,6 +67,10 @@ impl DeviceLinks for Fuse {
     fn recheck(&self, _: &TenantId, _: &DeviceId) {}
 
     fn recheck_all(&self, _: &TenantId) {}
+
+    fn built_in(&self, _: DeviceRights, _: &DeviceId, _: Act, _: &str) -> bool {
+        false
+    }
 
     async fn forget(&self, _: &TenantId, _: &DeviceId) {}
 

@@ -1,4 +1,4 @@
-use fleetward_store::{QueueRow, QueueSize, RetainedRow, SessionRow, StoreErrorKind, SubscriptionRow};
+use fleetward_store::{QueueRow, QueueSize, RetainedRow, SessionRow, StoreErrorKind, SubscriptionRow, WillRow};
 
 use crate::support::{Fixture, at};
 
@@ -148,4 +148,29 @@ pub(crate) async fn retained_messages(on: Fixture) {
     let kept: Vec<_> = kept.into_iter().map(|of| (of.tenant, of.row.topic)).collect();
     assert_eq!(kept.len(), 3);
     assert!(kept.iter().all(|(tenant, _)| tenant.as_ref() == Some(&on.acme)));
+}
+
+pub(crate) async fn wills_are_kept_and_taken(on: Fixture) {
+    on.elsewhere(|tx| Box::pin(async move { tx.save_will("a", Some(&[9])).await })).await;
+    on.write(|tx| {
+        Box::pin(async move {
+            tx.save_will("a", Some(&[1])).await?;
+            tx.save_will("a", Some(&[2])).await?;
+            tx.save_will("b", Some(&[3])).await?;
+            tx.save_will("c", None).await?;
+            tx.save_will("b", None).await
+        })
+    })
+    .await;
+    let acme = on.acme.clone();
+    let (first, rest) = on
+        .system(move |tx| {
+            Box::pin(async move { Ok((tx.all_wills(None, 1).await?, tx.all_wills(Some((&acme, "a")), 5).await?)) })
+        })
+        .await;
+    let told = |page: Vec<fleetward_store::Of<WillRow>>| -> Vec<_> {
+        page.into_iter().map(|of| (of.tenant, of.row.client, of.row.will)).collect()
+    };
+    assert_eq!(told(first), [(Some(on.acme.clone()), "a".to_owned(), vec![2])]);
+    assert_eq!(told(rest), [(Some(on.umbrella.clone()), "a".to_owned(), vec![9])]);
 }
