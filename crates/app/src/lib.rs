@@ -36,6 +36,7 @@ pub mod links;
 pub mod mqtt_sessions;
 pub mod offline_root;
 pub mod peer;
+pub mod policy_sources;
 pub mod presence;
 pub mod provisioning;
 pub mod publication;

@@ -226,6 +226,9 @@ pub const AWS_BODY_BYTES: usize = 512 * 1024;
 pub const AWS_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 pub const AWS_AUTHORIZATION_BYTES: usize = 4 * 1024;
 pub const AWS_SIGNED_HEADERS: usize = 64;
+/// A policy in AWS's language; its statements, and the actions and resources of one.
+pub const POLICY_SOURCE_BYTES: usize = 8 * 1024;
+pub const POLICY_SOURCE_PARTS: usize = 256;
 /// Kinds of devices, and groups, of a tenant; how deep groups lie in each other; attributes of one.
 pub const DEVICE_TYPES: u64 = 1000;
 pub const DEVICE_GROUPS: u64 = 10_000;

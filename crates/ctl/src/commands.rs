@@ -9,6 +9,8 @@ mod claim_code;
 mod completion;
 mod deny_list;
 mod device;
+mod device_group;
+mod device_type;
 mod did;
 mod drill;
 mod enroll_token;
@@ -95,6 +97,12 @@ pub(crate) enum Command {
     /// Devices
     #[command(subcommand)]
     Device(device::Device),
+    /// Groups of devices: who has the group's name as a tag is in it
+    #[command(subcommand)]
+    DeviceGroup(device_group::DeviceGroup),
+    /// Types of devices
+    #[command(subcommand)]
+    DeviceType(device_type::DeviceType),
     /// What devices prove of themselves
     #[command(subcommand)]
     Attestation(attestation::Attestation),
@@ -169,6 +177,8 @@ impl Command {
             Self::ClaimCode(verb) => verb.run(session).await,
             Self::ScepChallenge(verb) => verb.run(session).await,
             Self::Device(verb) => verb.run(session).await,
+            Self::DeviceGroup(verb) => verb.run(session).await,
+            Self::DeviceType(verb) => verb.run(session).await,
             Self::Attestation(verb) => verb.run(session).await,
             Self::Transfer(verb) => verb.run(session).await,
             Self::Revoke(verb) => verb.run(session).await,

@@ -141,8 +141,12 @@ fn conflict(code: &'static str, reason: String) -> Refusal {
         "certificate-active" | "certificate-revoked" | "certificate-detached" | "certificate-inactive" => {
             (StatusCode::NOT_ACCEPTABLE, "CertificateStateException")
         }
-        "certificate-attached" | "policy-in-use" => (StatusCode::CONFLICT, "DeleteConflictException"),
-        "policy-version-limit" => (StatusCode::CONFLICT, "VersionsLimitExceededException"),
+        "certificate-attached" | "topic-policy-attached" | "topic-policy-version-counts" => {
+            (StatusCode::CONFLICT, "DeleteConflictException")
+        }
+        "execution-state" => (StatusCode::CONFLICT, "InvalidStateTransitionException"),
+        "too-many-jobs" => (StatusCode::GONE, "LimitExceededException"),
+        "topic-policy-versions-full" => (StatusCode::CONFLICT, "VersionsLimitExceededException"),
         "version-conflict" => (StatusCode::CONFLICT, "VersionConflictException"),
         code if code.ends_with("-exists") => (StatusCode::CONFLICT, "ResourceAlreadyExistsException"),
         code if code.ends_with("-full") || code.ends_with("-too-deep") => (StatusCode::GONE, "LimitExceededException"),

@@ -13,6 +13,7 @@ mod call;
 mod gate;
 mod names;
 pub mod operations;
+mod policy;
 
 use std::panic::AssertUnwindSafe;
 

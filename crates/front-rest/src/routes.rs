@@ -13,6 +13,9 @@ mod claim_codes;
 mod claims;
 mod crls;
 mod deny_list;
+mod device_groups;
+mod device_search;
+mod device_types;
 mod devices;
 mod dids;
 mod drills;
@@ -80,6 +83,9 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(claim_codes::router())
         .merge(scep_challenges::router())
         .merge(devices::router())
+        .merge(device_groups::router())
+        .merge(device_types::router())
+        .routes(routes!(device_search::handler))
         .merge(attestation::router())
         .merge(transfers::router())
         .merge(revocations::router())

@@ -175,6 +175,21 @@ pub async fn certificate(app: &App, ctx: &Ctx, tenant: &TenantId, id: &str) -> R
     app.read(tenant, "certificate", move |tx| Box::pin(async move { find(&app_in, &tenant_in, tx, &id).await })).await
 }
 
+/// The id of the certificate with this serial number.
+pub async fn id_of(app: &App, ctx: &Ctx, tenant: &TenantId, serial: &str) -> Result<Option<String>> {
+    ctx.allow(tenant, Permission::DeviceRead)?;
+    let serial = serial.to_owned();
+    app.read(tenant, "certificate's id", move |tx| {
+        Box::pin(async move {
+            if let Some(row) = tx.certificate(&serial).await? {
+                return Ok(Some(row.fingerprint));
+            }
+            Ok(tx.pending_certificate_by_serial(&serial).await?.map(|row| row.id))
+        })
+    })
+    .await
+}
+
 /// A page of all certificates: those of devices by serial number, then those that wait by id. `after` is what
 /// [`place`] says of the last.
 pub async fn certificates(

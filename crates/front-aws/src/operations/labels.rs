@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use fleetward_app::device_groups::device_group;
 use fleetward_app::device_types::device_type;
+use fleetward_app::jobs::job;
 use fleetward_app::labels::{self, Kind};
 use fleetward_app::provisioning::templates::template;
+use fleetward_app::topic_policies::topic_policy;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::jobs::job_id;
 use crate::answer::{Answer, Refusal};
 use crate::call::Call;
 
@@ -80,6 +83,8 @@ async fn resource<'a>(call: &Call<'_>, arn: &'a str) -> Result<(Kind, &'a str), 
         "thingtype" => device_type(app, ctx, tenant, name).await.map(|_| Kind::Type)?,
         "thinggroup" => device_group(app, ctx, tenant, name).await.map(|_| Kind::Group)?,
         "provisioningtemplate" => template(app, ctx, tenant, name).await.map(|_| Kind::Template)?,
+        "policy" => topic_policy(app, ctx, tenant, name).await.map(|_| Kind::Policy)?,
+        "job" => job(app, ctx, tenant, &job_id(name)?).await.map(|_| Kind::Job)?,
         _ => return Err(Refusal::invalid("This resource has no tags here")),
     };
     Ok((kind, name))

@@ -81,3 +81,21 @@ CREATE POLICY tenant_rows ON label_set USING (
     OR current_setting('app.tenant', true) = '*'
     OR (tenant_id = '' AND current_setting('app.tenant', true) = '@')
 );
+
+-- The texts that versions of topic policies were translated from, as they came. They count only while they still say the same.
+CREATE TABLE policy_source (
+    tenant_id TEXT COLLATE "C" NOT NULL,
+    policy TEXT COLLATE "C" NOT NULL,
+    version BIGINT NOT NULL,
+    source TEXT COLLATE "C" NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, policy, version)
+);
+
+ALTER TABLE policy_source ENABLE ROW LEVEL SECURITY;
+ALTER TABLE policy_source FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant_rows ON policy_source USING (
+    tenant_id = nullif(current_setting('app.tenant', true), '')
+    OR current_setting('app.tenant', true) = '*'
+    OR (tenant_id = '' AND current_setting('app.tenant', true) = '@')
+);

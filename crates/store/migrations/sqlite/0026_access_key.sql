@@ -49,3 +49,13 @@ CREATE TABLE label_set (
     updated_at INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, kind, name)
 ) STRICT, WITHOUT ROWID;
+
+-- The texts that versions of topic policies were translated from, as they came. They count only while they still say the same.
+CREATE TABLE policy_source (
+    tenant_id TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, policy, version)
+) STRICT, WITHOUT ROWID;

@@ -286,6 +286,15 @@ impl TenantTx {
         self.conn.query_opt(SQL, params![self.scope.key(), id]).await
     }
 
+    pub async fn pending_certificate_by_serial(
+        &mut self,
+        serial: &str,
+    ) -> Result<Option<PendingCertificateRow>, StoreError> {
+        const SQL: &str =
+            concat!("SELECT ", pending!(), " FROM pending_certificate WHERE tenant_id = $1 AND serial = $2");
+        self.conn.query_opt(SQL, params![self.scope.key(), serial]).await
+    }
+
     /// Those of a claim that still wait, in the order of their ids.
     pub async fn pending_certificates(
         &mut self,

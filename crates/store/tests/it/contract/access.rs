@@ -1,6 +1,6 @@
 //! Access keys, and what AWS's control plane has beside devices: types, groups, labels.
 
-use fleetward_store::{AccessKeyRow, DeviceGroupRow, DeviceTypeRow, LabelsRow, StoreErrorKind};
+use fleetward_store::{AccessKeyRow, DeviceGroupRow, DeviceTypeRow, LabelsRow, PolicySourceRow, StoreErrorKind};
 
 use crate::support::{Fixture, at, token};
 
@@ -146,6 +146,29 @@ pub(crate) async fn labels_are_replaced_whole(on: Fixture) {
             tx.put_labels(&row(r#"{"a":"b"}"#)).await?;
             assert_eq!(tx.labels("group", "eu").await?, Some(row(r#"{"a":"b"}"#)));
             assert!(tx.remove_labels("group", "eu").await? && !tx.remove_labels("group", "eu").await?);
+            Ok(())
+        })
+    })
+    .await;
+}
+
+pub(crate) async fn sources_of_policies_are_kept_by_version(on: Fixture) {
+    let row = |version, source: &str| PolicySourceRow {
+        policy: "p".into(),
+        version,
+        source: source.into(),
+        created_at: at(1),
+    };
+    let other = row(1, "other");
+    on.elsewhere(move |tx| Box::pin(async move { tx.put_policy_source(&other).await })).await;
+    on.write(move |tx| {
+        Box::pin(async move {
+            assert_eq!(tx.policy_source("p", 1).await?, None);
+            tx.put_policy_source(&row(1, "a")).await?;
+            tx.put_policy_source(&row(1, "b")).await?;
+            tx.put_policy_source(&row(2, "c")).await?;
+            assert_eq!(tx.policy_source("p", 1).await?, Some(row(1, "b")));
+            assert_eq!((tx.remove_policy_sources("p").await?, tx.remove_policy_sources("p").await?), (2, 0));
             Ok(())
         })
     })

@@ -190,6 +190,7 @@ pub(crate) async fn pending_certificates_are_taken_once(on: Fixture) {
             tx.insert_pending_certificate(&pending("y", 10)).await?;
             assert_eq!(tx.pending_certificate_by_token(b"x").await?, Some(pending("x", 50)));
             assert_eq!(tx.pending_certificate("x").await?, Some(pending("x", 50)));
+            assert_eq!(tx.pending_certificate_by_serial("x01").await?, Some(pending("x", 50)));
             assert_eq!(tx.pending_certificates("a", None, at(20), 9).await?, [pending("x", 50)], "y's hour is over");
             assert_eq!(tx.pending_certificates("a", Some("x"), at(2), 9).await?, [pending("y", 10)]);
             assert!(!tx.end_pending_certificate("y", at(20)).await? && !tx.end_pending_certificate("z", at(1)).await?);
