@@ -96,9 +96,8 @@ pub async fn authenticate(
 
 /// That a key was used is worth knowing and not worth failing for.
 async fn touch(app: &App, tenant: &TenantId, id: String, now: Timestamp) {
-    let touched = app.write(tenant, "touch access key", move |tx| {
-        Box::pin(async move { Ok(tx.touch_access_key(&id, now).await?) })
-    });
+    let touched = app
+        .write(tenant, "touch access key", move |tx| Box::pin(async move { Ok(tx.touch_access_key(&id, now).await?) }));
     if let Err(error) = touched.await {
         tracing::debug!(%error, "the last use of an access key was not written");
     }
@@ -228,12 +227,8 @@ pub(crate) async fn reseal_access_keys(app: &App, tenant: &TenantId) -> Result<u
         let Some(last) = rows.last() else { return Ok(sealed) };
         after = Some(last.id.clone());
         for row in rows {
-            let again = app.vault().reseal(
-                app.rng().as_ref(),
-                Purpose::Secret,
-                &bound_to(tenant, &row.id),
-                &row.secret,
-            )?;
+            let again =
+                app.vault().reseal(app.rng().as_ref(), Purpose::Secret, &bound_to(tenant, &row.id), &row.secret)?;
             let Some(again) = again else { continue };
             let kept = app.write(tenant, "seal access key again", move |tx| {
                 Box::pin(async move { Ok(tx.reseal_access_key(&row.id, &row.secret, &again).await?) })
@@ -297,7 +292,9 @@ mod tests {
         let (one, two) = (new_id(&rng), new_id(&rng));
         assert!(is_id(&one) && is_id(&two) && one != two);
         assert_eq!((one.len(), new_secret(&rng).expose().len()), (20, 40));
-        for bad in ["", "FWAK", "AKIAABCDEFGHIJKLMNOP", "FWAKABCDEFGHIJKLMNO", "FWAKABCDEFGHIJKLMNO1", "fwakABCDEFGHIJKLMNOP"] {
+        for bad in
+            ["", "FWAK", "AKIAABCDEFGHIJKLMNOP", "FWAKABCDEFGHIJKLMNO", "FWAKABCDEFGHIJKLMNO1", "fwakABCDEFGHIJKLMNOP"]
+        {
             assert!(!is_id(bad), "{bad}");
         }
     }

@@ -134,12 +134,7 @@ async fn above(tx: &mut TenantTx, name: &str) -> Result<Vec<DeviceGroupRow>> {
 ///
 /// # Errors
 /// `NotFound`.
-pub async fn device_group(
-    app: &App,
-    ctx: &Ctx,
-    tenant: &TenantId,
-    name: &str,
-) -> Result<(DeviceGroup, Vec<String>)> {
+pub async fn device_group(app: &App, ctx: &Ctx, tenant: &TenantId, name: &str) -> Result<(DeviceGroup, Vec<String>)> {
     ctx.allow(tenant, Permission::DeviceRead)?;
     let name = name.to_owned();
     let rows = app.read(tenant, "device group", move |tx| Box::pin(async move { above(tx, &name).await }));

@@ -93,8 +93,7 @@ pub async fn set_labels(
                 return Err(Error::invalid("labels", format!("more than {}", limits::LABELS)));
             }
             let text = serde_json::to_string(&after).map_err(Error::internal)?;
-            let row =
-                LabelsRow { kind: kind.as_str().to_owned(), name: name.clone(), labels: text, updated_at: now };
+            let row = LabelsRow { kind: kind.as_str().to_owned(), name: name.clone(), labels: text, updated_at: now };
             tx.put_labels(&row).await?;
             let entry = ctx_in.done(now, Action::LabelsChanged).subject(&name);
             record(tx, &entry.detail(json!({ "kind": kind.as_str(), "count": after.len() }))).await?;

@@ -32,11 +32,8 @@ pub async fn search_devices(
     ctx.allow(tenant, Permission::DeviceRead)?;
     let wanted = usize::try_from(limit.clamp(1, limits::PAGE_ROWS)).unwrap_or(1);
     let narrowed = query.narrowed();
-    let filter = DeviceFilter {
-        prefix: narrowed.prefix,
-        tags: narrowed.tags.into_iter().collect(),
-        ..DeviceFilter::default()
-    };
+    let filter =
+        DeviceFilter { prefix: narrowed.prefix, tags: narrowed.tags.into_iter().collect(), ..DeviceFilter::default() };
     let (mut devices, mut from, mut looked) = (Vec::new(), after, 0);
     loop {
         let (page_filter, page_from) = (filter.clone(), from.clone());

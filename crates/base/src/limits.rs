@@ -236,7 +236,7 @@ pub const DEVICE_GROUP_DEPTH: usize = 8;
 pub const DEVICE_GROUP_ATTRIBUTES: usize = 64;
 /// Labels on a thing that is no device, and the bytes of a name or value.
 pub const LABELS: usize = 50;
-pub const LABEL_BYTES: usize = 256;
+pub const LABEL_BYTES: usize = 512;
 /// A question for devices: its bytes, its terms, and the devices that one call looks at.
 pub const SEARCH_BYTES: usize = 1000;
 pub const SEARCH_TERMS: usize = 24;

@@ -32,13 +32,11 @@ pub(crate) struct Entered {
 pub(crate) async fn enter(door: &Door, request_id: RequestId, request: Request) -> Result<Entered, Refusal> {
     let (parts, unread) = request.into_parts();
     let address = parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
-    door.may_sign_in(address).map_err(|problem| {
-        Refusal::new(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", problem.detail)
-    })?;
+    door.may_sign_in(address)
+        .map_err(|problem| Refusal::new(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", problem.detail))?;
     let text = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let authorization = Authorization::parse(text).map_err(|error| {
-        Refusal::new(StatusCode::FORBIDDEN, "IncompleteSignatureException", error.to_string())
-    })?;
+    let authorization = Authorization::parse(text)
+        .map_err(|error| Refusal::new(StatusCode::FORBIDDEN, "IncompleteSignatureException", error.to_string()))?;
     let service = Service::signed_as(&authorization.service).ok_or_else(|| {
         let message = "Credential should be scoped to a service that is spoken here: iot, iotdata or iot-jobs-data.";
         Refusal::new(StatusCode::FORBIDDEN, "SignatureDoesNotMatch", message)
@@ -46,9 +44,9 @@ pub(crate) async fn enter(door: &Door, request_id: RequestId, request: Request) 
     if parts.headers.contains_key("x-amz-security-token") {
         return Err(unknown());
     }
-    let body = body::read(&parts.headers, unread, limits::AWS_BODY_BYTES).await.map_err(|problem| {
-        Refusal::new(problem.status, "InvalidRequestException", problem.detail)
-    })?;
+    let body = body::read(&parts.headers, unread, limits::AWS_BODY_BYTES)
+        .await
+        .map_err(|problem| Refusal::new(problem.status, "InvalidRequestException", problem.detail))?;
     let headers = headers(&parts);
     let signed = sigv4::Request {
         method: parts.method.as_str(),

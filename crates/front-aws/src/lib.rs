@@ -74,5 +74,7 @@ async fn answer(door: &Door, id: fleetward_base::RequestId, request: Request) ->
     let (operation, path) = operations::find(&entered).ok_or_else(Refusal::unknown_operation)?;
     let call = Call::new(door, operation, path, entered)?;
     tracing::debug!(request_id = %id, operation = operation.name, "asked for");
+    // The use case asks again. Asked first, a refusal tells nothing of what is there.
+    call.ctx.allow(&call.tenant, operation.permission).map_err(|error| Refusal::from(error).of(operation.service))?;
     (operation.handler)(&call).await.map_err(|refusal| refusal.of(operation.service))
 }

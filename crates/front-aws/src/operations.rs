@@ -211,9 +211,10 @@ mod tests {
     #[test]
     fn what_is_more_exact_stands_first() {
         for (at, operation) in OPERATIONS.iter().enumerate() {
-            let before = OPERATIONS.iter().take(at).filter(|other| {
-                (other.service, other.method) == (operation.service, operation.method)
-            });
+            let before = OPERATIONS
+                .iter()
+                .take(at)
+                .filter(|other| (other.service, other.method) == (operation.service, operation.method));
             for other in before {
                 assert_eq!(fitting(other.path, operation.path), None, "{} hides {}", other.name, operation.name);
             }

@@ -136,7 +136,11 @@ fn condition(condition: Option<&Value>, effect: Effect) -> Result<(), String> {
         Value::Array(list) => !list.is_empty() && list.iter().all(says_true),
         one => says_true(one),
     });
-    if alone && met { Ok(()) } else { Err("of conditions only Bool iot:Connection.Thing.IsAttached true is offered".to_owned()) }
+    if alone && met {
+        Ok(())
+    } else {
+        Err("of conditions only Bool iot:Connection.Thing.IsAttached true is offered".to_owned())
+    }
 }
 
 fn acts(actions: &[String], effect: Effect) -> Result<BTreeSet<Act>, String> {
@@ -274,7 +278,8 @@ fn back(text: &str, kind: &str) -> String {
         text = text.replace(&format!("${{{ours}}}"), &format!("${{{theirs}}}"));
     }
     if kind == "topic" {
-        let levels: Vec<&str> = text.split('/').map(|level| if matches!(level, "+" | "#") { "*" } else { level }).collect();
+        let levels: Vec<&str> =
+            text.split('/').map(|level| if matches!(level, "+" | "#") { "*" } else { level }).collect();
         text = levels.join("/");
     }
     text
@@ -288,7 +293,8 @@ mod tests {
 
     fn document(effect: &str, actions: &str, resource: &str) -> String {
         let resource = if resource == "*" { resource.to_owned() } else { format!("{ARN}{resource}") };
-        let statement = json!({ "Effect": effect, "Action": actions.split(' ').collect::<Vec<_>>(), "Resource": resource });
+        let statement =
+            json!({ "Effect": effect, "Action": actions.split(' ').collect::<Vec<_>>(), "Resource": resource });
         json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string()
     }
 
@@ -328,7 +334,10 @@ mod tests {
     #[test]
     fn what_is_given_anyway_is_left_out() {
         let connect = json!([{ "effect": "allow", "actions": ["connect"] }]);
-        check(&document("Allow", "iot:Publish", "topic/$aws/things/${iot:Connection.Thing.ThingName}/shadow/*"), connect.clone());
+        check(
+            &document("Allow", "iot:Publish", "topic/$aws/things/${iot:Connection.Thing.ThingName}/shadow/*"),
+            connect.clone(),
+        );
         check(&document("Allow", "iot:GetThingShadow iot:UpdateThingShadow", "thing/*"), connect.clone());
         check(&document("Allow", "iot:Publish", "topic/a/#"), connect);
         let attached = r#"{"Statement":{"Effect":"Allow","Action":"iot:Connect","Resource":"*",

@@ -21,8 +21,8 @@ use serde_json::json;
 use super::pending::{pem, unpem};
 use crate::authority::{self, SignedLeaf, Wish};
 use crate::deny_list::{self, Denied};
-use crate::enroll::adopt::{Adoption, adopt};
 use crate::enroll::Fault;
+use crate::enroll::adopt::{Adoption, adopt};
 use crate::error::{Error, Result};
 use crate::identity_policy::identity_policy;
 use crate::journal::record;
@@ -421,13 +421,7 @@ pub async fn remove(app: &App, ctx: &Ctx, tenant: &TenantId, id: &str, even_so: 
     revoke(app, ctx, tenant, &known, REMOVED).await
 }
 
-async fn revoke(
-    app: &App,
-    ctx: &Ctx,
-    tenant: &TenantId,
-    known: &KnownCertificate,
-    reason: &'static str,
-) -> Result<()> {
+async fn revoke(app: &App, ctx: &Ctx, tenant: &TenantId, known: &KnownCertificate, reason: &'static str) -> Result<()> {
     let (known_in, ctx_in, now) = (known.clone(), ctx.clone(), app.now());
     app.write(tenant, "revoke certificate", move |tx| {
         Box::pin(async move {
@@ -461,13 +455,7 @@ async fn ended(app: &App, tenant: &TenantId, known: &KnownCertificate) -> Result
     Ok(())
 }
 
-async fn set_aside(
-    tx: &mut TenantTx,
-    ctx: &Ctx,
-    serial: &str,
-    reason: &'static str,
-    now: Timestamp,
-) -> Result<()> {
+async fn set_aside(tx: &mut TenantTx, ctx: &Ctx, serial: &str, reason: &'static str, now: Timestamp) -> Result<()> {
     if tx.count_denied().await? >= limits::DENY_LIST_ENTRIES {
         return Err(Error::conflict("deny-list-full", "the deny list is full"));
     }

@@ -43,7 +43,9 @@ fn questions() {
     ] {
         check(text, true);
     }
-    for text in ["gw-", "thingName:gw-??", "thingTypeName:pump", "attributes.floor:3", "attributes.x:*", "tag:e", "NOT *"] {
+    for text in
+        ["gw-", "thingName:gw-??", "thingTypeName:pump", "attributes.floor:3", "attributes.x:*", "tag:e", "NOT *"]
+    {
         check(text, false);
     }
 }

@@ -32,13 +32,9 @@ pub(crate) enum AccessKey {
         limit: usize,
     },
     /// The key counts no more, from the next request on
-    Disable {
-        id: String,
-    },
+    Disable { id: String },
     #[command(visible_alias = "rm")]
-    Remove {
-        id: String,
-    },
+    Remove { id: String },
 }
 
 impl AccessKey {

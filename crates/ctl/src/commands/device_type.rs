@@ -43,10 +43,8 @@ impl DeviceType {
     pub(crate) async fn run(self, session: &Session) -> Result<(), Failure> {
         match self {
             Self::Create { name, description } => {
-                let body = super::object([
-                    ("name", Some(json!(name))),
-                    ("description", description.map(|text| json!(text))),
-                ]);
+                let body =
+                    super::object([("name", Some(json!(name))), ("description", description.map(|text| json!(text)))]);
                 session.out.one(&session.client.post(&session.path(&["device-types"]).await?, &body).await?.value)
             }
             Self::List { limit } => {

@@ -138,7 +138,9 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Answer, Refusal> {
     if paging.after.is_none() && !prefix.is_empty() {
         let named = groups::groups_among(app, ctx, tenant, vec![prefix.to_owned()]).await?;
         let parent = call.query("parentGroup");
-        found.extend(named.into_iter().filter(|group| parent.is_none_or(|parent| group.parent.as_deref() == Some(parent))));
+        found.extend(
+            named.into_iter().filter(|group| parent.is_none_or(|parent| group.parent.as_deref() == Some(parent))),
+        );
     }
     let after = paging.after.clone().or(Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()));
     let parent = call.query("parentGroup").map(str::to_owned);

@@ -128,8 +128,7 @@ impl RolloutConfig {
                 (None, Some(number)) => Increase::Succeeded(number),
                 _ => return Err(bad("rateIncreaseCriteria")),
             };
-            let increment_factor =
-                Hundredths::try_from(rate.increment_factor).map_err(|_| bad("incrementFactor"))?;
+            let increment_factor = Hundredths::try_from(rate.increment_factor).map_err(|_| bad("incrementFactor"))?;
             Ok(Exponential { base_per_minute: rate.base_rate_per_minute, increment_factor, increase_after })
         });
         Ok(Rate { maximum_per_minute: self.maximum_per_minute, exponential: exponential.transpose()? })
@@ -222,7 +221,9 @@ async fn targets(call: &Call<'_>, arns: &[String]) -> Result<Vec<Selector>, Refu
 pub(super) async fn create(call: &Call<'_>) -> Result<Answer, Refusal> {
     let (id, body) = (id(call)?, call.body::<Body>()?);
     if body.document_source.is_some() || body.job_template_arn.is_some() || body.presigned_url_config.is_some() {
-        return Err(Refusal::invalid("documentSource, jobTemplateArn and presignedUrlConfig are not offered: send document"));
+        return Err(Refusal::invalid(
+            "documentSource, jobTemplateArn and presignedUrlConfig are not offered: send document",
+        ));
     }
     let selection = body.target_selection.map_or(Ok(Selection::Snapshot), |text| word(&text, "targetSelection"))?;
     let policy = Policy {
@@ -273,16 +274,19 @@ fn shown(call: &Call<'_>, JobView { job, standing, .. }: &JobView) -> Value {
     let timeout = job.policy.timeout_minutes;
     put("timeoutConfig", timeout.map(|minutes| json!({ "inProgressTimeoutInMinutes": minutes })));
     put("schedulingConfig", Some(schedule(&job.policy.schedule)).filter(|_| !job.policy.schedule.is_empty()));
-    put("jobProcessDetails", Some(json!({
-        "numberOfQueuedThings": standing.queued,
-        "numberOfInProgressThings": standing.in_progress,
-        "numberOfSucceededThings": standing.succeeded,
-        "numberOfFailedThings": standing.failed,
-        "numberOfTimedOutThings": standing.timed_out,
-        "numberOfRejectedThings": standing.rejected,
-        "numberOfRemovedThings": standing.removed,
-        "numberOfCanceledThings": standing.canceled,
-    })));
+    put(
+        "jobProcessDetails",
+        Some(json!({
+            "numberOfQueuedThings": standing.queued,
+            "numberOfInProgressThings": standing.in_progress,
+            "numberOfSucceededThings": standing.succeeded,
+            "numberOfFailedThings": standing.failed,
+            "numberOfTimedOutThings": standing.timed_out,
+            "numberOfRejectedThings": standing.rejected,
+            "numberOfRemovedThings": standing.removed,
+            "numberOfCanceledThings": standing.canceled,
+        })),
+    );
     Value::Object(fields)
 }
 
@@ -443,9 +447,13 @@ pub(super) async fn executions_of_thing(call: &Call<'_>) -> Result<Answer, Refus
     registry::device(app, ctx, tenant, &device).await?;
     let found = device_job_executions(app, ctx, tenant, &device, only, after, paging.rows_and_one()).await?;
     let key = |one: &Execution| format!("{} {}", one.job, one.number);
-    Ok(call.page(&paging, ("executionSummaries", "nextToken"), found, key, |one| {
-        json!({ "jobId": one.job.as_str(), "jobExecutionSummary": execution_summary(&one) })
-    }))
+    Ok(call.page(
+        &paging,
+        ("executionSummaries", "nextToken"),
+        found,
+        key,
+        |one| json!({ "jobId": one.job.as_str(), "jobExecutionSummary": execution_summary(&one) }),
+    ))
 }
 
 fn execution_summary(execution: &Execution) -> Value {

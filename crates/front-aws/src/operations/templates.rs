@@ -104,8 +104,6 @@ pub(super) async fn update(call: &Call<'_>) -> Result<Answer, Refusal> {
     if body.enabled.is_some_and(|enabled| enabled != found.enabled) {
         let input = TemplateInput { enabled: body.enabled, ..TemplateInput::default() };
         amend_template(call.app(), &call.ctx, &call.tenant, &found.name, found.revision, input).await?;
-    } else {
-        call.ctx.allow(&call.tenant, fleetward_core::access::Permission::ProvisioningManage)?;
     }
     body.keep_the_rest(call, &found.name).await?;
     Ok(Answer::Nothing)

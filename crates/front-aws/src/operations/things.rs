@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use fleetward_app::Error;
 use fleetward_app::device_types::device_type;
 use fleetward_app::provisioning::unbound::certificates_of;
 use fleetward_app::registry::{self, DeviceView};
 use fleetward_app::search::search_devices;
-use fleetward_app::Error;
 use fleetward_core::lifecycle::{Status, Transition};
 use fleetward_core::registry::{Device, DeviceFields, HARDWARE_UNKNOWN, KIND, Patch, Scalar};
 use fleetward_core::search::{Field, Pattern, Query};

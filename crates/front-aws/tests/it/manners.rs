@@ -103,7 +103,8 @@ async fn things_keep_their_fields() {
     let house = House::open().await;
     house.does("POST", "/thing-types/bulb", json!({})).await;
     let attributes = json!({ "attributes": { "site": "berlin", "hardware": "rev-b", "watts": "60" } });
-    let made = house.does("POST", "/things/lamp:1", json!({ "thingTypeName": "bulb", "attributePayload": attributes })).await;
+    let made =
+        house.does("POST", "/things/lamp:1", json!({ "thingTypeName": "bulb", "attributePayload": attributes })).await;
     assert_eq!(made["thingName"], "lamp:1");
     let thing = house.does("GET", "/things/lamp%3A1", Value::Null).await;
     assert_eq!(thing["attributes"], json!({ "site": "berlin", "hardware": "rev-b", "watts": "60" }));
@@ -127,7 +128,13 @@ async fn things_keep_their_fields() {
 async fn pages_go_on_and_fit_their_listing_only() {
     let house = House::open().await;
     for number in 0..5 {
-        house.does("POST", &format!("/things/gw-{number}"), json!({ "attributePayload": { "attributes": { "a": "b" } } })).await;
+        house
+            .does(
+                "POST",
+                &format!("/things/gw-{number}"),
+                json!({ "attributePayload": { "attributes": { "a": "b" } } }),
+            )
+            .await;
     }
     let (mut names, mut target) = (Vec::new(), "/things?maxResults=2".to_owned());
     loop {

@@ -16,7 +16,8 @@ struct Known {
 const TEMPLATE: &str = r#"{"Parameters":{"S":{"Type":"String"}},"Resources":{
     "thing":{"Type":"AWS::IoT::Thing","Properties":{"ThingName":{"Ref":"S"}}},
     "certificate":{"Type":"AWS::IoT::Certificate","Properties":{"CertificateId":{"Ref":"AWS::IoT::Certificate::Id"},"Status":"ACTIVE"}}}}"#;
-const POLICY: &str = r#"{"Statement":[{"Effect":"Allow","Action":"iot:Publish","Resource":"arn:aws:iot:*:*:topic/a"}]}"#;
+const POLICY: &str =
+    r#"{"Statement":[{"Effect":"Allow","Action":"iot:Publish","Resource":"arn:aws:iot:*:*:topic/a"}]}"#;
 
 fn request() -> String {
     let (key, _) = SoftKey::generate();
@@ -27,11 +28,17 @@ async fn furnish(house: &House) -> Known {
     house.does("POST", "/thing-types/type-1", json!({})).await;
     house.does("POST", "/things/gw-1", json!({ "thingTypeName": "type-1" })).await;
     house.does("POST", "/thing-groups/group-1", json!({})).await;
-    let arn = house.does("GET", "/thing-groups/group-1", Value::Null).await["thingGroupArn"].as_str().expect("an ARN").to_owned();
-    let made = house.does("POST", "/certificates?setAsActive=true", json!({ "certificateSigningRequest": request() })).await;
+    let arn = house.does("GET", "/thing-groups/group-1", Value::Null).await["thingGroupArn"]
+        .as_str()
+        .expect("an ARN")
+        .to_owned();
+    let made =
+        house.does("POST", "/certificates?setAsActive=true", json!({ "certificateSigningRequest": request() })).await;
     house.does("POST", "/policies/policy-1", json!({ "policyDocument": POLICY })).await;
     house.does("PUT", "/jobs/job-1", json!({ "targets": [arn], "document": "{}" })).await;
-    house.does("POST", "/provisioning-templates", json!({ "templateName": "template-1", "templateBody": TEMPLATE })).await;
+    house
+        .does("POST", "/provisioning-templates", json!({ "templateName": "template-1", "templateBody": TEMPLATE }))
+        .await;
     Known { certificate: made["certificateId"].as_str().expect("an id").to_owned(), arn }
 }
 
@@ -55,7 +62,9 @@ impl Known {
         let query = match operation.name {
             "UpdateCertificate" => "?newStatus=INACTIVE",
             "CreateProvisioningTemplateVersion" => "?setAsDefault=true",
-            "ListTagsForResource" => return format!("{path}?resourceArn={}", self.arn.replace(':', "%3A").replace('/', "%2F")),
+            "ListTagsForResource" => {
+                return format!("{path}?resourceArn={}", self.arn.replace(':', "%3A").replace('/', "%2F"));
+            }
             _ => "",
         };
         format!("{path}{query}")
@@ -72,7 +81,12 @@ impl Known {
         if matches!(operation.method, "GET" | "DELETE") { String::new() } else { all.to_string() }
     }
 
-    async fn ask(&self, house: &House, key: &fleetward_app::access_keys::NewAccessKey, operation: &Operation) -> crate::house::Answer {
+    async fn ask(
+        &self,
+        house: &House,
+        key: &fleetward_app::access_keys::NewAccessKey,
+        operation: &Operation,
+    ) -> crate::house::Answer {
         let arn = self.arn.replace("thinggroup/group-1", &format!("cert/{}", self.certificate));
         let headers = [
             ("x-amzn-iot-policy", "policy-1"),
@@ -134,12 +148,16 @@ async fn another_tenants_key_reaches_nothing_and_changes_nothing() {
     };
     let before = all().await;
     // What can be made by beta comes last, or it would have things of the same names.
-    let makes = |operation: &&Operation| operation.name.starts_with("Create");
+    let makes = |operation: &&Operation| operation.name.starts_with("Create") && ANYWHERE.contains(&operation.name);
     let (last, first): (Vec<&Operation>, Vec<&Operation>) = OPERATIONS.iter().partition(makes);
     for operation in first.into_iter().chain(last) {
         let answer = known.ask(&house, &house.beta, operation).await;
         if ANYWHERE.contains(&operation.name) {
-            assert!(!answer.json.to_string().contains("gw-1") || operation.name == "CreateThing", "{}: {answer:?}", operation.name);
+            assert!(
+                !answer.json.to_string().contains("gw-1") || operation.name == "CreateThing",
+                "{}: {answer:?}",
+                operation.name
+            );
             continue;
         }
         assert!((400..500).contains(&answer.status), "{}: {answer:?}", operation.name);

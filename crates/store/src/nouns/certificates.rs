@@ -134,7 +134,11 @@ impl TenantTx {
     }
 
     /// Those of all devices, in the order of their serial numbers.
-    pub async fn all_certificates(&mut self, after: Option<&str>, limit: u32) -> Result<Vec<CertificateRow>, StoreError> {
+    pub async fn all_certificates(
+        &mut self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<CertificateRow>, StoreError> {
         const SQL: &str = concat!(
             "SELECT ",
             columns!(),

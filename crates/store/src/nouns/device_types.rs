@@ -39,14 +39,8 @@ impl TenantTx {
             columns!(),
             ") VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_id, name) DO NOTHING"
         );
-        let params = params![
-            self.scope.key(),
-            &row.name,
-            &row.description,
-            &row.searchable,
-            row.created_at,
-            row.deprecated_at
-        ];
+        let params =
+            params![self.scope.key(), &row.name, &row.description, &row.searchable, row.created_at, row.deprecated_at];
         self.conn.execute(SQL, params).await.map(hit)
     }
 

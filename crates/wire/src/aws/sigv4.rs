@@ -222,7 +222,8 @@ fn scope(credential: &str) -> Result<(&str, &str, &str, &str), BadAuthorization>
 }
 
 fn plain(part: &str) -> bool {
-    (1..=128).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    (1..=128).contains(&part.len())
+        && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 fn signed_headers(list: &str) -> Result<Vec<String>, BadAuthorization> {

@@ -45,12 +45,7 @@ pub(crate) async fn access_keys_live_and_end(on: Fixture) {
             })
         })
         .await;
-    let a = AccessKeyRow {
-        secret: vec![4],
-        disabled_at: Some(at(5)),
-        last_used_at: Some(at(9)),
-        ..key("FWAKA", 1)
-    };
+    let a = AccessKeyRow { secret: vec![4], disabled_at: Some(at(5)), last_used_at: Some(at(9)), ..key("FWAKA", 1) };
     assert_eq!(found, (Some(a.clone()), None), "another tenant's key is not there");
     assert_eq!((page, count), (vec![key("FWAKB", 2)], 2));
     assert_eq!(marks, (true, false, true, false, false, true, true, false));
@@ -131,12 +126,8 @@ pub(crate) async fn groups_lie_in_groups(on: Fixture) {
 }
 
 pub(crate) async fn labels_are_replaced_whole(on: Fixture) {
-    let row = |labels: &str| LabelsRow {
-        kind: "group".into(),
-        name: "eu".into(),
-        labels: labels.into(),
-        updated_at: at(1),
-    };
+    let row =
+        |labels: &str| LabelsRow { kind: "group".into(), name: "eu".into(), labels: labels.into(), updated_at: at(1) };
     let other = row("{}");
     on.elsewhere(move |tx| Box::pin(async move { tx.put_labels(&other).await })).await;
     on.write(move |tx| {
