@@ -86,6 +86,7 @@ for_test() {
   venv paho1 conformance/requirements-paho1.txt
   venv azure conformance/requirements-azure.txt
   venv async conformance/requirements-async.txt
+  venv aws conformance/requirements-aws.txt
   npm_clients
   if ! command -v cargo-deny >/dev/null && ! [ -x "$cache/tools/bin/cargo-deny" ]; then
     say "building cargo-deny $cargo_deny into $cache/tools (some minutes, once)"

@@ -5,6 +5,7 @@
 //! ([`DeviceLinks`]). It knows neither HTTP nor MQTT nor SQL text. To add one, follow
 //! `docs/guides/adding-an-operation.md`.
 
+pub mod access_keys;
 pub mod api_tokens;
 pub mod attestation;
 pub mod authority;
@@ -15,6 +16,8 @@ pub mod deny_list;
 pub mod deployments;
 pub mod detection;
 pub mod device_flow;
+pub mod device_groups;
+pub mod device_types;
 pub mod dids;
 pub mod doctor;
 pub mod drills;
@@ -30,11 +33,13 @@ pub mod inventory;
 pub mod issuers;
 pub mod jobs;
 pub mod journal;
+pub mod labels;
 pub mod links;
 pub mod messaging;
 pub mod mqtt_sessions;
 pub mod offline_root;
 pub mod peer;
+pub mod policy_sources;
 pub mod presence;
 pub mod provisioning;
 pub mod publication;
@@ -45,6 +50,7 @@ pub mod revocation;
 pub mod rollouts;
 pub mod rotation;
 pub mod scep;
+pub mod search;
 pub mod setup;
 pub mod shadow;
 pub mod tenants;

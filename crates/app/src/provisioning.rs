@@ -19,6 +19,7 @@ pub mod pending;
 pub mod register;
 mod subject;
 pub mod templates;
+pub mod unbound;
 
 use std::net::IpAddr;
 use std::time::Duration;

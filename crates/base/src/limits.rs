@@ -258,6 +258,33 @@ pub const INVENTORY_ATTESTATION_BYTES: usize = 8 * 1024;
 pub const INVENTORY_ROWS_PER_UNIT: usize = 200;
 /// Faults of an import that are told one by one; the rest are counted.
 pub const INVENTORY_FAULTS_TOLD: usize = 1000;
+/// Access keys of a tenant, with which requests are signed.
+pub const ACCESS_KEYS: u64 = 200;
+/// What a request signed by AWS's rules may carry, how far its clock may be off, and the header fields that it may sign.
+pub const AWS_BODY_BYTES: usize = 512 * 1024;
+pub const AWS_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+pub const AWS_AUTHORIZATION_BYTES: usize = 4 * 1024;
+pub const AWS_SIGNED_HEADERS: usize = 64;
+/// A policy in AWS's language; its statements, and the actions and resources of one.
+pub const POLICY_SOURCE_BYTES: usize = 8 * 1024;
+pub const POLICY_SOURCE_PARTS: usize = 256;
+/// Kinds of devices, and groups, of a tenant; how deep groups lie in each other; attributes of one.
+pub const DEVICE_TYPES: u64 = 1000;
+pub const DEVICE_GROUPS: u64 = 10_000;
+pub const DEVICE_GROUP_DEPTH: usize = 8;
+pub const DEVICE_GROUP_ATTRIBUTES: usize = 64;
+/// Labels on a thing that is no device, and the bytes of a name or value.
+pub const LABELS: usize = 50;
+pub const LABEL_BYTES: usize = 512;
+/// A question for devices: its bytes, its terms, and the devices that one call looks at.
+pub const SEARCH_BYTES: usize = 1000;
+pub const SEARCH_TERMS: usize = 24;
+pub const SEARCH_DEVICES_PER_CALL: u32 = 5000;
+/// Such calls that one count makes.
+pub const SEARCH_CALLS_PER_COUNT: u32 = 1000;
+/// Certificates that operators had made and that wait for their device, in one tenant, and for how long they wait.
+pub const UNBOUND_CERTIFICATES: u64 = 10_000;
+pub const UNBOUND_CERTIFICATE_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Makers whose keys a tenant knows.
 pub const MAKERS: u32 = 1000;
 /// Enrolment groups of a tenant; each is tried for a device that does not say which one it is of.

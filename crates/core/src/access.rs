@@ -34,6 +34,10 @@ text_enum! {
         CaRotate => "ca:rotate",
         /// The installation's root: requests, import, rotation.
         CaRoot => "ca:root",
+        AccessKeyRead => "access-key:read",
+        AccessKeyCreate => "access-key:create",
+        /// Disable a key, or remove it.
+        AccessKeyRevoke => "access-key:revoke",
         ApiTokenRead => "api-token:read",
         ApiTokenCreate => "api-token:create",
         ApiTokenRevoke => "api-token:revoke",
@@ -219,6 +223,8 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::TokenIssuerRead
                 | P::TopicPolicyRead
                 | P::JobRead
+                | P::JobRead
+                | P::TopicPolicyRead
                 | P::ShadowRead
                 | P::CommandRead
                 | P::SignerRead

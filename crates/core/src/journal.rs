@@ -80,6 +80,9 @@ text_enum! {
         VaultUseRefused => "vault.use_refused",
         /// The key and certificate with which SCEP is answered.
         TenantRaCreated => "tenant.ra_created",
+        AccessKeyCreated => "access_key.created",
+        AccessKeyDisabled => "access_key.disabled",
+        AccessKeyRemoved => "access_key.removed",
         ApiTokenCreated => "api_token.created",
         ApiTokenRevoked => "api_token.revoked",
         AdminClaimed => "admin.claimed",
@@ -93,6 +96,14 @@ text_enum! {
         DeviceTransferred => "device.transferred",
         /// It came from another tenant.
         DeviceReceived => "device.received",
+        DeviceGroupCreated => "device_group.created",
+        DeviceGroupUpdated => "device_group.updated",
+        DeviceGroupRemoved => "device_group.removed",
+        DeviceTypeCreated => "device_type.created",
+        /// No device becomes one of it any more, or again one does.
+        DeviceTypeDeprecated => "device_type.deprecated",
+        DeviceTypeRemoved => "device_type.removed",
+        LabelsChanged => "labels.changed",
         DeviceConnected => "device.connected",
         DeviceDisconnected => "device.disconnected",
         DeviceConnectionRefused => "device.connection_refused",

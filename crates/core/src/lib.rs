@@ -30,6 +30,7 @@ pub mod release;
 pub mod revocation;
 pub mod rollout;
 pub mod rotation;
+pub mod search;
 pub mod selector;
 pub mod shadow;
 pub mod text;

@@ -32,6 +32,9 @@ pub enum Scalar {
     Text(String),
 }
 
+/// The attribute in which the name of a device's type stands.
+pub const KIND: &str = "thing_type";
+
 /// The certificate that a device uses now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateRef {
@@ -145,6 +148,14 @@ impl Device {
             provisioned_at: None,
             created_at: now,
             updated_at: now,
+        }
+    }
+
+    /// The name of its type, where it has one.
+    pub fn kind(&self) -> Option<&str> {
+        match self.attributes.get(KIND) {
+            Some(Scalar::Text(kind)) => Some(kind),
+            _ => None,
         }
     }
 

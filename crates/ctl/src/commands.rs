@@ -1,5 +1,6 @@
 //! One file per noun. A noun is a `clap` enum of verbs with a `run`.
 
+mod access_key;
 mod api_token;
 mod attestation;
 mod ca;
@@ -9,6 +10,8 @@ mod command;
 mod completion;
 mod deny_list;
 mod device;
+mod device_group;
+mod device_type;
 mod did;
 mod drill;
 mod enroll_token;
@@ -102,6 +105,12 @@ pub(crate) enum Command {
     /// Devices
     #[command(subcommand)]
     Device(device::Device),
+    /// Groups of devices: who has the group's name as a tag is in it
+    #[command(subcommand)]
+    DeviceGroup(device_group::DeviceGroup),
+    /// Types of devices
+    #[command(subcommand)]
+    DeviceType(device_type::DeviceType),
     /// What devices prove of themselves
     #[command(subcommand)]
     Attestation(attestation::Attestation),
@@ -153,6 +162,9 @@ pub(crate) enum Command {
     /// Signs of abuse, and refused authentications
     #[command(subcommand)]
     Security(security::Security),
+    /// Keys with which AWS's clients sign their requests
+    #[command(subcommand)]
+    AccessKey(access_key::AccessKey),
     /// Tokens for this API
     #[command(subcommand)]
     ApiToken(api_token::ApiToken),
@@ -186,6 +198,8 @@ impl Command {
             Self::ClaimCode(verb) => verb.run(session).await,
             Self::ScepChallenge(verb) => verb.run(session).await,
             Self::Device(verb) => verb.run(session).await,
+            Self::DeviceGroup(verb) => verb.run(session).await,
+            Self::DeviceType(verb) => verb.run(session).await,
             Self::Attestation(verb) => verb.run(session).await,
             Self::Transfer(verb) => verb.run(session).await,
             Self::Revoke(verb) => verb.run(session).await,
@@ -203,6 +217,7 @@ impl Command {
             Self::Rotation(verb) => verb.run(session).await,
             Self::Event(verb) => verb.run(session).await,
             Self::Security(verb) => verb.run(session).await,
+            Self::AccessKey(verb) => verb.run(session).await,
             Self::ApiToken(verb) => verb.run(session).await,
             Self::Vault(verb) => verb.run(session).await,
             Self::Whoami => session.out.one(&session.client.get("/v1/whoami").await?.value),

@@ -51,7 +51,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// The whole body, when it is no longer than `limit`.
-pub(crate) async fn read(headers: &HeaderMap, body: axum::body::Body, limit: usize) -> Result<Bytes, Problem> {
+pub async fn read(headers: &HeaderMap, body: axum::body::Body, limit: usize) -> Result<Bytes, Problem> {
     let too_large = || Problem::too_large("the body", limit as u64);
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > limit as u64) {

@@ -48,7 +48,7 @@ impl Door {
         &self.inner.app
     }
 
-    pub(crate) fn cursors(&self) -> &Cursors {
+    pub fn cursors(&self) -> &Cursors {
         &self.inner.cursors
     }
 
@@ -57,13 +57,13 @@ impl Door {
     }
 
     /// Refuses an address that failed too often.
-    pub(crate) fn may_sign_in(&self, address: Option<IpAddr>) -> Result<(), Problem> {
+    pub fn may_sign_in(&self, address: Option<IpAddr>) -> Result<(), Problem> {
         let wait = address.and_then(|address| self.failures().wait(address, self.app().clock().monotonic()));
         wait.map_or(Ok(()), |wait| Err(Problem::too_many("failed sign-ins from this address", wait)))
     }
 
     /// Counts a wrong credential.
-    pub(crate) fn sign_in_failed(&self, address: Option<IpAddr>) {
+    pub fn sign_in_failed(&self, address: Option<IpAddr>) {
         if let Some(address) = address {
             self.failures().note(address, self.app().clock().monotonic());
         }

@@ -88,6 +88,11 @@ impl<F> Listing<F> {
         self.rows.saturating_add(1)
     }
 
+    /// Rows that the page holds, for what knows by itself whether there is another page.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
     /// The key after which to go on. `tenant` is absent for a listing of the installation.
     pub fn after(&self, door: &Door, tenant: Option<&TenantId>) -> Result<Option<String>, Problem> {
         self.cursor.as_deref().map(|cursor| door.cursors().open(&self.scope(tenant), cursor)).transpose()
@@ -101,6 +106,19 @@ impl<F> Listing<F> {
 
     fn scope<'a>(&'a self, tenant: Option<&'a TenantId>) -> Scope<'a> {
         Scope { route: &self.path, tenant: tenant.map_or("", TenantId::as_str), filter: &self.spelling }
+    }
+
+    /// The answer from what was found, where it is known from where it goes on.
+    pub fn answer_until<R, V: Serialize>(
+        &self,
+        door: &Door,
+        tenant: Option<&TenantId>,
+        found: Vec<R>,
+        next: Option<String>,
+        view: impl FnMut(R) -> V,
+    ) -> Response {
+        let next = next.map(|last| door.cursors().seal(&self.scope(tenant), &last));
+        Page { items: found.into_iter().map(view).collect(), next }.answer(&self.path, &self.spelling, self.rows)
     }
 
     /// The answer from what was found. `key` is what rows are ordered by, `view` how one is shown.

@@ -27,6 +27,22 @@ impl Segment for DeviceId {
     const PARAM: &'static str = "device";
     const WHAT: &'static str = "device";
 }
+/// An access key by its id. What cannot be one is found nowhere.
+#[derive(Debug)]
+pub struct AccessKeyId(pub String);
+
+impl FromStr for AccessKeyId {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let good = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if good { Ok(Self(text.to_owned())) } else { Err(BadId { kind: "access key", rule: "letters and digits" }) }
+    }
+}
+impl Segment for AccessKeyId {
+    const PARAM: &'static str = "access_key";
+    const WHAT: &'static str = "access key";
+}
 impl Segment for JobId {
     const PARAM: &'static str = "job";
     const WHAT: &'static str = "job";

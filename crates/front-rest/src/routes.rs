@@ -3,6 +3,7 @@
 //! A handler is made of extractors (who, where, what), one call of a use case, and the translation of its answer. Each
 //! declares its permission in `x-permission`; the permission is enforced by the use case, and a test holds the two together.
 
+mod access_keys;
 mod api_tokens;
 mod artifacts;
 mod attestation;
@@ -13,6 +14,9 @@ mod claims;
 mod commands;
 mod crls;
 mod deny_list;
+mod device_groups;
+mod device_search;
+mod device_types;
 mod devices;
 mod dids;
 mod drills;
@@ -69,6 +73,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(installation_tokens::router())
         .merge(installation_vault::router())
         .merge(vault::router())
+        .merge(access_keys::router())
         .merge(api_tokens::router())
         .merge(enroll_tokens::router())
         .merge(enrollment_requests::router())
@@ -84,6 +89,9 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(claim_codes::router())
         .merge(scep_challenges::router())
         .merge(devices::router())
+        .merge(device_groups::router())
+        .merge(device_types::router())
+        .routes(routes!(device_search::handler))
         .merge(attestation::router())
         .merge(transfers::router())
         .merge(revocations::router())

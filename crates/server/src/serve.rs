@@ -46,11 +46,12 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 
     let gate = Gate::new(args.max_connections, tasks.clone(), stop.clone());
     let mqtt = MqttDoor::new(broker.clone());
-    let device_http = HttpDoor::new(parts::device_router(&app, &broker), stop.clone());
-    let operator_http = HttpDoor::new(
-        fleetward_front_rest::router(fleetward_front_rest::Door::new(app.clone(), stop.clone())),
-        stop.clone(),
-    );
+    // AWS's clients reach their control plane wherever they are told that the endpoint is.
+    let operators = fleetward_front_rest::Door::new(app.clone(), stop.clone());
+    let device_router = fleetward_front_aws::in_front_of(operators.clone(), parts::device_router(&app, &broker));
+    let device_http = HttpDoor::new(device_router, stop.clone());
+    let operator_router = fleetward_front_rest::router(operators.clone());
+    let operator_http = HttpDoor::new(fleetward_front_aws::in_front_of(operators, operator_router), stop.clone());
     let devices = Clients::Devices(fleetward_app::authority::trust(&app), Arc::clone(app.clock()));
     let endpoints = readiness::Endpoints::of(&args, &sockets, &app)?;
     fleetward_app::doctor::add_probes(&app, parts::probes(&app, &sockets).await?);

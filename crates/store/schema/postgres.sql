@@ -1,5 +1,26 @@
 -- Made from the migrations, to be read; `migrations/postgres/` is what is applied.
 
+CREATE TABLE access_key (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    principal text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    role text COLLATE "C" NOT NULL,
+    secret bytea NOT NULL,
+    created_by text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    last_used_at bigint,
+    disabled_at bigint,
+    CONSTRAINT access_key_pkey PRIMARY KEY (tenant_id, id),
+    CONSTRAINT access_key_id_key UNIQUE (id)
+);
+
+ALTER TABLE access_key ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE access_key FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON access_key USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE anchor_held (
     tenant_id text COLLATE "C" NOT NULL,
     fingerprint text COLLATE "C" NOT NULL,
@@ -455,6 +476,26 @@ ALTER TABLE device_did FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON device_did USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
+CREATE TABLE device_group (
+    tenant_id text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    description text COLLATE "C",
+    attributes text COLLATE "C" NOT NULL,
+    parent text COLLATE "C",
+    revision bigint NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    CONSTRAINT device_group_pkey PRIMARY KEY (tenant_id, name)
+);
+
+CREATE INDEX device_group_parent ON public.device_group USING btree (tenant_id, parent, name);
+
+ALTER TABLE device_group ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE device_group FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON device_group USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE device_presence (
     tenant_id text COLLATE "C" NOT NULL,
     device text COLLATE "C" NOT NULL,
@@ -472,6 +513,37 @@ ALTER TABLE device_presence ENABLE ROW LEVEL SECURITY;
 ALTER TABLE device_presence FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON device_presence USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE device_type (
+    tenant_id text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    description text COLLATE "C",
+    searchable text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    deprecated_at bigint,
+    CONSTRAINT device_type_pkey PRIMARY KEY (tenant_id, name)
+);
+
+ALTER TABLE device_type ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE device_type FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON device_type USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE device_type_member (
+    tenant_id text COLLATE "C" NOT NULL,
+    device text COLLATE "C" NOT NULL,
+    type text COLLATE "C" NOT NULL,
+    CONSTRAINT device_type_member_pkey PRIMARY KEY (tenant_id, device)
+);
+
+CREATE INDEX device_type_member_type ON public.device_type_member USING btree (tenant_id, type, device);
+
+ALTER TABLE device_type_member ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE device_type_member FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON device_type_member USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE dps_registration (
     tenant_id text COLLATE "C" NOT NULL,
@@ -831,6 +903,21 @@ ALTER TABLE journal ENABLE ROW LEVEL SECURITY;
 ALTER TABLE journal FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON journal USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE label_set (
+    tenant_id text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    labels text COLLATE "C" NOT NULL,
+    updated_at bigint NOT NULL,
+    CONSTRAINT label_set_pkey PRIMARY KEY (tenant_id, kind, name)
+);
+
+ALTER TABLE label_set ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE label_set FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON label_set USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE maker (
     tenant_id text COLLATE "C" NOT NULL,

@@ -1,5 +1,20 @@
 -- Made from the migrations, to be read; `migrations/sqlite/` is what is applied.
 
+CREATE TABLE access_key (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    principal TEXT NOT NULL,
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    secret BLOB NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_used_at INTEGER,
+    disabled_at INTEGER,
+    UNIQUE (id),
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
 CREATE TABLE anchor_held (
     tenant_id TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
@@ -330,6 +345,20 @@ CREATE TABLE device_did (
 
 CREATE INDEX device_did_device ON device_did (tenant_id, device, did);
 
+CREATE TABLE device_group (
+    tenant_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    description TEXT,
+    attributes TEXT NOT NULL,
+    parent TEXT,
+    revision INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX device_group_parent ON device_group (tenant_id, parent, name);
+
 CREATE TABLE device_presence (
     tenant_id TEXT NOT NULL,
     device TEXT NOT NULL,
@@ -341,6 +370,25 @@ CREATE TABLE device_presence (
     address TEXT,
     PRIMARY KEY (tenant_id, device)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE device_type (
+    tenant_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    description TEXT,
+    searchable TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    deprecated_at INTEGER,
+    PRIMARY KEY (tenant_id, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE device_type_member (
+    tenant_id TEXT NOT NULL,
+    device TEXT NOT NULL,
+    type TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX device_type_member_type ON device_type_member (tenant_id, type, device);
 
 CREATE TABLE dps_registration (
     tenant_id TEXT NOT NULL,
@@ -609,6 +657,15 @@ CREATE INDEX journal_tenant ON journal (tenant_id, id);
 CREATE INDEX journal_unsealed ON journal (tenant_id, id) WHERE seq IS NULL;
 
 CREATE INDEX journal_waited ON journal (tenant_id, subject) WHERE action = 'certificate.pending';
+
+CREATE TABLE label_set (
+    tenant_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, kind, name)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE maker (
     tenant_id TEXT NOT NULL,

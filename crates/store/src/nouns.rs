@@ -3,6 +3,7 @@
 //! Lists are in the order of their key and go on after the last one of the page before. A method that updates takes the
 //! revision or version that the caller read and answers `false` where it is no longer that, or the row is gone.
 
+mod access_keys;
 mod anchors;
 mod artifacts;
 mod attestation_anchors;
@@ -15,6 +16,8 @@ mod commands;
 mod crls;
 mod deny_list;
 mod deployments;
+mod device_groups;
+mod device_types;
 mod devices;
 mod dids;
 mod dps;
@@ -31,9 +34,11 @@ mod job_executions;
 mod jobs;
 mod journal;
 mod keys;
+mod labels;
 mod metrics;
 mod mqtt;
 mod other_certificates;
+mod policy_sources;
 mod presence;
 mod provisioning;
 mod releases;
@@ -56,6 +61,7 @@ mod transparency;
 mod vault;
 mod vouched_keys;
 
+pub use access_keys::AccessKeyRow;
 pub use anchors::AnchorCount;
 pub use artifacts::ArtifactRow;
 pub use attestation_anchors::AttestationAnchorRow;
@@ -68,6 +74,8 @@ pub use commands::{CommandFilter, CommandRow, CommandTail};
 pub use crls::{CrlRow, CrlState, PendingRow, ResponderRow, RevokedAuthorityRow, RevokedRow};
 pub use deny_list::DenyRow;
 pub use deployments::{DeploymentCount, DeploymentKey, DeploymentRow};
+pub use device_groups::DeviceGroupRow;
+pub use device_types::DeviceTypeRow;
 pub use devices::{DeviceFilter, DeviceRow, HeartbeatRow};
 pub use dids::DeviceDidRow;
 pub use dps::DpsRegistrationRow;
@@ -84,9 +92,11 @@ pub use job_executions::{JobCandidateRow, JobExecutionKey, JobExecutionRow, JobS
 pub use jobs::{JobKey, JobRow};
 pub use journal::{JournalEntry, JournalFilter, JournalRow, Seal};
 pub use keys::{AuthorityRow, AuthorityStandingRow, SealedKeyRow};
+pub use labels::LabelsRow;
 pub use metrics::Tally;
 pub use mqtt::{ExchangesRow, QueueRow, QueueSize, QueueTotal, RetainedRow, SessionRow, SubscriptionRow, WillRow};
 pub use other_certificates::OtherCertificateRow;
+pub use policy_sources::PolicySourceRow;
 pub use presence::{PresenceRow, SeenRow};
 pub use provisioning::{ClaimRow, PendingCertificateRow, TemplateRow};
 pub use releases::ReleaseRow;

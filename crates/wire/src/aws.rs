@@ -7,6 +7,7 @@ pub mod document;
 pub mod jobs;
 pub mod provisioning;
 pub mod shadow;
+pub mod sigv4;
 mod token;
 pub mod topic;
 

@@ -45,6 +45,13 @@ const ROOMS: &[Room] = &[
     room("vault", Engine),
     room("broker", Engine),
     room("app", Work),
+    Room {
+        besides: &[(
+            "front-rest",
+            "the same callers on the same listener: one count of failed sign-ins, one key for cursors",
+        )],
+        ..room("front-aws", Door)
+    },
     room("front-rest", Door),
     Room { in_tests: &[("sim", "its tests speak MQTT with the workshop's client")], ..room("front-mqtt", Door) },
     room("front-enroll", Door),

@@ -113,6 +113,7 @@ async fn seal_again(app: &App, owner: Option<TenantId>) -> Result<usize> {
     }
     if let Some(tenant) = owner {
         sealed += usize::from(crate::authority::reseal_credential(app, &tenant).await?);
+        sealed += crate::access_keys::reseal_access_keys(app, &tenant).await?;
         sealed += crate::provisioning::templates::reseal_hooks(app, &tenant).await?;
     }
     Ok(sealed)

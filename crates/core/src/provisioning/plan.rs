@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleetward_base::DeviceId;
 
 use super::{Configuration, TemplateError};
-use crate::registry::{Device, DeviceFields, Patch, Scalar};
+use crate::registry::{Device, DeviceFields, KIND, Patch, Scalar};
 
 /// What to do where the device is known already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +48,6 @@ pub struct Plan {
     pub configuration: Configuration,
 }
 
-/// The attribute that holds a thing's type.
-const KIND: &str = "thing_type";
 /// The attribute that holds a thing's billing group.
 const BILLING_GROUP: &str = "billing_group";
 

@@ -86,4 +86,17 @@ fn policies_of_jobs_are_read_or_refused() {
         }
     }
     assert!(good >= 4, "the corpus has lost what is good in it");
+fn questions_are_read_or_refused() {
+    use fleetward_core::registry::Device;
+    use fleetward_core::search::{Query, Subject};
+    let device = Device::new("gw-1".parse().expect("a name"), Timestamp::from_secs(1));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/core_search");
+    let (mut read, mut met) = (0, 0);
+    for file in std::fs::read_dir(folder).expect("a corpus") {
+        let text = std::fs::read_to_string(file.expect("a file").path()).expect("text");
+        let Ok(query) = Query::parse(&text) else { continue };
+        read += 1;
+        met += usize::from(query.matches(Subject { device: &device, online: false }));
+    }
+    assert_eq!((read, met), (3, 1), "everybody is everybody");
 }

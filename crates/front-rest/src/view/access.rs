@@ -62,6 +62,31 @@ pub struct VaultKeyView {
     pub retired_at: Option<Time>,
 }
 
+/// A key with which requests are signed as AWS's clients sign them, without its secret.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AccessKey)]
+pub struct AccessKeyView {
+    /// What AWS's clients call the access key id.
+    pub id: String,
+    pub name: String,
+    /// owner, operator or viewer.
+    pub role: &'static str,
+    pub created_by: String,
+    pub created_at: Time,
+    pub last_used_at: Option<Time>,
+    /// It counts no more since.
+    pub disabled_at: Option<Time>,
+}
+
+/// An access key with its secret, shown this once.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NewAccessKey)]
+pub struct NewAccessKeyView {
+    pub id: String,
+    /// What AWS's clients call the secret access key. It cannot be shown again.
+    pub secret: String,
+}
+
 /// A token of the API, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ApiToken)]

@@ -38,6 +38,7 @@ impl Route {
         let id = "01890000-0000-7000-8000-000000000000";
         self.path
             .replace("{tenant}", tenant)
+            .replace("{access_key}", "FWAKAAAAAAAAAAAAAAAA")
             .replace("{device}", "gw-1")
             .replace("{sha256}", &"0".repeat(64))
             .replace("{anchor}", &"0".repeat(64))

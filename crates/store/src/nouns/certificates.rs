@@ -133,6 +133,20 @@ impl TenantTx {
         self.conn.query(SQL, params![self.scope.key(), device, limit]).await
     }
 
+    /// Those of all devices, in the order of their serial numbers.
+    pub async fn all_certificates(
+        &mut self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<CertificateRow>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM certificate WHERE tenant_id = $1 AND serial > $2 ORDER BY serial LIMIT $3"
+        );
+        self.conn.query(SQL, params![self.scope.key(), after.unwrap_or_default(), limit]).await
+    }
+
     /// `false` where there is no such certificate, or it was revoked before.
     pub async fn revoke_certificate(&mut self, serial: &str, reason: &str, at: Timestamp) -> Result<bool, StoreError> {
         const SQL: &str = "UPDATE certificate SET status = 'revoked', revoked_at = $3, reason = $4, crl_pending = 1 \

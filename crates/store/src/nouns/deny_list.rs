@@ -33,6 +33,12 @@ impl TenantTx {
         self.conn.execute(SQL, params![self.scope.key(), kind, value]).await.map(hit)
     }
 
+    pub async fn denial(&mut self, kind: &str, value: &str) -> Result<Option<DenyRow>, StoreError> {
+        const SQL: &str = "SELECT kind, value, reason, created_by, created_at FROM deny_list \
+             WHERE tenant_id = $1 AND kind = $2 AND value = $3";
+        self.conn.query_opt(SQL, params![self.scope.key(), kind, value]).await
+    }
+
     /// In the order of kind and value.
     pub async fn deny_list(&mut self, after: Option<(&str, &str)>, limit: u32) -> Result<Vec<DenyRow>, StoreError> {
         const SQL: &str = "SELECT kind, value, reason, created_by, created_at FROM deny_list \

@@ -281,6 +281,44 @@ impl TenantTx {
         self.conn.query_opt(SQL, params![self.scope.key(), token]).await
     }
 
+    pub async fn pending_certificate(&mut self, id: &str) -> Result<Option<PendingCertificateRow>, StoreError> {
+        const SQL: &str = concat!("SELECT ", pending!(), " FROM pending_certificate WHERE tenant_id = $1 AND id = $2");
+        self.conn.query_opt(SQL, params![self.scope.key(), id]).await
+    }
+
+    pub async fn pending_certificate_by_serial(
+        &mut self,
+        serial: &str,
+    ) -> Result<Option<PendingCertificateRow>, StoreError> {
+        const SQL: &str =
+            concat!("SELECT ", pending!(), " FROM pending_certificate WHERE tenant_id = $1 AND serial = $2");
+        self.conn.query_opt(SQL, params![self.scope.key(), serial]).await
+    }
+
+    /// Those of a claim that still wait, in the order of their ids.
+    pub async fn pending_certificates(
+        &mut self,
+        claim: &str,
+        after: Option<&str>,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<PendingCertificateRow>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            pending!(),
+            " FROM pending_certificate WHERE tenant_id = $1 AND claim = $2 AND id > $3 AND expires_at > $4 \
+             ORDER BY id LIMIT $5"
+        );
+        self.conn.query(SQL, params![self.scope.key(), claim, after.unwrap_or_default(), now, limit]).await
+    }
+
+    /// The hour of one is over at once; `false` where it does not wait.
+    pub async fn end_pending_certificate(&mut self, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+        const SQL: &str = "UPDATE pending_certificate SET expires_at = $3 WHERE tenant_id = $1 AND id = $2 \
+             AND expires_at > $3";
+        self.conn.execute(SQL, params![self.scope.key(), id, now]).await.map(hit)
+    }
+
     /// How many wait that were issued to a claim.
     pub async fn count_pending_certificates(&mut self, claim: &str, now: Timestamp) -> Result<u64, StoreError> {
         const SQL: &str =

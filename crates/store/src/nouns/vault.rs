@@ -118,7 +118,8 @@ impl SystemTx {
              + (SELECT count(*) FROM provisioning_template WHERE substr(hook_secret, 1, 9) = $1) \
              + (SELECT count(*) FROM scep_transaction WHERE substr(waiting, 1, 9) = $1) \
              + (SELECT count(*) FROM enrollment WHERE substr(primary_key, 1, 9) = $1 \
-                OR substr(secondary_key, 1, 9) = $1)";
+                OR substr(secondary_key, 1, 9) = $1) \
+             + (SELECT count(*) FROM access_key WHERE substr(secret, 1, 9) = $1)";
         let number: Option<Number> = self.across().await?.query_opt(SQL, params![header]).await?;
         Ok(number.map_or(0, |number| number.0))
     }

@@ -1,5 +1,6 @@
 //! What both engines promise. Each test runs on each engine; every method of a noun is in one of them (`coverage`).
 
+mod access;
 mod attestation;
 mod auth_failures;
 mod bootstrap;
@@ -43,6 +44,8 @@ macro_rules! contract {
 }
 
 contract! {
+    access: access_keys_live_and_end, types_are_named_and_deprecated, groups_lie_in_groups, labels_are_replaced_whole,
+        sources_of_policies_are_kept_by_version;
     auth_failures: refusals_are_added_up_by_the_hour;
     bootstrap: inventory_is_replaced_and_paged, makers_have_one_key_each, enrollments_are_changed_by_revision,
         requests_wait_for_a_decision, registrations_and_scopes, identifiers_are_of_one_device;

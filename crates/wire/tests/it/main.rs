@@ -21,6 +21,26 @@ fn topics_read_the_same_when_they_are_written() {
 }
 
 #[test]
+fn signatures_are_read_or_refused() {
+    use fleetward_base::Timestamp;
+    use fleetward_wire::aws::sigv4::{Authorization, Request};
+    let (mut read, mut held) = (0, 0);
+    for bytes in corpus("wire_sigv4") {
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        let (field, rest) = text.split_once('\n').unwrap_or((&text, ""));
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let Ok(authorization) = Authorization::parse(field) else { continue };
+        read += 1;
+        let host = ("host".to_owned(), "fleet.example.com:8443".to_owned());
+        let headers = [host, ("x-amz-date".to_owned(), "20261127T120000Z".to_owned())];
+        let request = Request { method: "GET", path, query, headers: &headers, body: b"" };
+        let verified = authorization.verify(&request, "secret/with+signs", Timestamp::from_secs(1_795_780_800));
+        held += usize::from(verified.is_ok());
+    }
+    assert_eq!((read, held), (3, 1), "botocore's is the one that holds");
+}
+
+#[test]
 fn messages_are_read_or_refused() {
     for bytes in corpus("wire_messages") {
         drop((GetRequest::parse(&bytes), StartNextRequest::parse(&bytes), DescribeRequest::parse(&bytes)));

@@ -239,6 +239,8 @@ pub(crate) async fn certificates_live_and_end(on: Fixture) {
                 for (serial, name, secs) in [("01", "a", 1), ("02", "a", 2), ("03", "b", 3)] {
                     tx.insert_certificate(&certificate(serial, name, secs)).await?;
                 }
+                assert_eq!(tx.all_certificates(Some("02"), 9).await?, [certificate("03", "b", 3)]);
+                assert_eq!(tx.all_certificates(None, 2).await?.len(), 2);
                 Ok((
                     tx.certificate("01").await?,
                     tx.certificate_by_fingerprint("f02").await?,

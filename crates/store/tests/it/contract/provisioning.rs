@@ -189,6 +189,14 @@ pub(crate) async fn pending_certificates_are_taken_once(on: Fixture) {
             tx.insert_pending_certificate(&pending("x", 50)).await?;
             tx.insert_pending_certificate(&pending("y", 10)).await?;
             assert_eq!(tx.pending_certificate_by_token(b"x").await?, Some(pending("x", 50)));
+            assert_eq!(tx.pending_certificate("x").await?, Some(pending("x", 50)));
+            assert_eq!(tx.pending_certificate_by_serial("x01").await?, Some(pending("x", 50)));
+            assert_eq!(tx.pending_certificates("a", None, at(20), 9).await?, [pending("x", 50)], "y's hour is over");
+            assert_eq!(tx.pending_certificates("a", Some("x"), at(2), 9).await?, [pending("y", 10)]);
+            assert!(!tx.end_pending_certificate("y", at(20)).await? && !tx.end_pending_certificate("z", at(1)).await?);
+            tx.insert_pending_certificate(&pending("w", 50)).await?;
+            assert!(tx.end_pending_certificate("w", at(30)).await?);
+            assert!(tx.take_pending_certificate("w").await?);
             assert_eq!(tx.count_pending_certificates("a", at(20)).await?, 1);
             assert_eq!(tx.resting_claims("aa", at(20)).await?, 1, "x waits");
             assert_eq!(tx.forget_pending_certificates(at(20)).await?, 1);

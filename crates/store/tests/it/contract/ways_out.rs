@@ -165,6 +165,8 @@ pub(crate) async fn the_deny_list(on: Fixture) {
                 tx.deny(&row("key", "ff")).await?;
                 let page = tx.deny_list(Some(("key", "ff")), 5).await?;
                 let count = tx.count_denied().await?;
+                assert_eq!(tx.denial("serial", "01").await?, Some(row("serial", "01")));
+                assert_eq!(tx.denial("key", "01").await?, None);
                 let gone = tx.undeny("key", "ff").await?;
                 Ok((first, again, page, count, gone, tx.undeny("key", "ff").await?))
             })

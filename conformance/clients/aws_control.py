@@ -1,0 +1,412 @@
+"""AWS IoT's control plane with boto3 and the AWS CLI, unmodified: an endpoint, a CA bundle and an access key."""
+
+import datetime
+import json
+import pathlib
+import queue
+import sys
+
+import boto3
+import botocore.auth
+import botocore.config
+import botocore.exceptions
+import paho.mqtt.client as mqtt
+from fleet.server import Server, run
+from fleet.story import Story, expect, holds, until, within
+
+story = Story("aws-control")
+TENANT, OTHER = "acme", "beta"
+REGION = "eu-central-1"
+
+
+def key(server, role="operator", tenant=TENANT, name="boto3"):
+    made = server.ctl("access-key", "create", name, "--role", role, tenant=tenant)
+    return made["id"], made["secret"]
+
+
+def client(server, service="iot", access=None, url=None):
+    id, secret = access or server.access
+    return boto3.client(
+        service,
+        region_name=REGION,
+        endpoint_url=url or server.device_url,
+        aws_access_key_id=id,
+        aws_secret_access_key=secret,
+        verify=str(server.ca),
+        config=botocore.config.Config(retries={"max_attempts": 0}),
+    )
+
+
+def refused(call, **arguments):
+    """What botocore makes of a refusal: the code, the status and the exception's own name."""
+    try:
+        answer = call(**arguments)
+    except botocore.exceptions.ClientError as error:
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        return error.response["Error"]["Code"], status, type(error).__name__
+    raise AssertionError(f"accepted: {answer}")
+
+
+def request(server, name):
+    private, der = server.key_and_request(name)
+    return private, run(["openssl", "req", "-inform", "DER"], stdin=der).stdout.decode()
+
+
+def connected(server, name, private, cert, version=mqtt.MQTTv5):
+    """A connection with what AWS's clients were given, and the code it was answered with."""
+    codes = queue.Queue()
+    paho = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, protocol=version)
+    paho.tls_set(ca_certs=str(server.ca), certfile=str(cert), keyfile=str(private))
+    paho.on_connect = lambda _c, _u, _f, code, _p: codes.put(code.value)
+    paho.connect("localhost", server.mqtt_port)
+    paho.loop_start()
+    return paho, within(codes, 10, "CONNACK")
+
+
+@story.check
+def a_life(server):
+    """boto3: type, thing, group, certificate, policy, shadow, job and search, from the first to the last of a thing"""
+    iot, data = client(server), client(server, "iot-data")
+    iot.create_thing_type(thingTypeName="bulb", thingTypeProperties={"thingTypeDescription": "a lamp"})
+    made = iot.create_thing(
+        thingName="lamp-1", thingTypeName="bulb", attributePayload={"attributes": {"watts": "60", "site": "berlin"}}
+    )
+    arn = made["thingArn"]
+    holds(arn.startswith(f"arn:aws:iot:{REGION}:") and arn.endswith(":thing/lamp-1"), arn)
+    thing = iot.describe_thing(thingName="lamp-1")
+    expect((thing["thingTypeName"], thing["attributes"], thing["version"]), ("bulb", {"watts": "60", "site": "berlin"}, 1))
+    expect(server.ctl("device", "show", "lamp-1", tenant=TENANT)["site"], "berlin", "the same in our own API")
+    iot.update_thing(thingName="lamp-1", attributePayload={"attributes": {"watts": "40", "site": ""}, "merge": True})
+    expect(iot.describe_thing(thingName="lamp-1")["attributes"], {"watts": "40"})
+
+    iot.create_thing_group(thingGroupName="floor", thingGroupProperties={"thingGroupDescription": "second"})
+    iot.create_thing_group(thingGroupName="room", parentGroupName="floor")
+    iot.add_thing_to_thing_group(thingGroupName="room", thingName="lamp-1")
+    expect(iot.list_things_in_thing_group(thingGroupName="floor")["things"], [])
+    expect(iot.list_things_in_thing_group(thingGroupName="floor", recursive=True)["things"], ["lamp-1"])
+    groups = [group["groupName"] for group in iot.list_thing_groups_for_thing(thingName="lamp-1")["thingGroups"]]
+    expect(groups, ["room"])
+    above = iot.describe_thing_group(thingGroupName="room")["thingGroupMetadata"]["rootToParentThingGroups"]
+    expect([group["groupName"] for group in above], ["floor"])
+
+    private, csr = request(server, "lamp-1")
+    cert = iot.create_certificate_from_csr(certificateSigningRequest=csr, setAsActive=True)
+    file = server.devices / "lamp-1.pem"
+    file.write_text(cert["certificatePem"])
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": "iot:Connect", "Resource": "arn:aws:iot:*:*:client/${iot:Connection.Thing.ThingName}"},
+            {
+                "Effect": "Allow",
+                "Action": ["iot:Publish", "iot:Receive"],
+                "Resource": "arn:aws:iot:*:*:topic/lamps/${iot:Connection.Thing.ThingName}/*",
+            },
+            {"Effect": "Allow", "Action": "iot:Subscribe", "Resource": "arn:aws:iot:*:*:topicfilter/lamps/${iot:ClientId}/*"},
+        ],
+    }
+    iot.create_policy(policyName="lamps", policyDocument=json.dumps(policy))
+    iot.attach_policy(policyName="lamps", target=cert["certificateArn"])
+    expect(json.loads(iot.get_policy(policyName="lamps")["policyDocument"]), policy, "as it was written")
+    attached = iot.list_attached_policies(target=cert["certificateArn"])["policies"]
+    expect([one["policyName"] for one in attached], ["lamps"])
+    expect(iot.list_targets_for_policy(policyName="lamps")["targets"], [cert["certificateArn"]])
+    iot.attach_thing_principal(thingName="lamp-1", principal=cert["certificateArn"])
+    expect(iot.list_thing_principals(thingName="lamp-1")["principals"], [cert["certificateArn"]])
+    expect(iot.list_principal_things(principal=cert["certificateArn"])["things"], ["lamp-1"])
+    described = iot.describe_certificate(certificateId=cert["certificateId"])["certificateDescription"]
+    expect((described["status"], described["certificatePem"]), ("ACTIVE", cert["certificatePem"]))
+
+    paho, code = connected(server, "lamp-1", private, file)
+    expect(code, 0, "the device is in")
+    messages, subacks = queue.Queue(), queue.Queue()
+    paho.on_message = lambda _c, _u, message: messages.put((message.topic, message.payload))
+    paho.on_subscribe = lambda _c, _u, _m, codes, _p: subacks.put([one.value for one in codes])
+    paho.subscribe([("lamps/lamp-1/up", 1), ("lamps/other/up", 1), ("$aws/things/lamp-1/shadow/update/delta", 1)])
+    codes = within(subacks, 10, "SUBACK")
+    holds(codes[0] < 0x80 and codes[1] >= 0x80 and codes[2] < 0x80, f"what the policy allows and nothing else: {codes}")
+    paho.publish("lamps/lamp-1/up", b"hello", qos=1)
+    expect(within(messages, 10), ("lamps/lamp-1/up", b"hello"))
+
+    payload = json.dumps({"state": {"desired": {"on": True}}}).encode()
+    answer = json.loads(data.update_thing_shadow(thingName="lamp-1", payload=payload)["payload"].read())
+    expect((answer["version"], answer["state"]), (1, {"desired": {"on": True}}))
+    topic, delta = within(messages, 10, "a delta")
+    expect((topic, json.loads(delta)["state"]), ("$aws/things/lamp-1/shadow/update/delta", {"on": True}))
+    data.update_thing_shadow(thingName="lamp-1", shadowName="config", payload=payload)
+    expect(data.list_named_shadows_for_thing(thingName="lamp-1")["results"], ["config"])
+    state = json.loads(data.get_thing_shadow(thingName="lamp-1")["payload"].read())
+    expect(state["state"]["desired"], {"on": True})
+
+    group = iot.describe_thing_group(thingGroupName="room")["thingGroupArn"]
+    iot.create_job(jobId="reboot-1", targets=[group], document=json.dumps({"do": "reboot"}))
+    expect(json.loads(iot.get_job_document(jobId="reboot-1")["document"]), {"do": "reboot"})
+    look = lambda: iot.list_job_executions_for_job(jobId="reboot-1")["executionSummaries"]
+    expect(until(look, "an execution")[0]["thingArn"], arn)
+    execution = iot.describe_job_execution(jobId="reboot-1", thingName="lamp-1")["execution"]
+    expect((execution["status"], execution["executionNumber"]), ("QUEUED", 1))
+    expect(iot.describe_job(jobId="reboot-1")["job"]["targets"], [group])
+
+    found = iot.search_index(queryString="thingTypeName:bulb AND attributes.watts:40 AND connectivity.connected:true")
+    expect([one["thingName"] for one in found["things"]], ["lamp-1"])
+    expect(iot.get_statistics(queryString="thingGroupNames:room")["statistics"]["count"], 1)
+
+    gone = queue.Queue()
+    paho.on_disconnect = lambda *_: gone.put(True)
+    iot.detach_thing_principal(thingName="lamp-1", principal=cert["certificateArn"])
+    within(gone, 10, "the end of the session")
+    paho.loop_stop()
+    expect(iot.list_thing_principals(thingName="lamp-1")["principals"], [])
+    iot.detach_policy(policyName="lamps", target=cert["certificateArn"])
+    iot.update_certificate(certificateId=cert["certificateId"], newStatus="INACTIVE")
+    iot.delete_certificate(certificateId=cert["certificateId"])
+    expect(refused(iot.describe_certificate, certificateId=cert["certificateId"])[0], "ResourceNotFoundException")
+    iot.delete_policy(policyName="lamps")
+    iot.delete_job(jobId="reboot-1", force=True)
+    iot.delete_thing(thingName="lamp-1")
+    iot.delete_thing_group(thingGroupName="room")
+    iot.delete_thing_group(thingGroupName="floor")
+    iot.deprecate_thing_type(thingTypeName="bulb")
+    iot.delete_thing_type(thingTypeName="bulb")
+    expect(iot.list_things()["things"], [])
+
+
+@story.check
+def exceptions(server):
+    """boto3: refusals are the exceptions that its models name"""
+    iot, data = client(server), client(server, "iot-data")
+    try:
+        iot.describe_thing(thingName="nobody")
+        raise AssertionError("found")
+    except iot.exceptions.ResourceNotFoundException as error:
+        expect(error.response["ResponseMetadata"]["HTTPStatusCode"], 404)
+        holds("device" in error.response["Error"]["Message"], error.response)
+        holds(len(error.response["ResponseMetadata"]["RequestId"]) == 36, "a request id")
+    try:
+        data.get_thing_shadow(thingName="nobody")
+        raise AssertionError("found")
+    except data.exceptions.ResourceNotFoundException:
+        pass
+    iot.create_thing(thingName="one")
+    iot.create_thing(thingName="one")
+    code = refused(iot.create_thing, thingName="one", attributePayload={"attributes": {"a": "b"}})
+    expect(code, ("ResourceAlreadyExistsException", 409, "ResourceAlreadyExistsException"))
+    code = refused(iot.update_thing, thingName="one", expectedVersion=7, attributePayload={"attributes": {"a": "b"}})
+    expect(code, ("VersionConflictException", 409, "VersionConflictException"))
+    expect(refused(iot.create_policy, policyName="p", policyDocument="{}")[0], "MalformedPolicyException")
+    expect(refused(iot.search_index, queryString="shadow.reported.x:1")[0], "InvalidQueryException")
+    expect(refused(iot.list_things, nextToken="x")[0], "InvalidRequestException")
+    expect(refused(iot.create_certificate_from_csr, certificateSigningRequest="x")[0], "InvalidRequestException")
+    expect(refused(iot.create_keys_and_certificate, setAsActive=True)[0], "InvalidRequestException", "keys are the device's own")
+    expect(refused(iot.list_audit_tasks, startTime=1, endTime=2)[0], "UnknownOperationException")
+    iot.delete_thing(thingName="one")
+    iot.delete_thing(thingName="one")
+
+
+@story.check
+def keys_by_the_server(server):
+    """boto3: create_keys_and_certificate where the tenant's policy allows it, and the ways of a certificate"""
+    server.ctl("tenant", "policy", "set", "provisioning.server_keys=true", tenant=TENANT)
+    iot = client(server)
+    made = iot.create_keys_and_certificate(setAsActive=True)
+    private, cert = (server.devices / f"k.{end}" for end in ("key", "pem"))
+    private.write_text(made["keyPair"]["PrivateKey"])
+    cert.write_text(made["certificatePem"])
+    iot.create_thing(thingName="k-1")
+    iot.attach_thing_principal(thingName="k-1", principal=made["certificateArn"])
+    iot.create_thing(thingName="k-2")
+    code = refused(iot.attach_thing_principal, thingName="k-2", principal=made["certificateArn"])
+    expect(code[0], "InvalidRequestException", "a certificate is one device's for good")
+    paho, code = connected(server, "k-1", private, cert)
+    expect(code, 0)
+    gone = queue.Queue()
+    paho.on_disconnect = lambda *_: gone.put(True)
+    iot.update_certificate(certificateId=made["certificateId"], newStatus="INACTIVE")
+    within(gone, 10, "the end of the session")
+    paho.loop_stop()
+    expect(iot.describe_certificate(certificateId=made["certificateId"])["certificateDescription"]["status"], "INACTIVE")
+    iot.update_certificate(certificateId=made["certificateId"], newStatus="ACTIVE")
+    paho, code = connected(server, "k-1", private, cert)
+    expect(code, 0, "it counts again")
+    paho.disconnect()
+    paho.loop_stop()
+    code = refused(iot.delete_certificate, certificateId=made["certificateId"])
+    expect(code[:2], ("CertificateStateException", 406))
+    expect(refused(iot.delete_thing, thingName="k-1")[0], "InvalidRequestException")
+    iot.update_certificate(certificateId=made["certificateId"], newStatus="REVOKED")
+    expect(iot.describe_certificate(certificateId=made["certificateId"])["certificateDescription"]["status"], "REVOKED")
+    code = refused(iot.update_certificate, certificateId=made["certificateId"], newStatus="ACTIVE")
+    expect(code[0], "CertificateStateException", "what is revoked stays so")
+    server.ctl("tenant", "policy", "set", "provisioning.server_keys=null", tenant=TENANT)
+    for name in ("k-1", "k-2"):
+        iot.delete_thing(thingName=name)
+
+
+@story.check
+def pages(server):
+    """boto3: paginators go to the end, and tokens do not fit elsewhere"""
+    iot = client(server)
+    names = [f"page-{number:02}" for number in range(23)]
+    for name in names:
+        iot.create_thing(thingName=name, attributePayload={"attributes": {"row": name[-1]}})
+    things = iot.get_paginator("list_things").paginate(PaginationConfig={"PageSize": 5})
+    expect([thing["thingName"] for page in things for thing in page["things"]], names)
+    threes = iot.get_paginator("list_things").paginate(
+        attributeName="row", attributeValue="3", PaginationConfig={"PageSize": 1}
+    )
+    expect([thing["thingName"] for page in threes for thing in page["things"]], ["page-03", "page-13"])
+    token = iot.list_things(maxResults=5)["nextToken"]
+    code = refused(iot.list_things, maxResults=5, nextToken=token, attributeName="row", attributeValue="3")
+    expect(code[0], "InvalidRequestException")
+    for name in ("a", "b", "c"):
+        iot.create_thing_group(thingGroupName=f"page-{name}")
+    groups = iot.get_paginator("list_thing_groups").paginate(namePrefixFilter="page-", PaginationConfig={"PageSize": 2})
+    expect([one["groupName"] for page in groups for one in page["thingGroups"]], ["page-a", "page-b", "page-c"])
+    found, token = [], None
+    while True:
+        page = iot.search_index(queryString="thingName:page-1*", maxResults=4, **({"nextToken": token} if token else {}))
+        found += [one["thingName"] for one in page["things"]]
+        token = page.get("nextToken")
+        if token is None:
+            break
+    expect(found, names[10:20])
+    for name in names:
+        iot.delete_thing(thingName=name)
+
+
+@story.check
+def who_may(server):
+    """A wrong secret, an unknown key, a clock that is off, another tenant's key, a role that may not, no signature at all"""
+    id, secret = server.access
+    iot = client(server, access=(id, secret[:-1] + ("A" if secret[-1] != "A" else "B")))
+    expect(refused(iot.list_things), ("SignatureDoesNotMatch", 403, "ClientError"))
+    iot = client(server, access=("FWAKAAAAAAAAAAAAAAAA", secret))
+    expect(refused(iot.list_things)[:2], ("UnrecognizedClientException", 403))
+    now = botocore.auth.get_current_datetime
+    try:
+        botocore.auth.get_current_datetime = lambda *a, **k: now(*a, **k) - datetime.timedelta(minutes=6)
+        expect(refused(client(server).list_things)[:2], ("RequestTimeTooSkewed", 403))
+    finally:
+        botocore.auth.get_current_datetime = now
+    unsigned = boto3.client(
+        "iot",
+        region_name=REGION,
+        endpoint_url=server.device_url,
+        verify=str(server.ca),
+        config=botocore.config.Config(signature_version=botocore.UNSIGNED, retries={"max_attempts": 0}),
+    )
+    expect(refused(unsigned.list_things)[:2], ("MissingAuthenticationTokenException", 403))
+
+    client(server).create_thing(thingName="ours")
+    other = client(server, access=key(server, "owner", OTHER))
+    expect(other.list_things()["things"], [])
+    expect(refused(other.describe_thing, thingName="ours")[0], "ResourceNotFoundException")
+    arn = client(server).describe_thing(thingName="ours")["thingArn"]
+    expect(refused(other.add_thing_to_thing_group, thingGroupName="x", thingArn=arn)[0], "ResourceNotFoundException")
+    viewer = client(server, access=key(server, "viewer"))
+    expect([thing["thingName"] for thing in viewer.list_things()["things"]], ["ours"])
+    expect(refused(viewer.create_thing, thingName="x")[:2], ("AccessDeniedException", 403))
+    data = client(server, "iot-data", access=key(server, "viewer"))
+    payload = b'{"state":{"desired":{"a":1}}}'
+    expect(refused(data.update_thing_shadow, thingName="ours", payload=payload)[0], "ForbiddenException")
+    spare = key(server)
+    client(server, access=spare).list_things()
+    server.ctl("access-key", "disable", spare[0], tenant=TENANT)
+    expect(refused(client(server, access=spare).list_things)[0], "UnrecognizedClientException")
+    used = {one["id"]: one["last_used_at"] for one in server.ctl("access-key", "list", tenant=TENANT)}
+    holds(used[spare[0]] is not None, "when a key was used is known")
+    holds(secret not in (server.folder / "server.log").read_text(errors="replace"), "no secret in the log")
+    client(server).delete_thing(thingName="ours")
+
+
+@story.check
+def templates(server):
+    """boto3: provisioning templates and the claim of a trusted user, where devices connect, and tags"""
+    iot = client(server, access=key(server, "owner"))
+    body = json.dumps({
+        "Parameters": {"SerialNumber": {"Type": "String"}},
+        "Resources": {
+            "thing": {"Type": "AWS::IoT::Thing", "Properties": {"ThingName": {"Ref": "SerialNumber"}}},
+            "certificate": {
+                "Type": "AWS::IoT::Certificate",
+                "Properties": {"CertificateId": {"Ref": "AWS::IoT::Certificate::Id"}, "Status": "ACTIVE"},
+            },
+        },
+    })
+    role = "arn:aws:iam::123456789012:role/provisioning"
+    iot.create_provisioning_template(
+        templateName="line", description="line 4", templateBody=body, enabled=True, provisioningRoleArn=role,
+        tags=[{"Key": "team", "Value": "iot"}],
+    )
+    found = iot.describe_provisioning_template(templateName="line")
+    expect((found["templateBody"], found["enabled"], found["description"], found["provisioningRoleArn"]), (body, True, "line 4", role))
+    claim = iot.create_provisioning_claim(templateName="line")
+    holds("PRIVATE KEY" in claim["keyPair"]["PrivateKey"] and claim["expiration"].tzinfo is not None, claim)
+    arn = found["templateArn"]
+    expect(iot.list_tags_for_resource(resourceArn=arn)["tags"], [{"Key": "team", "Value": "iot"}])
+    iot.untag_resource(resourceArn=arn, tagKeys=["team"])
+    expect(iot.list_tags_for_resource(resourceArn=arn)["tags"], [])
+    iot.update_provisioning_template(templateName="line", enabled=False)
+    expect(iot.describe_provisioning_template(templateName="line")["enabled"], False)
+    iot.delete_provisioning_template(templateName="line")
+    expect(iot.describe_endpoint(endpointType="iot:Data-ATS")["endpointAddress"], "localhost")
+
+
+@story.check
+def policies(server):
+    """boto3: versions of a policy, and whom it is attached to"""
+    iot = client(server, access=key(server, "owner"))
+    document = lambda topic: json.dumps({
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "iot:Publish", "Resource": f"arn:aws:iot:*:*:topic/{topic}"}],
+    })
+    iot.create_policy(policyName="v", policyDocument=document("a"), tags=[{"Key": "k", "Value": "v"}])
+    made = iot.create_policy_version(policyName="v", policyDocument=document("b"), setAsDefault=True)
+    expect(made["policyVersionId"], "2")
+    expect(iot.get_policy(policyName="v")["policyDocument"], document("b"))
+    versions = iot.list_policy_versions(policyName="v")["policyVersions"]
+    expect([(one["versionId"], one["isDefaultVersion"]) for one in versions], [("2", True), ("1", False)])
+    expect(refused(iot.delete_policy, policyName="v")[0], "DeleteConflictException")
+    iot.set_default_policy_version(policyName="v", policyVersionId="1")
+    iot.delete_policy_version(policyName="v", policyVersionId="2")
+    iot.create_thing_group(thingGroupName="g")
+    arn = iot.describe_thing_group(thingGroupName="g")["thingGroupArn"]
+    iot.attach_policy(policyName="v", target=arn)
+    expect(iot.list_targets_for_policy(policyName="v")["targets"], [arn])
+    expect(refused(iot.delete_policy, policyName="v")[0], "DeleteConflictException")
+    iot.detach_policy(policyName="v", target=arn)
+    iot.delete_policy(policyName="v")
+    iot.delete_thing_group(thingGroupName="g")
+
+
+@story.check
+def command_line(server):
+    """The AWS CLI with --endpoint-url, against the operators' port too"""
+    id, secret = server.access
+    env = {"AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": REGION, "AWS_CA_BUNDLE": str(server.ca)}
+    env |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
+    aws = pathlib.Path(sys.executable).parent / "aws"
+
+    def cli(*arguments, url=server.device_url, check=True):
+        done = run([aws, *arguments, "--endpoint-url", url, "--output", "json"], env=env, check=check)
+        return json.loads(done.stdout) if done.stdout.strip() else done.stderr.decode()
+
+    expect(cli("iot", "create-thing", "--thing-name", "cli-1")["thingName"], "cli-1")
+    expect([one["thingName"] for one in cli("iot", "list-things")["things"]], ["cli-1"])
+    operators = server.endpoints["operator_url"]
+    expect(cli("iot", "describe-thing", "--thing-name", "cli-1", url=operators)["version"], 1)
+    shadow = server.folder / "shadow.json"
+    payload = json.dumps({"state": {"desired": {"a": 1}}})
+    cli("iot-data", "update-thing-shadow", "--thing-name", "cli-1", "--payload", payload, str(shadow))
+    expect(json.loads(shadow.read_text())["version"], 1)
+    said = cli("iot", "describe-thing", "--thing-name", "none", check=False)
+    holds("ResourceNotFoundException" in said, said)
+    cli("iot", "delete-thing", "--thing-name", "cli-1")
+
+
+if __name__ == "__main__":
+    with Server() as server:
+        server.tenant(TENANT)
+        server.tenant(OTHER)
+        server.access = key(server, "owner")
+        story.tell(server)

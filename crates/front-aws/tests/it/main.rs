@@ -1,0 +1,6 @@
+//! The door as AWS's clients reach it: signed requests against a server of its own for each test.
+
+mod golden;
+mod house;
+mod manners;
+mod probes;

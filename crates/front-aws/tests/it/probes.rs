@@ -1,0 +1,179 @@
+//! Every operation is tried with another tenant's key, and with a role that lacks its permission.
+
+use fleetward_core::access::{Role, allows};
+use fleetward_front_aws::operations::{OPERATIONS, Operation};
+use fleetward_pki::{SoftKey, csr, name, pem};
+use serde_json::{Value, json};
+
+use crate::house::House;
+
+/// What acme has, by its names.
+struct Known {
+    certificate: String,
+    arn: String,
+}
+
+const TEMPLATE: &str = r#"{"Parameters":{"S":{"Type":"String"}},"Resources":{
+    "thing":{"Type":"AWS::IoT::Thing","Properties":{"ThingName":{"Ref":"S"}}},
+    "certificate":{"Type":"AWS::IoT::Certificate","Properties":{"CertificateId":{"Ref":"AWS::IoT::Certificate::Id"},"Status":"ACTIVE"}}}}"#;
+const POLICY: &str =
+    r#"{"Statement":[{"Effect":"Allow","Action":"iot:Publish","Resource":"arn:aws:iot:*:*:topic/a"}]}"#;
+
+fn request() -> String {
+    let (key, _) = SoftKey::generate();
+    pem::write("CERTIFICATE REQUEST", &csr::write(&name::write(None, "x"), &[], &key).expect("a request"))
+}
+
+async fn furnish(house: &House) -> Known {
+    house.does("POST", "/thing-types/type-1", json!({})).await;
+    house.does("POST", "/things/gw-1", json!({ "thingTypeName": "type-1" })).await;
+    house.does("POST", "/thing-groups/group-1", json!({})).await;
+    let arn = house.does("GET", "/thing-groups/group-1", Value::Null).await["thingGroupArn"]
+        .as_str()
+        .expect("an ARN")
+        .to_owned();
+    let made =
+        house.does("POST", "/certificates?setAsActive=true", json!({ "certificateSigningRequest": request() })).await;
+    house.does("POST", "/policies/policy-1", json!({ "policyDocument": POLICY })).await;
+    house.does("PUT", "/jobs/job-1", json!({ "targets": [arn], "document": "{}" })).await;
+    house
+        .does("POST", "/provisioning-templates", json!({ "templateName": "template-1", "templateBody": TEMPLATE }))
+        .await;
+    Known { certificate: made["certificateId"].as_str().expect("an id").to_owned(), arn }
+}
+
+impl Known {
+    fn target(&self, operation: &Operation) -> String {
+        let path = operation
+            .path
+            .replace("{thingName}", "gw-1")
+            .replace("{thingTypeName}", "type-1")
+            .replace("{thingGroupName}", "group-1")
+            .replace("{certificateId}", &self.certificate)
+            .replace("{policyName}", "policy-1")
+            .replace("{policyVersionId}", "1")
+            .replace("{jobId}", "job-1")
+            .replace("{executionNumber}", "1")
+            .replace("{templateName}", "template-1")
+            .replace("{versionId}", "1")
+            .replace("{indexName}", "AWS_Things")
+            .replace("{target}", &self.arn.replace('/', "%2F"));
+        assert!(!path.contains('{'), "{}: a placeholder that the probe does not know", operation.name);
+        let query = match operation.name {
+            "UpdateCertificate" => "?newStatus=INACTIVE",
+            "CreateProvisioningTemplateVersion" => "?setAsDefault=true",
+            "ListTagsForResource" => {
+                return format!("{path}?resourceArn={}", self.arn.replace(':', "%3A").replace('/', "%2F"));
+            }
+            _ => "",
+        };
+        format!("{path}{query}")
+    }
+
+    fn body(&self, operation: &Operation) -> String {
+        let all = json!({
+            "thingName": "gw-1", "thingGroupName": "group-1", "thingGroupProperties": { "thingGroupDescription": "x" },
+            "certificateSigningRequest": request(), "queryString": "gw-1", "templateName": "template-2",
+            "templateBody": TEMPLATE, "enabled": true, "policyDocument": POLICY, "target": self.arn,
+            "resourceArn": self.arn, "tags": [{ "Key": "k", "Value": "v" }], "tagKeys": ["k"],
+            "targets": [self.arn], "document": "{}", "description": "x", "state": { "desired": { "a": 1 } },
+        });
+        if matches!(operation.method, "GET" | "DELETE") { String::new() } else { all.to_string() }
+    }
+
+    async fn ask(
+        &self,
+        house: &House,
+        key: &fleetward_app::access_keys::NewAccessKey,
+        operation: &Operation,
+    ) -> crate::house::Answer {
+        let arn = self.arn.replace("thinggroup/group-1", &format!("cert/{}", self.certificate));
+        let headers = [
+            ("x-amzn-iot-policy", "policy-1"),
+            ("x-amzn-iot-principal", arn.as_str()),
+            ("x-amzn-principal", arn.as_str()),
+        ];
+        let (target, body) = (self.target(operation), self.body(operation));
+        house.ask(key, operation.service.as_str(), (operation.method, &target), &headers, &body).await
+    }
+}
+
+/// What makes something anew, or shows what is one's own: it is done in the tenant of the key, whatever another one has.
+const ANYWHERE: &[&str] = &[
+    "CreateCertificateFromCsr",
+    "CreatePolicy",
+    "CreateProvisioningTemplate",
+    "CreateThingGroup",
+    "CreateThingType",
+    "CreateThing",
+    "DeleteThing",
+    "DeleteThingGroup",
+    "DescribeEndpoint",
+    "DescribeIndex",
+    "GetIndexingConfiguration",
+    "GetStatistics",
+    "ListCertificates",
+    "ListJobs",
+    "ListPolicies",
+    "ListProvisioningTemplates",
+    "ListThingGroups",
+    "ListThingTypes",
+    "ListThings",
+    "ListJobExecutionsForJob",
+    "SearchIndex",
+    "ListNamedShadowsForThing",
+];
+
+#[tokio::test]
+async fn another_tenants_key_reaches_nothing_and_changes_nothing() {
+    let house = House::open().await;
+    let known = furnish(&house).await;
+    let all = async || {
+        let mut all = Vec::new();
+        for target in [
+            "/things/gw-1",
+            "/thing-types/type-1",
+            "/thing-groups/group-1",
+            "/policies/policy-1",
+            "/jobs/job-1",
+            "/provisioning-templates/template-1",
+            &format!("/certificates/{}", known.certificate),
+            "/things/gw-1/thing-groups",
+            "/things",
+            "/certificates",
+        ] {
+            all.push(house.does("GET", target, Value::Null).await);
+        }
+        all
+    };
+    let before = all().await;
+    // What can be made by beta comes last, or it would have things of the same names.
+    let makes = |operation: &&Operation| operation.name.starts_with("Create") && ANYWHERE.contains(&operation.name);
+    let (last, first): (Vec<&Operation>, Vec<&Operation>) = OPERATIONS.iter().partition(makes);
+    for operation in first.into_iter().chain(last) {
+        let answer = known.ask(&house, &house.beta, operation).await;
+        if ANYWHERE.contains(&operation.name) {
+            assert!(
+                !answer.json.to_string().contains("gw-1") || operation.name == "CreateThing",
+                "{}: {answer:?}",
+                operation.name
+            );
+            continue;
+        }
+        assert!((400..500).contains(&answer.status), "{}: {answer:?}", operation.name);
+        assert!(!answer.json.to_string().contains("type-1"), "{}: {answer:?}", operation.name);
+    }
+    assert_eq!(all().await, before, "beta changed something of acme");
+}
+
+#[tokio::test]
+async fn a_viewer_does_what_a_viewer_may() {
+    let house = House::open().await;
+    let known = furnish(&house).await;
+    for operation in OPERATIONS {
+        let answer = known.ask(&house, &house.viewer, operation).await;
+        let denied = matches!(answer.kind.as_str(), "AccessDeniedException" | "ForbiddenException");
+        let may = allows(Role::Viewer, operation.permission);
+        assert_eq!(denied, !may, "{} needs {}: {answer:?}", operation.name, operation.permission.as_str());
+    }
+}

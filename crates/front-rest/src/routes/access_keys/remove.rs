@@ -1,0 +1,31 @@
+//! `DELETE /v1/tenants/{tenant}/access-keys/{access_key}`
+
+use axum::extract::State;
+use fleetward_app::access_keys::remove_access_key;
+use http::StatusCode;
+
+use crate::caller::InTenant;
+use crate::door::Door;
+use crate::path::{AccessKeyId, At};
+use crate::problem::Problem;
+
+/// Remove an access key with its secret
+///
+/// A key has no ETag and asks for no `If-Match`.
+#[utoipa::path(
+    delete,
+    path = "/v1/tenants/{tenant}/access-keys/{access_key}",
+    operation_id = "remove_access_key",
+    tag = "access",
+    params(("tenant" = String, Path), ("access_key" = String, Path)),
+    responses((status = 204)),
+    extensions(("x-permission" = json!("access-key:revoke"))),
+)]
+pub(super) async fn handler(
+    State(door): State<Door>,
+    caller: InTenant,
+    At(id): At<AccessKeyId>,
+) -> Result<StatusCode, Problem> {
+    remove_access_key(door.app(), &caller.ctx, &caller.tenant, &id.0).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
