@@ -223,8 +223,6 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::TokenIssuerRead
                 | P::TopicPolicyRead
                 | P::JobRead
-                | P::JobRead
-                | P::TopicPolicyRead
                 | P::ShadowRead
                 | P::CommandRead
                 | P::SignerRead

@@ -12,7 +12,7 @@ use fleetward_app::rotation;
 use fleetward_app::shadow::{self, ShadowKey};
 use fleetward_app::topic_policies::rights_of;
 use fleetward_app::{Error, ca_rotations, transfers};
-use fleetward_base::{DeviceId, Secret, TenantId, limits};
+use fleetward_base::{DeviceId, Secret, TenantId, Timestamp, limits};
 use fleetward_broker::{
     Connect, Connected, Disconnected, Hooks, Nack, Overload, Peer, Principal, Protocol, Refusal, ServiceRequest,
     TopicRights,
@@ -269,7 +269,17 @@ impl MqttHooks {
 
     /// A device for as long as what it showed counts, with what its tenant's policies say; none that they keep out.
     async fn principal(&self, admitted: Admitted) -> Result<Arc<Principal>, Refusal> {
-        let Admitted { tenant, device, serial, not_after, rights } = admitted;
+        let valid_until = Some(admitted.not_after);
+        self.principal_until(admitted, valid_until).await
+    }
+
+    /// As [`Self::principal`], for a device that need not have a connection that could end.
+    pub(crate) async fn principal_until(
+        &self,
+        admitted: Admitted,
+        valid_until: Option<Timestamp>,
+    ) -> Result<Arc<Principal>, Refusal> {
+        let Admitted { tenant, device, serial, rights, .. } = admitted;
         let topics = rights_of(&self.app, &tenant, &device, &serial).await.map_err(|error| refusal(&error))?;
         if let Some(by) = topics.connect_denied() {
             tracing::info!(%tenant, %device, policy = &*by.policy, "refused: a topic policy denies it to connect");
@@ -284,7 +294,7 @@ impl MqttHooks {
             profile,
             rates,
             topics: TopicRights::new(topics),
-            valid_until: Some(not_after),
+            valid_until,
         }))
     }
 

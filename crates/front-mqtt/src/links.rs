@@ -9,12 +9,11 @@ use fleetward_app::jobs::{self, Told};
 use fleetward_app::messaging::Elsewhere;
 use fleetward_app::{
     Called, DeviceLinks, DeviceMessage, EndReason, MethodCall, OutgoingCommand, Principal as Publisher, PublishRefused,
-    Retained, Unsent, topic_policies::rights_of,
+    Retained, Unsent, enroll::Admitted,
 };
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::{
     Hooks, Message, Nack, Principal, Protocol, PublishError, Qos, Reason, Redirect, ServiceRequest, StoredRetained,
-    TopicRights,
 };
 use fleetward_core::access::DeviceRights;
 use fleetward_core::job::Status;
@@ -250,17 +249,13 @@ impl MqttHooks {
     /// What a device that came by another way would be on a connection; none where a policy denies it to connect.
     async fn as_connected(&self, device: &Publisher) -> Option<Arc<Principal>> {
         let Publisher::Device { tenant, device, serial, rights } = device else { return None };
-        let topics = rights_of(&self.app, tenant, device, serial).await;
-        let topics =
-            topics.inspect_err(|error| tracing::warn!(%tenant, %device, %error, "its topic policies are not known"));
-        let topics = topics.ok().filter(|topics| topics.connect_denied().is_none())?;
-        Some(Arc::new(Principal {
+        let admitted = Admitted {
             tenant: tenant.clone(),
             device: device.clone(),
-            serial: serial.as_str().into(),
+            serial: serial.clone(),
+            not_after: self.app.now(),
             rights: *rights,
-            topics: TopicRights::new(topics),
-            valid_until: None,
-        }))
+        };
+        self.principal_until(admitted, None).await.ok()
     }
 }

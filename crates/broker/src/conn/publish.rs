@@ -14,7 +14,7 @@ use crate::codec::publish::{Publish, handed_on, read};
 use crate::deliver::Outbound;
 use crate::hooks::{Overload, Protocol, Qos, ServiceRequest};
 use crate::rules::rules;
-use crate::{EndReason, Reason, topic};
+use crate::{EndReason, Reason};
 
 /// Properties that a message may carry.
 const MAX_PROPERTIES: usize = 16 * 1024;

@@ -86,6 +86,9 @@ fn policies_of_jobs_are_read_or_refused() {
         }
     }
     assert!(good >= 4, "the corpus has lost what is good in it");
+}
+
+#[test]
 fn questions_are_read_or_refused() {
     use fleetward_core::registry::Device;
     use fleetward_core::search::{Query, Subject};
