@@ -18,8 +18,8 @@ fn config() -> ShadowKey {
 
 async fn want(house: &House, desired: Value) {
     let payload = json!({ "state": { "desired": desired } }).to_string();
-    let (tenant, key) = (tenant("acme"), config());
-    let done = shadow::update(&house.app, &house.admin, &tenant, &key, payload.as_bytes(), Via::Call);
+    let (acme, key) = (tenant("acme"), config());
+    let done = shadow::update(&house.app, &house.admin, &acme, &key, payload.as_bytes(), Via::Call);
     done.await.expect("accepted");
 }
 
