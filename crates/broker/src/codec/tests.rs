@@ -4,7 +4,8 @@ use mqtt_protocol_core::mqtt::packet::{SubEntry, SubOpts, v3_1_1, v5_0};
 use proptest::prelude::*;
 
 use super::write::{
-    ConnackProperties, OutPublish, PUBACK, PUBCOMP, PUBREC, PUBREL, ack, ack_with_codes, connack_v5, disconnect,
+    ConnackProperties, OutPublish, PUBACK, PUBCOMP, PUBREC, PUBREL, ack, ack_with_codes, connack_v5,
+    connack_v5_refused, disconnect, disconnect_to,
 };
 use super::{exam, frame, publish};
 use crate::hooks::Qos;
@@ -203,10 +204,12 @@ fn the_library_reads_what_the_server_writes() {
             topic_aliases: 4,
             assigned_client_id: Some("one"),
             keep_alive_secs: Some(5),
+            max_qos: 1,
+            no_subscription_identifiers: true,
         },
     );
     let (connack, used) = v5_0::Connack::parse(&body(&out)).expect("a CONNACK");
-    assert_eq!((connack.props().len(), used), (6, out.len() - 2));
+    assert_eq!((connack.props().len(), used), (8, out.len() - 2));
     out.clear();
     ack_with_codes(&mut out, 0x90, 9, &[0, 1, 0x87], true);
     assert_eq!(v5_0::Suback::parse(&body(&out)).expect("a SUBACK").0.reason_codes().len(), 3);
@@ -228,6 +231,14 @@ fn the_library_reads_what_the_server_writes() {
     out.clear();
     ack(&mut out, PUBCOMP, 9, 0);
     assert_eq!(v5_0::Pubcomp::parse(&body(&out)).expect("a PUBCOMP").0.packet_id(), 9);
+    out.clear();
+    connack_v5_refused(&mut out, 0x9C, Some("b.example.com"));
+    assert_eq!(v5_0::Connack::parse(&body(&out)).expect("a CONNACK").0.props().len(), 1);
+    out.clear();
+    disconnect_to(&mut out, 0x9D, "b.example.com:8883");
+    let (packet, length) = v5_0::Disconnect::parse(&body(&out)).expect("a DISCONNECT");
+    assert_eq!(length, body(&out).len());
+    assert!(format!("{packet:?}").contains("b.example.com:8883"), "{packet:?}");
     out.clear();
     disconnect(&mut out, 0x98, usize::MAX);
     let (packet, length) = v5_0::Disconnect::parse(&body(&out)).expect("a DISCONNECT");
