@@ -7,6 +7,7 @@ use clap::Args;
 use fleetward_app::provisioning::Network;
 use fleetward_base::TenantId;
 
+use crate::external::ExternalArgs;
 use crate::seals::SealArgs;
 
 /// Run the server. With no flags it keeps everything in `./fleetward-data` and listens on all addresses.
@@ -64,6 +65,9 @@ pub(crate) struct ServeArgs {
     pub(crate) offline_root: Option<PathBuf>,
 
     #[command(flatten)]
+    pub(crate) external: ExternalArgs,
+
+    #[command(flatten)]
     pub(crate) seal: SealArgs,
 
     /// MQTT and HTTP connections of devices held at once.
@@ -107,6 +111,7 @@ impl ServeArgs {
         if self.publish_rate == 0 {
             faults.push("--publish-rate: must be at least 1".to_owned());
         }
+        faults.extend(self.external.faults());
         faults
     }
 }

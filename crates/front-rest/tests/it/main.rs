@@ -2,6 +2,7 @@
 
 mod access;
 mod activate;
+mod broker;
 mod ca;
 mod device_door;
 mod device_jobs;
