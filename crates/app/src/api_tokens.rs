@@ -111,7 +111,7 @@ pub async fn create_api_token(
     if home.is_some() == (role == Role::Admin) {
         return Err(Error::invalid(
             "role",
-            "admin is a role of the installation; owner, operator and viewer of a tenant",
+            "admin is a role of the installation; owner, operator, viewer and broker of a tenant",
         ));
     }
     check_line("name", &name, NAME_BYTES)?;

@@ -39,7 +39,7 @@ use fleetward_core::rotation::Standing;
 use fleetward_store::CertificateRow;
 
 pub(crate) use admission::rights_now;
-pub use admission::{Admitted, admit_chain, admit_device, still_admitted};
+pub use admission::{Admitted, admit_chain, admit_device, rights_by_name, still_admitted};
 pub use bearer::admit_bearer;
 pub use certificate::enroll_with_certificate;
 pub(crate) use challenge::{ScepTransaction, challenged, issued_to};

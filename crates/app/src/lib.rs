@@ -26,6 +26,7 @@ pub mod enroll_tokens;
 pub mod enrollment_keys;
 pub mod enrollment_requests;
 pub mod error;
+pub mod external_broker;
 pub mod hub;
 pub mod idempotency;
 pub mod identity_policy;

@@ -187,6 +187,11 @@ pub trait DeviceLinks: Send + Sync + 'static {
         None
     }
 
+    /// The built-in rules for devices with all their rights, as Mosquitto reads them from a file.
+    fn access_list(&self) -> String {
+        String::new()
+    }
+
     /// Tells the device on its own connection, if it listens to that topic there; nothing waits for one that is away.
     async fn tell(&self, _tenant: &TenantId, _device: &DeviceId, _topic: String, _payload: Bytes) {}
 

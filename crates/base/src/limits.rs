@@ -192,6 +192,13 @@ pub const METHOD_DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
 /// Calls of methods that wait for an answer: of one device, and of one tenant.
 pub const METHODS_PER_DEVICE: usize = 10;
 pub const METHODS_PER_TENANT: usize = 1000;
+/// What waits to be said through an external broker, and requests from it that are worked on at once.
+pub const EXTERNAL_BROKER_BYTES: usize = 16 * 1024 * 1024;
+pub const EXTERNAL_BROKER_AT_ONCE: usize = 64;
+/// How long an external broker may take to accept the server.
+pub const EXTERNAL_BROKER_DEADLINE: Duration = Duration::from_secs(15);
+/// How long an external broker keeps what waits for a server that is away.
+pub const EXTERNAL_BROKER_SESSION_SECS: u32 = 24 * 3600;
 /// How old what a server knows of disabled keys may be when it signs; older, it asks the store first.
 pub const VAULT_STALE: Duration = Duration::from_secs(1);
 /// How long a retired key is kept at least, for servers that have not heard of the new one.

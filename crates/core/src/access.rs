@@ -16,6 +16,8 @@ text_enum! {
         Operator => "operator",
         /// Of one tenant: looks.
         Viewer => "viewer",
+        /// Of one tenant: an MQTT broker that asks what its devices may do, and nothing else.
+        Broker => "broker",
     }
 }
 
@@ -89,6 +91,8 @@ text_enum! {
         CommandSend => "command:send",
         CommandCancel => "command:cancel",
         MessagePublish => "message:publish",
+        /// Ask who may connect to an external broker, and what they may do there.
+        BrokerAsk => "broker:ask",
         /// Have a device do something now, and hear what came of it.
         MethodCall => "method:call",
         SignerRead => "signer:read",
@@ -194,6 +198,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::CommandSend
                 | P::CommandCancel
                 | P::MessagePublish
+                | P::BrokerAsk
                 | P::MethodCall
                 | P::SignerRead
                 | P::ArtifactCreate
@@ -225,12 +230,14 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::JobRead
                 | P::ShadowRead
                 | P::CommandRead
+                | P::BrokerAsk
                 | P::SignerRead
                 | P::ReleaseRead
                 | P::RolloutRead
                 | P::RotationRead
                 | P::EventRead
         ),
+        Role::Broker => matches!(permission, P::BrokerAsk),
     }
 }
 

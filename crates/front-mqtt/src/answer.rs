@@ -14,6 +14,7 @@ pub(crate) const ANSWER_EXPIRY: Duration = Duration::from_secs(300);
 impl MqttHooks {
     /// To whoever of the tenant subscribes.
     pub(crate) fn publish(&self, tenant: &TenantId, topic: &str, payload: &[u8]) {
+        self.say_outside(tenant, topic, payload);
         let Some(broker) = self.broker.get() else { return };
         match broker.publish(tenant, Message::new(topic, payload)) {
             Ok(receipt) => receipt.forget(),
@@ -23,6 +24,7 @@ impl MqttHooks {
 
     /// To this device only, whether it subscribes or not: once, also where it does.
     pub(crate) fn answer(&self, tenant: &TenantId, device: &DeviceId, topic: &str, payload: &[u8]) {
+        self.say_outside(tenant, topic, payload);
         let Some(broker) = self.broker.get() else { return };
         let message = Message { expiry: Some(ANSWER_EXPIRY), ..Message::new(topic, payload) };
         match broker.publish_to(tenant, device, message) {

@@ -9,10 +9,12 @@
 //! either way. Reserved topics are parsed by `wire`, answered by one use case each, and told back; `docs/topics.md`
 //! has the list. To add a family of topics: its parser in `wire`, a module here, its lines in [`policy`] and in that page.
 
+mod acl;
 mod answer;
 mod attest;
 mod commands;
 mod dps;
+pub mod external;
 mod guests;
 mod hooks;
 mod hub;
@@ -47,6 +49,8 @@ pub struct MqttHooks {
     claimants: guests::Guests<Claimant>,
     /// Who is in to register by Azure's messages.
     registrants: guests::Guests<(Registrant, Attempt)>,
+    /// What waits to be said through an external broker, where there is one.
+    external: OnceLock<external::Outlet>,
     /// Calls of methods that wait for a device's answer.
     calls: Arc<hub::Calls>,
     /// Work that a synchronous hook begins and does not wait for.
@@ -61,6 +65,7 @@ impl MqttHooks {
             ended_ms: AtomicU64::new(0),
             claimants: guests::Guests::default(),
             registrants: guests::Guests::default(),
+            external: OnceLock::new(),
             calls: Arc::default(),
             tasks: TaskTracker::new(),
         }

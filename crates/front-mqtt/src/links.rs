@@ -23,6 +23,7 @@ use fleetward_wire::aws::jobs::{ExecutionAccepted, Notify, Pending};
 use fleetward_wire::aws::topic::{JobsPart, Topic};
 
 use crate::MqttHooks;
+use crate::acl;
 use crate::answer::{ANSWER_EXPIRY, encode, undelivered};
 use crate::jobs as jobs_door;
 use crate::jobs::summary;
@@ -119,6 +120,10 @@ impl DeviceLinks for MqttHooks {
         self.broker.get()?.listens(tenant, device, topic)
     }
 
+    fn access_list(&self) -> String {
+        acl::text()
+    }
+
     async fn tell(&self, tenant: &TenantId, device: &DeviceId, topic: String, payload: Bytes) {
         let Some(broker) = self.broker.get() else { return };
         let message = Message { expiry: Some(ANSWER_EXPIRY), ..Message::new(&topic, &payload) };
@@ -190,7 +195,10 @@ impl DeviceLinks for MqttHooks {
     /// is back.
     async fn queue_changed(&self, tenant: &TenantId, changes: &[(DeviceId, Change)]) {
         let Some(broker) = self.broker.get() else { return };
-        let here: Vec<_> = changes.iter().filter(|(device, _)| broker.connected(tenant, device)).cloned().collect();
+        // Of one at an external broker nobody knows whether it is there.
+        let outside = self.serves_outside(tenant);
+        let here = changes.iter().filter(|(device, _)| outside || broker.connected(tenant, device));
+        let here: Vec<_> = here.cloned().collect();
         for page in here.chunks(TOLD_AT_ONCE) {
             match jobs::told(&self.app, tenant, page).await {
                 Ok(told) => told.into_iter().for_each(|told| self.tell_queue(tenant, told)),

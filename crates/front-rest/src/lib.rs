@@ -11,6 +11,7 @@
 mod activate;
 pub mod attest;
 pub mod body;
+mod broker;
 pub mod caller;
 pub mod device;
 mod device_caller;
@@ -51,6 +52,7 @@ pub fn router(door: Door) -> Router {
         .merge(v1)
         .route("/v1/openapi.json", get(status::openapi))
         .merge(activate::routes())
+        .merge(broker::routes())
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
         .route("/healthz/deep", get(status::deep))

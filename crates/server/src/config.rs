@@ -7,6 +7,7 @@ use clap::Args;
 use fleetward_app::provisioning::Network;
 use fleetward_base::TenantId;
 
+use crate::external::ExternalArgs;
 use crate::seals::SealArgs;
 
 /// Run the server. With no flags it keeps everything in `./fleetward-data` and listens on all addresses.
@@ -62,6 +63,9 @@ pub(crate) struct ServeArgs {
     /// server asks it for its authorities and never has its key. Without it the server makes a root of its own.
     #[arg(long, env = "FLEETWARD_OFFLINE_ROOT", value_name = "FILE")]
     pub(crate) offline_root: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) external: ExternalArgs,
 
     #[command(flatten)]
     pub(crate) seal: SealArgs,
@@ -130,6 +134,7 @@ impl ServeArgs {
                 faults.push(format!("{flag}: must be at least 1"));
             }
         }
+        faults.extend(self.external.faults());
         faults
     }
 }

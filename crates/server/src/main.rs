@@ -4,6 +4,7 @@ mod config;
 mod demo;
 mod doctor;
 mod documents;
+mod external;
 mod http;
 mod listen;
 mod metrics;

@@ -29,6 +29,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     parts::start_log(args.log_json);
     parts::raise_file_limit(args.max_connections);
     let recorder = metrics::install()?;
+    let external = args.external.open()?;
     let sockets = Sockets::bind(&args)?;
 
     let app = parts::open_app(&args.data_dir, args.database.as_deref(), &args.seal).await?;
@@ -39,7 +40,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let (tasks, background) = (TaskTracker::new(), TaskTracker::new());
     app.connect_did_source(Arc::new(crate::documents::HttpsDocuments::new()?));
-    let broker = parts::start_broker(&app, &args).await?;
+    let (broker, hooks) = parts::start_broker(&app, &args).await?;
     fleetward_app::reconcile::spawn(&app, &background, &stop);
     parts::spawn_staples(&app, &identity, &background, &stop);
     parts::spawn_gauges(&app, &broker, &background, &stop);
@@ -54,7 +55,8 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let operator_http = HttpDoor::new(fleetward_front_aws::in_front_of(operators, operator_router), stop.clone());
     let devices = Clients::Devices(fleetward_app::authority::trust(&app), Arc::clone(app.clock()));
     let endpoints = readiness::Endpoints::of(&args, &sockets, &app)?;
-    fleetward_app::doctor::add_probes(&app, parts::probes(&app, &sockets).await?);
+    fleetward_app::doctor::add_probes(&app, parts::probes(&app, &sockets, external.as_ref().map(|_| &hooks)).await?);
+    parts::spawn_external(external, &hooks, &background, &stop);
 
     background.spawn(listen::accept(
         sockets.device,

@@ -115,6 +115,20 @@ pub async fn still_admitted(
     .await
 }
 
+/// What the device of this name may do; `None` where it may not come in. For whoever has it from another, who saw its
+/// certificate, which device this is.
+///
+/// # Errors
+/// Where the store does not answer.
+pub async fn rights_by_name(app: &App, tenant: &TenantId, device: &DeviceId) -> Result<Option<DeviceRights>> {
+    let policy = identity_policy(app, tenant).await?;
+    let (app_in, tenant_in, device, now) = (app.clone(), tenant.clone(), device.clone(), app.now());
+    app.read(tenant, "rights", move |tx: &mut TenantTx| {
+        Box::pin(async move { rights_now(&app_in, &tenant_in, tx, &policy, &device, now).await })
+    })
+    .await
+}
+
 /// What the device may do by its life cycle and its attestation; `None` where it may not come in, as that of which the
 /// hardware is refused.
 pub(crate) async fn rights_now(

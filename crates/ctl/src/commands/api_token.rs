@@ -22,7 +22,7 @@ pub(crate) enum ApiToken {
     Create {
         /// Whose it is, for the audit log
         name: String,
-        /// admin, owner, operator or viewer
+        /// admin, owner, operator, viewer or broker
         #[arg(long, default_value = "operator")]
         role: String,
         /// How long it holds: seconds, or with s, m, h or d

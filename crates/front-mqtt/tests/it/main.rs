@@ -5,6 +5,7 @@ mod azure;
 mod bearers;
 mod commands;
 mod doorstep;
+mod external;
 mod house;
 mod hub;
 mod jobs;

@@ -27,7 +27,7 @@ pub(super) fn router() -> OpenApiRouter<Door> {
 pub(super) struct Body {
     /// Whose it is, for the audit log.
     pub(super) name: String,
-    /// owner, operator or viewer in a tenant; admin in the installation.
+    /// owner, operator, viewer or broker in a tenant; admin in the installation.
     #[schema(value_type = String)]
     pub(super) role: Role,
     /// How long it holds, in seconds; 90 days where it is absent.

@@ -93,7 +93,7 @@ pub struct NewAccessKeyView {
 pub struct ApiTokenView {
     pub id: String,
     pub name: String,
-    /// admin, owner, operator or viewer.
+    /// admin, owner, operator, viewer or broker.
     pub role: &'static str,
     pub created_by: String,
     pub created_at: Time,

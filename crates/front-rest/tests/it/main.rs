@@ -2,6 +2,7 @@
 
 mod access;
 mod activate;
+mod broker;
 mod ca;
 mod commands;
 mod device_door;

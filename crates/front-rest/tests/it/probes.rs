@@ -151,7 +151,7 @@ async fn another_tenant_gets_404_everywhere() {
 async fn a_role_without_the_permission_gets_403_everywhere() {
     let house = House::open().await;
     let mut tokens = Vec::new();
-    for role in [Role::Owner, Role::Operator, Role::Viewer] {
+    for role in [Role::Owner, Role::Operator, Role::Viewer, Role::Broker] {
         tokens.push((role, house.token("acme", role).await));
     }
     for route in routes() {

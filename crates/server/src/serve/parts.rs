@@ -15,6 +15,7 @@ use fleetward_app::{App, Peer, Settings};
 use fleetward_base::{Clock, Rng, SystemClock, SystemRng, limits};
 use fleetward_broker::{Broker, Rate, Redirect, TenantRates};
 use fleetward_front_mqtt::MqttHooks;
+use fleetward_front_mqtt::external::External;
 use fleetward_store::Store;
 use fleetward_vault::Vault;
 use object_store::local::LocalFileSystem;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::ServeArgs;
 use crate::doctor::door::MqttDoorProbe;
+use crate::external::ExternalProbe;
 use crate::listen::{self, Door, Stream};
 use crate::seals::SealArgs;
 use crate::tls::Identity;
@@ -132,7 +134,7 @@ pub(super) fn settings(args: &ServeArgs, sockets: &Sockets) -> anyhow::Result<Se
     })
 }
 
-pub(super) async fn start_broker(app: &App, args: &ServeArgs) -> anyhow::Result<Broker> {
+pub(super) async fn start_broker(app: &App, args: &ServeArgs) -> anyhow::Result<(Broker, Arc<MqttHooks>)> {
     let rate = Rate { per_second: args.publish_rate, burst: args.publish_rate.saturating_mul(2) };
     let usual = fleetward_broker::Config::default();
     let burst = |per_second: u32, times: u32| Rate { per_second, burst: per_second.saturating_mul(times) };
@@ -158,7 +160,19 @@ pub(super) async fn start_broker(app: &App, args: &ServeArgs) -> anyhow::Result<
     if let Some(server) = args.mqtt_redirect.clone() {
         broker.redirect(Some(Redirect { server, moved: false }), 1);
     }
-    Ok(broker)
+    Ok((broker, hooks))
+}
+
+/// Serves the devices of an external broker, where there is one.
+pub(super) fn spawn_external(
+    external: Option<External>,
+    hooks: &Arc<MqttHooks>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    if let Some(external) = external {
+        tasks.spawn(Arc::clone(hooks).serve_external(external, stop.clone()));
+    }
 }
 
 /// What devices reach over HTTPS: enrolment, artifacts, shadows, jobs, attestation, what they say of their identity, and MQTT
@@ -197,11 +211,19 @@ pub(super) async fn open_installation(app: &App, offline_root: Option<&Path>) ->
 }
 
 /// What an examination tries beside what `app` knows of.
-pub(super) async fn probes(app: &App, sockets: &Sockets) -> anyhow::Result<Vec<Arc<dyn Probe>>> {
+pub(super) async fn probes(
+    app: &App,
+    sockets: &Sockets,
+    external: Option<&Arc<MqttHooks>>,
+) -> anyhow::Result<Vec<Arc<dyn Probe>>> {
     let roots = fleetward_app::authority::root_pem(app).await?;
     let roots = CertificateDer::pem_slice_iter(roots.as_bytes()).collect::<Result<Vec<_>, _>>()?;
     let door = MqttDoorProbe::new(sockets.mqtt.local_addr()?, "localhost", roots)?;
-    Ok(vec![Arc::new(door)])
+    let mut probes: Vec<Arc<dyn Probe>> = vec![Arc::new(door)];
+    if let Some(hooks) = external {
+        probes.push(Arc::new(ExternalProbe(Arc::clone(hooks))));
+    }
+    Ok(probes)
 }
 
 /// What anybody reaches without TLS.
