@@ -152,7 +152,11 @@ async fn check_target(tx: &mut TenantTx, target: &Target) -> Result<()> {
         Target::Tenant | Target::Selector(_) => Ok(()),
         Target::Device(device) => tx.device(device).await?.map(drop).ok_or(Error::NotFound { what: "device" }),
         Target::Certificate(serial) => {
-            tx.certificate(serial).await?.map(drop).ok_or(Error::NotFound { what: "certificate" })
+            // Also one that waits for its device: whoever makes it attaches the policy first.
+            if tx.certificate(serial).await?.is_some() || tx.pending_certificate_by_serial(serial).await?.is_some() {
+                return Ok(());
+            }
+            Err(Error::NotFound { what: "certificate" })
         }
     }
 }
