@@ -17,10 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fleetward_app::messaging::messaging;
 use fleetward_app::topic_policies::rights_of;
 use fleetward_app::{Error, enroll};
 use fleetward_base::{Clock, DeviceId, TenantId, limits};
 use fleetward_broker::{Hooks, Principal, Protocol, Qos, ServiceRequest, TopicRights};
+use fleetward_core::messaging::Messaging;
 use fleetward_core::topic_policy::Act;
 use fleetward_wire::aws::topic::{self, PREFIX};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -173,8 +175,9 @@ impl MqttHooks {
         if topics.connect_denied().is_some() {
             return Ok(None);
         }
-        let (tenant, topics) = (tenant.clone(), TopicRights::new(topics));
-        Ok(Some(Arc::new(Principal { tenant, device, serial: SERIAL.into(), rights, topics, valid_until: None })))
+        let Messaging { profile, rates } = messaging(&self.app, tenant).await?;
+        let (tenant, serial, topics) = (tenant.clone(), SERIAL.into(), TopicRights::new(topics));
+        Ok(Some(Arc::new(Principal { tenant, device, serial, rights, topics, profile, rates, valid_until: None })))
     }
 
     /// Whether devices of the tenant may be at an external broker.
