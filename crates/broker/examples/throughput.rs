@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use fleetward_base::{Clock, DeviceId, SystemClock, TenantId};
 use fleetward_broker::{
     Broker, Chunk, Config, Connect, Connected, Disconnected, Hooks, Nack, Op, Overload, Peer, Principal, Refusal,
-    ServiceRequest, SessionStore, StoreFailure, StoredRetained, StoredSession,
+    ServiceRequest, SessionStore, StoreFailure, StoredRetained, StoredSession, StoredWill,
 };
 use fleetward_core::access::DeviceRights;
 use tokio_util::task::TaskTracker;
@@ -73,6 +73,10 @@ impl SessionStore for Nowhere {
     async fn load_retained(&self) -> Result<Vec<(TenantId, StoredRetained)>, StoreFailure> {
         Ok(vec![])
     }
+    async fn load_wills(&self) -> Result<Vec<StoredWill>, StoreFailure> {
+        Ok(Vec::new())
+    }
+
     async fn commit(&self, _: Vec<Op>) -> Result<(), StoreFailure> {
         // About what a commit to a disk takes.
         tokio::time::timeout(Duration::from_millis(1), std::future::pending::<()>()).await.unwrap_or(());

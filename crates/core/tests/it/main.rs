@@ -102,4 +102,22 @@ fn questions_are_read_or_refused() {
         met += usize::from(query.matches(Subject { device: &device, online: false }));
     }
     assert_eq!((read, met), (3, 1), "everybody is everybody");
+fn topic_policies_answer_within_their_bounds() {
+    use fleetward_core::topic_policy::Document;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/core_topic_policy");
+    let mut read = 0;
+    for file in std::fs::read_dir(folder).expect("a corpus") {
+        let text = std::fs::read_to_string(file.expect("a file").path()).expect("text");
+        let Ok(document) = serde_json::from_str::<Document>(&text) else { continue };
+        document.check().expect("what reads here is in order");
+        for template in document.statements.iter().flat_map(|statement| &statement.topics) {
+            let pattern = template.fill_any();
+            for filter in ["a", "a/b", "a/+/c", "a/#", "+/b", "#", "devices/gw-1/#"] {
+                assert!(!pattern.covers(filter) || pattern.meets(filter), "{template} {filter}");
+            }
+            assert!(template.as_str().starts_with('$') || !pattern.matches("$aws/x"), "{template}");
+            read += 1;
+        }
+    }
+    assert!(read > 5, "the corpus has lost what is good in it");
 }
