@@ -280,6 +280,7 @@ impl Agent {
         if matches!(self.link, Link::Open(_)) && self.ticks.is_multiple_of(REQUEST_TICKS) {
             let mut messages = self.jobs.tick();
             messages.extend(self.shadow.tick());
+            messages.extend(self.orders.tick());
             self.send(messages);
         }
     }

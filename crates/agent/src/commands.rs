@@ -3,8 +3,9 @@
 //! A request arrives at least once; it runs once. [`Journal`] is on the disk before a program starts (`started`) and before its
 //! answer leaves (`ended`), so that after a power cut the device knows what it did. One that ended is answered again and not run
 //! again, until the server has said that it has the answer. One that was started and did not end is treated as its operation
-//! says ([`Policy`]): by default the device says that it does not know. What arrives after its time is not run. An operation is the name of a program in a directory that root, or
-//! the agent's own user, owns (`handlers`); a request names nothing else. No I/O here but on [`Disk`].
+//! says ([`Policy`]): by default the device says that it does not know. What arrives after its time is not run. An operation is
+//! the name of a program in a directory that root, or the agent's own user, owns (`handlers`); a request names nothing else. No
+//! I/O here but on [`Disk`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -261,10 +262,8 @@ pub struct Run {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Arrived {
     Run(Box<Run>),
-    /// Nothing is to be run; this is the answer.
+    /// Nothing is to be started; this is the answer.
     Answer(Message),
-    /// It runs already.
-    Nothing,
 }
 
 /// The commands of this device.
@@ -312,7 +311,8 @@ impl Commands {
         disk: &dyn Disk,
     ) -> io::Result<Arrived> {
         if self.running.contains(&request.id) {
-            return Ok(Arrived::Nothing);
+            // What said so was lost.
+            return Ok(Arrived::Answer(self.in_progress(request.kind, &request.id)));
         }
         if let Some(known) = self.journal.get(&request.id).cloned() {
             return self.go_on(known, policy, disk);
@@ -377,8 +377,8 @@ impl Commands {
         entry.boot.clone_from(&self.boot);
         entry.starts = entry.starts.saturating_add(1);
         let run = Run { request: entry.request(), resumes };
-        self.running.insert(entry.id.clone());
         self.keep(entry, disk)?;
+        self.running.insert(run.request.id.clone());
         Ok(Arrived::Run(Box::new(run)))
     }
 
@@ -397,11 +397,14 @@ impl Commands {
             Part::Request(_) | Part::Response(_) => return Ok(()),
         };
         let left = self.unanswered.get(topic.execution).copied().unwrap_or(1).saturating_sub(1);
-        self.unanswered.insert(topic.execution.to_owned(), left);
-        if left > 0 || !over {
+        if left > 0 {
+            self.unanswered.insert(topic.execution.to_owned(), left);
             return Ok(());
         }
         self.unanswered.remove(topic.execution);
+        if !over {
+            return Ok(());
+        }
         match self.journal.get(topic.execution) {
             Some(entry) if entry.ended.is_some() && !entry.told => {
                 self.keep(Entry { told: true, ..entry.clone() }, disk)
@@ -425,8 +428,19 @@ impl Commands {
 
     /// That it works on it, for the server to wait.
     pub fn began(&mut self, run: &Run) -> Message {
-        let response = Response { status: Status::InProgress, status_reason: None, result: None };
-        self.message(run.request.kind, &run.request.id, &response)
+        self.in_progress(run.request.kind, &run.request.id)
+    }
+
+    fn in_progress(&mut self, kind: Kind, id: &str) -> Message {
+        self.message(kind, id, &Response { status: Status::InProgress, status_reason: None, result: None })
+    }
+
+    /// Some seconds have passed: answers that the server could not take are given again.
+    pub fn tick(&mut self) -> Vec<Message> {
+        let waits = |it: &&Entry| it.ended.is_some() && !it.told && !self.unanswered.contains_key(&it.id);
+        let waiting: Vec<Entry> = self.journal.entries.iter().filter(waits).cloned().collect();
+        let again = |entry: Entry| entry.ended.clone().map(|ended| self.answer(&entry, &ended));
+        waiting.into_iter().filter_map(again).collect()
     }
 
     /// A program ended. First the disk, then the answer.

@@ -31,6 +31,11 @@ impl Orders {
         let commands = commands.map_err(io_error("cannot read the journal of commands"))?;
         Ok(Self { commands, operations, server_time: None })
     }
+
+    /// Answers that are to be given again.
+    pub(super) fn tick(&mut self) -> Vec<Message> {
+        self.commands.tick()
+    }
 }
 
 /// What an operation says of itself; none where there is no such operation.
@@ -95,7 +100,6 @@ impl Agent {
             match one {
                 Arrived::Run(run) => self.run_command(*run),
                 Arrived::Answer(answer) => self.send(vec![answer]),
-                Arrived::Nothing => {}
             }
         }
     }

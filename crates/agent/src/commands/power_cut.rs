@@ -54,7 +54,6 @@ fn live(disk: &SimDisk, world: &mut World, policy: Policy) -> io::Result<()> {
     }
     for one in todo {
         match one {
-            Arrived::Nothing => {}
             Arrived::Answer(answer) => tell(disk, world, &mut commands, &answer)?,
             Arrived::Run(run) => run_it(disk, world, &mut commands, policy, &run)?,
         }

@@ -79,7 +79,7 @@ fn what_ran_is_answered_again_and_not_run_again() {
     let mut device = Device::new();
     let Arrived::Run(run) = device.arrives("c1", Some(Policy::default()), NOW) else { panic!("it runs") };
     assert!(!run.resumes && run.request.payload == b"{}");
-    assert_eq!(device.arrives("c1", Some(Policy::default()), NOW), Arrived::Nothing, "it runs already");
+    assert_eq!(said(&device.arrives("c1", Some(Policy::default()), NOW)).0, Status::InProgress, "it runs already");
     let end = Ended::succeeded("done\n at last");
     let answer = device.commands.ended("c1", end, &device.disk).unwrap().expect("an answer");
     let response = Response::parse(Format::Json, &answer.payload).expect("an answer");
@@ -144,7 +144,9 @@ fn answers_are_given_until_they_are_heard() {
     device.hears("accepted", "{}");
     assert_eq!(device.session(Policy::default()).len(), 1, "the end may be lost");
     device.hears("rejected", r#"{"error":"RequestThrottled","errorMessage":"","executionId":"c1"}"#);
-    assert_eq!(device.session(Policy::default()).len(), 1, "a fault of the moment");
+    assert_eq!(device.commands.tick().len(), 1, "a fault of the moment");
+    assert!(device.commands.tick().is_empty(), "it is on its way");
+    assert_eq!(device.session(Policy::default()).len(), 1);
     device.hears("rejected", r#"{"error":"TerminalStateReached","errorMessage":"","executionId":"c1"}"#);
     assert!(device.session(Policy::default()).is_empty(), "the server wants none");
     let mut device = device.again("boot-1");

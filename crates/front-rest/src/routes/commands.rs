@@ -36,6 +36,7 @@ pub(super) fn router() -> OpenApiRouter<Door> {
 /// What a device is to do. What is absent is as usual.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SendCommand, example = json!({ "op": "restart-app", "payload": { "name": "collector" }, "ttl_s": 3600 }))]
 struct Wanted {
     /// 1 to 64 of a-z, A-Z, 0-9, _ and -. The same id with the same content is the same command, so that sending it again is
     /// harmless; the server makes one where it is absent.

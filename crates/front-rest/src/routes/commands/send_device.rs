@@ -6,8 +6,6 @@ use fleetward_app::commands::send_command;
 use fleetward_base::DeviceId;
 use fleetward_core::selector::Selector;
 use http::StatusCode;
-use serde::Deserialize;
-use utoipa::ToSchema;
 
 use super::Wanted;
 use crate::body::Json;
@@ -16,12 +14,6 @@ use crate::door::Door;
 use crate::path::At;
 use crate::problem::Problem;
 use crate::view::CommandView;
-
-/// A command for one device.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(transparent)]
-#[schema(as = SendCommand, example = json!({ "op": "restart-app", "payload": { "name": "collector" }, "ttl_s": 3600 }))]
-pub(super) struct Body(Wanted);
 
 /// Send a command to a device
 ///
@@ -32,7 +24,7 @@ pub(super) struct Body(Wanted);
     operation_id = "send_command",
     tag = "commands",
     params(("tenant" = String, Path), ("device" = String, Path)),
-    request_body = Body,
+    request_body = Wanted,
     responses((status = 201, body = CommandView)),
     extensions(("x-permission" = json!("command:send"))),
 )]
@@ -40,11 +32,11 @@ pub(super) async fn handler(
     State(door): State<Door>,
     caller: InTenant,
     At(device): At<DeviceId>,
-    body: Json<Body>,
+    body: Json<Wanted>,
 ) -> Result<(StatusCode, Answer<CommandView>), Problem> {
     let (ctx, tenant) = caller.once(&body);
     let to = Selector { devices: [device].into(), ..Selector::default() };
-    let sent = send_command(door.app(), &ctx, &tenant, to, body.value.0.command()?).await?;
+    let sent = send_command(door.app(), &ctx, &tenant, to, body.value.command()?).await?;
     let sent = sent.into_iter().next().ok_or_else(|| Problem::not_found("device"))?;
     Ok((StatusCode::CREATED, Answer(sent.into())))
 }
