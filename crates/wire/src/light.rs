@@ -70,7 +70,8 @@ mod tests {
         #[test]
         fn parsing_inverts_formatting(device in "[a-zA-Z0-9:_-]{1,128}", desired: bool) {
             let section = if desired { Section::Desired } else { Section::Reported };
-            prop_assert_eq!(parse(&topic(&device, section)), Some((device.as_str(), section)));
+            let written = topic(&device, section);
+            prop_assert_eq!(parse(&written), Some((device.as_str(), section)));
         }
 
         #[test]

@@ -102,6 +102,9 @@ fn questions_are_read_or_refused() {
         met += usize::from(query.matches(Subject { device: &device, online: false }));
     }
     assert_eq!((read, met), (3, 1), "everybody is everybody");
+}
+
+#[test]
 fn topic_policies_answer_within_their_bounds() {
     use fleetward_core::topic_policy::Document;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/core_topic_policy");
