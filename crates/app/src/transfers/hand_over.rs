@@ -126,6 +126,7 @@ pub(super) async fn withdraw(
     // One that enrolled here already stays: it is somebody's work.
     if load(tx, name).await?.provisioned_at.is_none() {
         tx.delete_device(name).await?;
+        tx.detach_topic_policies_of(name).await?;
     }
     let entry = Entry::done(now, Actor::system("transfers"), Action::TransferCanceled).request(Some(ctx.request_id));
     record(tx, &entry.device(name).severity(Severity::Notice).detail(json!({ "from": from.as_str() }))).await?;
