@@ -352,6 +352,21 @@ def doctor(server):
     until(lambda: verdict(server) == "ok", "connected again", 60)
 
 
+@story.check
+def sharing(server):
+    """a shared subscription that the broker grants and never serves is found out, and not relied on"""
+    alone = server.arguments
+    server.stop()
+    server.arguments = alone[: alone.index("--external-broker-group")]
+    server.start()
+    until(lambda: "below `$` to shared subscriptions" in server.log_tail(40), "what the server found out", 30)
+    expect(verdict(server), "warn")
+    server.stop()
+    server.arguments = alone
+    server.start()
+    until(lambda: verdict(server) == "ok", "connected, without a group", 30)
+
+
 def verdict(server):
     url = server.endpoints["operator_url"]
     said = run(["curl", "-sS", "--cacert", server.ca, f"{url}/healthz/deep"]).stdout
