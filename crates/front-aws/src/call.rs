@@ -92,6 +92,10 @@ impl<'a> Call<'a> {
     /// The body; none at all says the same as an object without fields.
     pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         let bytes: &[u8] = if self.raw.is_empty() { b"{}" } else { &self.raw };
+        // A list would be read as the fields of an object in their order.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Refusal::invalid("The body must be a JSON object"));
+        }
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         let value = T::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
         // The sentence of the error would repeat what was sent.

@@ -169,6 +169,7 @@ pub(super) async fn of_thing(call: &Call<'_>) -> Result<Answer, Refusal> {
     let body = call.body::<Membership>()?;
     let device = body.thing(call)?;
     let (app, ctx, tenant) = (call.app(), &call.ctx, &call.tenant);
+    registry::device(app, ctx, tenant, &device).await?;
     for (list, member) in [(&body.thing_groups_to_remove, false), (&body.thing_groups_to_add, true)] {
         for group in list {
             groups::move_device(app, ctx, tenant, &device, group, member).await?;

@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub(crate) struct House {
-    pub(crate) app: App,
     pub(crate) clock: Arc<ManualClock>,
     router: Router,
     pub(crate) owner: NewAccessKey,
@@ -67,7 +66,7 @@ impl House {
         authority::open_installation(&app).await.expect("authorities");
         let ctx = app.system("test");
         for name in ["acme", "beta"] {
-            tenants::create_tenant(&app, &ctx, tenant(name), name.into()).await.expect("a tenant");
+            tenants::create_tenant(&app, &ctx, tenant(name), None).await.expect("a tenant");
         }
         let key = async |of: &str, role| {
             create_access_key(&app, &ctx, &tenant(of), "test".into(), role).await.expect("a key")
@@ -77,7 +76,7 @@ impl House {
         let inner = Router::new().route("/things", get(|| async { "inner" }));
         let door = Door::new(app.clone(), CancellationToken::new());
         let router = fleetward_front_aws::in_front_of(door, inner);
-        Self { app, clock, router, owner, viewer, beta, _folder: folder }
+        Self { clock, router, owner, viewer, beta, _folder: folder }
     }
 
     /// A request as it is, from a connection without a certificate.
