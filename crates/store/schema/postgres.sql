@@ -530,21 +530,6 @@ ALTER TABLE device_type FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON device_type USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
-CREATE TABLE device_type_member (
-    tenant_id text COLLATE "C" NOT NULL,
-    device text COLLATE "C" NOT NULL,
-    type text COLLATE "C" NOT NULL,
-    CONSTRAINT device_type_member_pkey PRIMARY KEY (tenant_id, device)
-);
-
-CREATE INDEX device_type_member_type ON public.device_type_member USING btree (tenant_id, type, device);
-
-ALTER TABLE device_type_member ENABLE ROW LEVEL SECURITY;
-
-ALTER TABLE device_type_member FORCE ROW LEVEL SECURITY;
-
-CREATE POLICY tenant_rows ON device_type_member USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
-
 CREATE TABLE dps_registration (
     tenant_id text COLLATE "C" NOT NULL,
     id text COLLATE "C" NOT NULL,
@@ -1086,6 +1071,21 @@ ALTER TABLE pending_certificate ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pending_certificate FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON pending_certificate USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE policy_source (
+    tenant_id text COLLATE "C" NOT NULL,
+    policy text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    CONSTRAINT policy_source_pkey PRIMARY KEY (tenant_id, policy, version)
+);
+
+ALTER TABLE policy_source ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE policy_source FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON policy_source USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE provisioning_template (
     tenant_id text NOT NULL,

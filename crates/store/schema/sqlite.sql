@@ -381,15 +381,6 @@ CREATE TABLE device_type (
     PRIMARY KEY (tenant_id, name)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE device_type_member (
-    tenant_id TEXT NOT NULL,
-    device TEXT NOT NULL,
-    type TEXT NOT NULL,
-    PRIMARY KEY (tenant_id, device)
-) STRICT, WITHOUT ROWID;
-
-CREATE INDEX device_type_member_type ON device_type_member (tenant_id, type, device);
-
 CREATE TABLE dps_registration (
     tenant_id TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -779,6 +770,15 @@ CREATE TABLE pending_certificate (
 CREATE INDEX pending_certificate_claim ON pending_certificate (tenant_id, claim, expires_at);
 
 CREATE UNIQUE INDEX pending_certificate_token ON pending_certificate (tenant_id, token);
+
+CREATE TABLE policy_source (
+    tenant_id TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, policy, version)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE provisioning_template (
     tenant_id TEXT NOT NULL,

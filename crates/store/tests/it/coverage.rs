@@ -98,6 +98,7 @@ const PLAIN: &[&str] = &[
     "token",
     "used_csr",
     "value",
+    "will",
     // A key of the vault itself, wrapped by the root key.
     "wrapped",
 ];
