@@ -49,6 +49,8 @@ pub(crate) const REQUESTS: [&str; 10] = [
 ];
 /// What the principal of a request has in place of a certificate's serial number.
 const SERIAL: &str = "external";
+/// The last level of a topic on which nothing is ever asked.
+const TRIAL: &str = "trial";
 /// Locks that devices share.
 const TURNS: u64 = 1024;
 /// Pauses between connections that come to nothing, in seconds.
@@ -117,11 +119,13 @@ impl MqttHooks {
         let dialled = tokio::time::timeout(limits::EXTERNAL_BROKER_DEADLINE, external.dial.dial());
         let stream = dialled.await.map_err(|_| End::Silent)?.map_err(End::Broken)?;
         let clock: Arc<dyn Clock> = Arc::clone(self.app.clock());
-        let mut link = Link::open(stream, &external.client_id, clock).await?;
         let group = external.group.as_deref();
+        // The broker keeps the subscriptions of a session: another group is another session, or both would be heard.
+        let own = group.map_or_else(|| external.client_id.clone(), |group| format!("{}.{group}", external.client_id));
+        let mut link = Link::open(stream, &own, clock).await?;
         if group.is_some() {
             // What goes to everybody's group could come to another server; this one is nobody else's.
-            let (own, topic) = (&external.client_id, format!("{PREFIX}{}/shadow/get", external.client_id));
+            let topic = format!("{PREFIX}{own}/{TRIAL}");
             link.try_sharing(&format!("$share/{own}/{topic}"), &topic).await?;
         }
         let shared = group.map(|group| format!("$share/{group}/")).unwrap_or_default();
