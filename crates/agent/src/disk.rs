@@ -46,6 +46,8 @@ pub trait Disk: Send + Sync {
 /// What the disk says; the old file is still there then.
 pub fn replace(disk: &dyn Disk, path: &str, bytes: &[u8]) -> io::Result<()> {
     let new = format!("{path}.new");
+    // A cut within an earlier rename may have left the file under both names: it must not be written over.
+    disk.remove(&new)?;
     disk.write(&new, bytes)?;
     disk.sync(&new)?;
     disk.rename(&new, path)?;
