@@ -16,6 +16,7 @@ use fleetward_store::{JournalEntry, ShadowEventRow, ShadowRow, TenantTx};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio_util::task::TaskTracker;
 
 use super::{Result, ShadowError, ShadowKey, Via, firmware, known, room_for_name, rows, sections, tell};
 use crate::deployments::note_firmware;
@@ -52,6 +53,8 @@ struct Queue {
 #[derive(Default)]
 pub(crate) struct Batches {
     queues: Mutex<HashMap<TenantId, Queue>>,
+    /// Whoever waits for an answer waits for these, so that a door which is drained has waited for them too.
+    tasks: TaskTracker,
 }
 
 impl std::fmt::Debug for Batches {
@@ -73,7 +76,7 @@ pub(super) async fn submit(app: &App, tenant: &TenantId, work: Work, turn: Turn)
         starts
     };
     if starts {
-        tokio::spawn(work_off(app.clone(), tenant.clone()));
+        app.shadows().batches.tasks.spawn(work_off(app.clone(), tenant.clone()));
     }
     match done.await {
         Ok((outcome, turn)) => (outcome, Some(turn)),
@@ -107,8 +110,8 @@ async fn work_off(app: App, tenant: TenantId) {
         for (waiting, outcome) in taken.into_iter().zip(outcomes) {
             let (work, tenant) = (waiting.work, tenant.clone());
             if let Err((Ok(applied), turn)) = waiting.answer.send((outcome, waiting.turn)) {
-                let app = app.clone();
-                tokio::spawn(async move {
+                let (tasks, app) = (&app.shadows().batches.tasks, app.clone());
+                tasks.spawn(async move {
                     tell::updated(&app, &tenant, &work.key, &applied, Via::Call).await;
                     drop(turn);
                 });
