@@ -182,6 +182,7 @@ pub enum Refused {
 
 /// What an answer did.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and taken apart at once")]
 pub enum Applied {
     Changed(Command),
     /// The same answer came before.

@@ -17,6 +17,7 @@ text_enum! {
     }
 }
 
+#[expect(clippy::derivable_impls, reason = "text_enum! derives, and knows of no default")]
 impl Default for Profile {
     fn default() -> Self {
         Self::Standard
