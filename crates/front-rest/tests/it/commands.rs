@@ -27,7 +27,10 @@ async fn a_command_is_sent_shown_and_taken_back() {
     assert_eq!(house.post(GW, &house.acme, &clash).await.refusal(), (409, "command-exists".into()));
     let shown = house.get(&format!("{GW}/c1"), &house.acme).await;
     assert_eq!((shown.etag().as_str(), &shown.json["payload"]), ("\"1\"", &json!({ "name": "x" })));
-    insta::assert_json_snapshot!("command", shown.json);
+    assert_eq!(
+        (&shown.json["op"], &shown.json["attempts"], &shown.json["reason"]),
+        (&json!("restart-app"), &json!(0), &json!(null))
+    );
     let canceled = house.post(&format!("{GW}/c1/cancel"), &house.acme, &json!({})).await;
     assert_eq!((&canceled.json["status"], &canceled.json["ended"]), (&json!("canceled"), &json!(true)));
     assert_eq!(house.get(&format!("{GW}/c2"), &house.acme).await.refusal(), (404, "not-found".into()));
