@@ -142,8 +142,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Job(job::Job),
     /// What devices are told to do, and what came of it
-    #[command(subcommand)]
-    Command(command::DeviceCommand),
+    #[command(name = "command", subcommand)]
+    Tell(command::DeviceCommand),
     /// Keys that sign releases; the private half never leaves this machine
     #[command(subcommand)]
     Key(key::Key),
@@ -210,7 +210,7 @@ impl Command {
             Self::Method(verb) => verb.run(session).await,
             Self::Message(verb) => verb.run(session).await,
             Self::Job(verb) => verb.run(session).await,
-            Self::Command(verb) => verb.run(session).await,
+            Self::Tell(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,
             Self::Release(verb) => verb.run(session).await,
             Self::Rollout(verb) => verb.run(session).await,

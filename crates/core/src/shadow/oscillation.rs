@@ -246,7 +246,7 @@ mod tests {
         device.update(&json!({"desired": {"wifi": {"channel": 6, "power": 3}, "name": "x"}}));
         for round in 0..3 {
             let stale = device.report(&json!({"wifi": {"channel": 1, "power": 3}}));
-            assert_eq!(stale.delta.is_some(), true, "round {round}: the name differs still");
+            assert!(stale.delta.is_some(), "round {round}: the name differs still");
             device.report(&json!({"wifi": {"channel": 6}}));
         }
         let document = device.document.clone().expect("a document");

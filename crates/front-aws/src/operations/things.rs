@@ -56,7 +56,7 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Answer, Refusal> {
         Err(Error::Conflict { code: "device-exists", reason }) => {
             let view = registry::device(call.app(), &call.ctx, &call.tenant, &id).await?;
             let again = view.device.amend(fields, call.app().now()).ok();
-            if !again.is_some_and(|again| again.revision == view.device.revision) {
+            if again.is_none_or(|again| again.revision != view.device.revision) {
                 return Err(Refusal::new(StatusCode::CONFLICT, "ResourceAlreadyExistsException", reason));
             }
             view

@@ -54,8 +54,8 @@ struct Beside {
 fn beside(message: &Publish) -> Beside {
     let (mut rest, mut found) = (&message.properties[..], Beside::default());
     let text = |rest: &mut &[u8]| {
-        let (len, after) = rest.split_at(2);
-        let (text, after) = after.split_at(usize::from(u16::from_be_bytes([len[0], len[1]])));
+        let (len, after) = rest.split_first_chunk::<2>().expect("a length");
+        let (text, after) = after.split_at(usize::from(u16::from_be_bytes(*len)));
         *rest = after;
         String::from_utf8(text.to_vec()).expect("UTF-8")
     };

@@ -163,7 +163,7 @@ async fn methods_in_journal(house: &House) -> Vec<String> {
     rows.into_iter()
         .rev()
         .map(|event| event.entry)
-        .map(|entry| match entry.detail["outcome"].as_str() {
+        .map(|entry| match entry.detail.get("outcome").and_then(Value::as_str) {
             Some(outcome) => format!("{} {outcome}", entry.action),
             None => entry.action.to_string(),
         })

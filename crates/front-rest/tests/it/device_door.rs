@@ -136,7 +136,8 @@ async fn every_refusal_of_the_contract() {
     let token = format!(r#"{{"state":{{}},"clientToken":"{}"}}"#, "x".repeat(65));
     let large = format!(r#"{{"state":{{"desired":{{"a":"{}"}}}}}}"#, "x".repeat(8192));
     let invalid = (400, "InvalidRequestException");
-    let cases: [(&str, &str, &[u8], (u16, &str), &str); 16] = [
+    type Case<'a> = (&'a str, &'a str, &'a [u8], (u16, &'a str), &'a str);
+    let cases: [Case<'_>; 16] = [
         ("POST", MINE, b"{", invalid, "Invalid JSON"),
         ("POST", MINE, b"{}", invalid, "Missing required node: state"),
         ("POST", MINE, br#"{"state":5}"#, invalid, "State node must be an object"),
