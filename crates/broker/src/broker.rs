@@ -21,11 +21,11 @@ use crate::session::{LastWill, Session};
 use crate::space::Space;
 use crate::stats::{Counters, Stats};
 use crate::timers::Timers;
-use crate::{
-    Config, EndReason, Hooks, Peer, Principal, Qos, Reason, SessionStore, StoreFailure, StoredRetained, conn, topic,
-};
+use crate::{Config, Hooks, Peer, Principal, Qos, Reason, SessionStore, StoreFailure, conn, topic};
 
+mod ending;
 mod redirect;
+mod retaining;
 mod rights;
 
 pub use redirect::Redirect;
@@ -388,47 +388,8 @@ impl Broker {
         Ok(self.inner.receipt(since, routed))
     }
 
-    /// Ends every live connection that was made with the claim of this serial number; says how many.
-    pub fn kick_claim(&self, tenant: &TenantId, serial: &str, reason: Reason) -> usize {
-        let Some(space) = self.inner.anterooms.read().get(tenant).cloned() else { return 0 };
-        let sessions: Vec<_> = space.sessions.lock().values().cloned().collect();
-        sessions.iter().filter(|session| self.end(session, Some(serial), reason)).count()
-    }
-
     fn session(&self, tenant: &TenantId, device: &DeviceId) -> Option<Arc<Session>> {
         self.inner.known_space(tenant)?.session(device)
-    }
-
-    /// Ends the live connection of a device; false if there is none. Its session stays.
-    pub fn kick(&self, tenant: &TenantId, device: &DeviceId, reason: Reason) -> bool {
-        self.session(tenant, device).is_some_and(|s| self.end(&s, None, reason))
-    }
-
-    /// Ends the live connection of a device if it was made with the certificate of this serial.
-    pub fn kick_serial(&self, tenant: &TenantId, device: &DeviceId, serial: &str, reason: Reason) -> bool {
-        self.session(tenant, device).is_some_and(|s| self.end(&s, Some(serial), reason))
-    }
-
-    /// Ends every live connection of a tenant; says how many.
-    pub fn kick_all(&self, tenant: &TenantId, reason: Reason) -> usize {
-        let anteroom = self.inner.anterooms.read().get(tenant).cloned();
-        self.inner.known_space(tenant).into_iter().chain(anteroom).map(|space| self.end_all(&space, reason)).sum()
-    }
-
-    fn end_all(&self, space: &Space, reason: Reason) -> usize {
-        let sessions: Vec<_> = space.sessions.lock().values().cloned().collect();
-        sessions.iter().filter(|s| self.end(s, None, reason)).count()
-    }
-
-    fn end(&self, session: &Session, serial: Option<&str>, reason: Reason) -> bool {
-        let state = session.lock();
-        let Some(link) = &state.link else { return false };
-        let other = |wanted: &str| state.principal.as_ref().is_some_and(|p| *p.serial != *wanted);
-        if serial.is_some_and(other) {
-            return false;
-        }
-        self.inner.counters.kicked.fetch_add(1, Ordering::Relaxed);
-        link.end(EndReason::Server(reason))
     }
 
     /// Ends the connection of a device and removes its session, subscriptions and queue.
@@ -438,32 +399,6 @@ impl Broker {
         let (since, ticket) = self.inner.forget_session(&space, &session);
         self.inner.committer.want(None);
         self.inner.committer.wait(since, ticket).await
-    }
-
-    /// Removes what is retained in the tenant on topics that `owned` says; how many there were.
-    pub fn forget_retained(&self, tenant: &TenantId, owned: impl Fn(&str) -> bool) -> usize {
-        let Some(space) = self.inner.known_space(tenant) else { return 0 };
-        self.inner.forget_retained(&space, owned)
-    }
-
-    /// What is retained in the tenant on topics after `after` that are `wanted`, in their order, `limit` at most.
-    pub fn retained(
-        &self,
-        tenant: &TenantId,
-        after: &str,
-        limit: usize,
-        wanted: impl Fn(&str) -> bool,
-    ) -> Vec<StoredRetained> {
-        let Some(space) = self.inner.known_space(tenant) else { return Vec::new() };
-        let retained = space.retained.read();
-        retained.listed(after, self.inner.clock.now(), limit, wanted)
-    }
-
-    /// What is retained on one topic.
-    pub fn retained_on(&self, tenant: &TenantId, topic: &str) -> Option<StoredRetained> {
-        let space = self.inner.known_space(tenant)?;
-        let (found, _) = space.retained.read().matching(topic, self.inner.clock.now(), 1);
-        found.first().filter(|(found, _)| &**found == topic).map(|(topic, retained)| retained.to_stored(topic))
     }
 
     /// Whether the device is connected now.

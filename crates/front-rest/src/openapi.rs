@@ -113,7 +113,8 @@ fn finish(item: &mut PathItem) {
 /// Listings answer with a page, whose schema is called so, and take a cursor; certificates of a device are few.
 fn is_paged(operation: &Operation) -> bool {
     let id = operation.operation_id.as_deref().unwrap_or_default();
-    id.starts_with("list_") && !["list_ca_requests", "list_device_certificates"].contains(&id)
+    (id.starts_with("list_") || id == "search_devices")
+        && !["list_ca_requests", "list_device_certificates"].contains(&id)
 }
 
 fn paging() -> [Parameter; 2] {

@@ -58,7 +58,11 @@ impl Shelf {
 
     /// Those that are wanted, and are stale by then.
     fn wanted_and_stale(&self, by: Timestamp) -> impl Iterator<Item = &Vec<u8>> {
-        self.recent.iter().chain(&self.earlier).filter(move |(_, kept)| kept.wanted && kept.stale_at <= by).map(|(id, _)| id)
+        self.recent
+            .iter()
+            .chain(&self.earlier)
+            .filter(move |(_, kept)| kept.wanted && kept.stale_at <= by)
+            .map(|(id, _)| id)
     }
 }
 

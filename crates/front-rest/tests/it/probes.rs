@@ -61,6 +61,7 @@ impl Route {
             .replace("{rotation}", id)
             .replace("{revocation}", id)
             .replace("{method}", "reboot")
+            .replace("{version}", "1")
             .replace("{kind}", "serial")
             .replace("{value}", "41a3")
     }

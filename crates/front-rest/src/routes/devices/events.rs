@@ -44,9 +44,10 @@ pub(super) async fn handler(
     At(id): At<DeviceId>,
     listing: Listing<Filter>,
 ) -> Result<Response, Problem> {
-    device(door.app(), &caller.ctx, &caller.tenant, &id).await?;
-    let filter = JournalFilter { device: Some(id), action: listing.filter.action.clone(), ..JournalFilter::default() };
+    let filter =
+        JournalFilter { device: Some(id.clone()), action: listing.filter.action.clone(), ..JournalFilter::default() };
     let before = listing.after_as(&door, Some(&caller.tenant))?;
     let found = events(door.app(), &caller.ctx, &caller.tenant, filter, before, listing.rows_and_one()).await?;
+    device(door.app(), &caller.ctx, &caller.tenant, &id).await?;
     Ok(listing.answer(&door, Some(&caller.tenant), found, |row| row.id.to_string(), view))
 }
