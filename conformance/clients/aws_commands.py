@@ -57,7 +57,7 @@ class Sdk5:
 
     def answer(self, execution, **body):
         packet = mqtt5.PublishPacket(
-            topic(self.device, execution, "response/json"), payload=json.dumps(body), qos=mqtt5.QoS.AT_LEAST_ONCE
+            topic=topic(self.device, execution, "response/json"), payload=json.dumps(body), qos=mqtt5.QoS.AT_LEAST_ONCE
         )
         self.client.publish(packet).result(WAIT)
         ack = within(self.acks, WAIT, "an acknowledgement")
@@ -65,7 +65,7 @@ class Sdk5:
 
     def nothing(self):
         """Nothing more comes: what a round trip later is not there was not sent before it."""
-        packet = mqtt5.PublishPacket(self.device.topic("ping"), payload="", qos=mqtt5.QoS.AT_LEAST_ONCE)
+        packet = mqtt5.PublishPacket(topic=self.device.topic("ping"), payload="", qos=mqtt5.QoS.AT_LEAST_ONCE)
         self.client.publish(packet).result(WAIT)
         holds(self.requests.empty(), "a request that should not be there")
 
@@ -86,7 +86,7 @@ def in_order_with_content_type_and_expiry(server):
     expect(set(heard), {first["id"], other["id"]}, "one of each lane")
     packet = heard[first["id"]]
     expect((json.loads(packet.payload), packet.content_type), ({"n": 1}, "application/json"))
-    holds(500 < packet.message_expiry_interval_seconds <= 600, f"expiry {packet.message_expiry_interval_seconds}")
+    holds(500 < packet.message_expiry_interval_sec <= 600, f"expiry {packet.message_expiry_interval_sec}")
     user = {it.name: it.value for it in packet.user_properties}
     expect((user["op"], user["attempt"], user["lane"]), ("restart", "1", "default"))
     sdk.nothing()
