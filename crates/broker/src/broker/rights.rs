@@ -6,7 +6,7 @@ use super::Broker;
 use crate::{Reason, TenantRates, topic};
 
 impl Broker {
-    /// What all connections of a tenant may do together from now on; what is not said is as [`Config::tenant_rates`] has it.
+    /// What all connections of a tenant may do together from now on; what is not said is as [`crate::Config::tenant_rates`] has it.
     pub fn limit(&self, tenant: &TenantId, rates: TenantRates) {
         let Some(space) = self.inner.known_space(tenant) else { return };
         space.limit(rates.or(self.inner.config.tenant_rates), self.inner.clock.monotonic());
