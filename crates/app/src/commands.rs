@@ -41,6 +41,8 @@ const ATTEMPTS: u32 = 5;
 const CONTENT_TYPE: &str = "application/json";
 /// Up to so many devices are told at once by whoever sends; the reconciler tells the others.
 const TOLD_AT_ONCE: usize = 8;
+/// Devices whose command of one id is canceled by one request.
+const MOST_CANCELED: usize = 100_000;
 
 /// A command as somebody wants it. What is `None` is as usual.
 #[derive(Clone, Default)]
@@ -258,9 +260,18 @@ pub async fn cancel_everywhere(
         .write(tenant, "cancel command", move |tx| {
             Box::pin(async move {
                 let filter = CommandFilter { id: Some(id.clone()), ..CommandFilter::default() };
-                let found = tx.commands(&filter, None, limits::COMMAND_TARGETS).await?;
+                let mut found = tx.commands(&filter, None, limits::COMMAND_TARGETS).await?;
                 if found.is_empty() {
                     return Err(NO_SUCH);
+                }
+                // One id may have been sent more than once, to other devices each time.
+                let (mut page, mut devices) = (found.len(), found.len());
+                while page == limits::COMMAND_TARGETS as usize && devices < MOST_CANCELED {
+                    let last = found.last().map(|row| (id.clone(), row.device.clone()));
+                    let after = last.as_ref().map(|(id, device)| (id, device));
+                    let more = tx.commands(&filter, after, limits::COMMAND_TARGETS).await?;
+                    (page, devices) = (more.len(), devices + more.len());
+                    found.extend(more);
                 }
                 let mut status = CancelStatus::default();
                 for row in found {

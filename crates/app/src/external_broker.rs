@@ -31,6 +31,8 @@ pub struct Client {
     pub password: Option<Secret<String>>,
     /// The name in a certificate that the broker has verified.
     pub common_name: Option<String>,
+    /// The broker makes the user name from such a certificate, so that it stands for one.
+    pub named_by_tls: bool,
     /// The certificate itself, and what came with it, the client's own first.
     pub chain: Vec<CertificateDer<'static>>,
     pub address: Option<IpAddr>,
@@ -75,18 +77,27 @@ pub async fn may_connect(app: &App, ctx: &Ctx, client: &Client) -> Result<Answer
         Ok(admitted) => admitted,
         Err(error) => return denied(error),
     };
-    let named = client.client_id.is_empty() || client.client_id == device.as_str();
+    // With a token the user name says the tenant too, and was held against it.
+    let by_chain = !client.chain.is_empty();
+    let named = is_own(&client.client_id, &device) && (!by_chain || is_own(&client.user_name, &device));
     if home != tenant || !named || rights_of(app, &tenant, &device, &serial).await?.connect_denied().is_some() {
         return Ok(Answer::Deny);
     }
     Ok(Answer::Allow(Welcome { device, rights, until: Some(not_after) }))
 }
 
+/// Nothing, or the device's own name.
+fn is_own(said: &str, device: &DeviceId) -> bool {
+    said.is_empty() || said == device.as_str()
+}
+
 /// By the name that the broker has from a certificate.
 async fn by_name(app: &App, tenant: &TenantId, client: &Client) -> Result<Answer<Welcome>> {
     let name = client.common_name.as_deref().unwrap_or(&client.user_name);
     let Ok(device) = name.parse::<DeviceId>() else { return Ok(Answer::Ignore) };
-    if !client.client_id.is_empty() && client.client_id != device.as_str() {
+    // What it may do is asked by the user name later: a client chooses neither that nor its client id.
+    let proved = client.common_name.is_some() || client.named_by_tls;
+    if !proved || !is_own(&client.client_id, &device) || !is_own(&client.user_name, &device) {
         return Ok(Answer::Deny);
     }
     let Some(rights) = rights_by_name(app, tenant, &device).await? else { return Ok(Answer::Deny) };

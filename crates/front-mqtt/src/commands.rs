@@ -89,8 +89,16 @@ impl MqttHooks {
 
     /// What waits for the device goes, now that it listens.
     pub(crate) fn deliver_commands(&self, principal: &Arc<Principal>) {
-        let (app, principal) = (self.app.clone(), Arc::clone(principal));
-        self.tasks.spawn(async move { commands::deliver(&app, &principal.tenant, &principal.device).await });
+        let whose = (principal.tenant.clone(), principal.device.clone());
+        // However often it subscribes, it is looked after once at a time; what came meanwhile the reconciler finds.
+        if !self.delivering.lock().insert(whose.clone()) {
+            return;
+        }
+        let (app, delivering) = (self.app.clone(), Arc::clone(&self.delivering));
+        self.tasks.spawn(async move {
+            commands::deliver(&app, &whose.0, &whose.1).await;
+            delivering.lock().remove(&whose);
+        });
     }
 
     pub(crate) fn hears_commands(&self, tenant: &TenantId, device: &DeviceId) -> bool {

@@ -21,7 +21,7 @@ use fleetward_app::messaging::messaging;
 use fleetward_app::topic_policies::rights_of;
 use fleetward_app::{Error, enroll};
 use fleetward_base::{Clock, DeviceId, TenantId, limits};
-use fleetward_broker::{Hooks, Principal, Protocol, Qos, ServiceRequest, TopicRights};
+use fleetward_broker::{Hooks, Nack, Principal, Protocol, Qos, ServiceRequest, TopicRights};
 use fleetward_core::messaging::Messaging;
 use fleetward_core::topic_policy::Act;
 use fleetward_wire::aws::topic::{self, PREFIX};
@@ -139,24 +139,25 @@ impl MqttHooks {
             let (hooks, tenant, turn) = (Arc::clone(&hooks), tenant.clone(), turns.of(&arrived.topic));
             async move {
                 let _turn = turn.lock_owned().await;
-                hooks.serve_arrived(&tenant, arrived).await;
+                hooks.serve_arrived(&tenant, arrived).await
             }
         };
         link.run(outlet, serve, stop).await
     }
 
-    /// Works on one request; afterwards it may be acknowledged. What is none, or by a device that may not, is let go of.
-    async fn serve_arrived(&self, tenant: &TenantId, arrived: Arrived) {
-        let Some(device) = topic::parse(&arrived.topic).and_then(|topic| topic.thing.parse().ok()) else { return };
+    /// Works on one request; whether it may be acknowledged. What is none, or by a device that may not, is let go of; what
+    /// cannot be worked on now comes again.
+    async fn serve_arrived(&self, tenant: &TenantId, arrived: Arrived) -> bool {
+        let Some(device) = topic::parse(&arrived.topic).and_then(|topic| topic.thing.parse().ok()) else { return true };
         let principal = match self.principal_outside(tenant, device).await {
             Ok(Some(principal)) if policy::may(&principal, Act::Publish, &arrived.topic) => principal,
             Ok(_) => {
                 tracing::info!(topic = arrived.topic, "a device of the external broker asked for what it may not");
-                return;
+                return true;
             }
             Err(error) => {
                 tracing::warn!(%error, "a device of the external broker could not be asked after");
-                return;
+                return false;
             }
         };
         self.seen(&principal);
@@ -167,9 +168,9 @@ impl MqttHooks {
             retain: false,
             protocol: Protocol::V5,
         };
-        if let Err(nack) = self.service(&principal, request).await {
-            tracing::info!(device = %principal.device, ?nack, "a request by the external broker was not taken");
-        }
+        let Err(nack) = self.service(&principal, request).await else { return true };
+        tracing::info!(device = %principal.device, ?nack, "a request by the external broker was not taken");
+        !matches!(nack, Nack::Unavailable)
     }
 
     /// A device that may be in, with what it may do now.

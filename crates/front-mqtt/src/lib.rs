@@ -27,6 +27,7 @@ mod shadow;
 mod standing;
 pub mod websocket;
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
@@ -34,7 +35,9 @@ use fleetward_app::enroll::Attempt;
 use fleetward_app::enroll::dps::Registrant;
 use fleetward_app::provisioning::Claimant;
 use fleetward_app::{App, Ctx, Principal};
+use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::Broker;
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 pub use hub::has_properties;
@@ -53,6 +56,8 @@ pub struct MqttHooks {
     external: OnceLock<external::Outlet>,
     /// Calls of methods that wait for a device's answer.
     calls: Arc<hub::Calls>,
+    /// Devices to whom waiting commands are on their way.
+    delivering: Arc<Mutex<HashSet<(TenantId, DeviceId)>>>,
     /// Work that a synchronous hook begins and does not wait for.
     tasks: TaskTracker,
 }
@@ -67,6 +72,7 @@ impl MqttHooks {
             registrants: guests::Guests::default(),
             external: OnceLock::new(),
             calls: Arc::default(),
+            delivering: Arc::default(),
             tasks: TaskTracker::new(),
         }
     }

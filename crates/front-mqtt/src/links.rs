@@ -145,12 +145,15 @@ impl DeviceLinks for MqttHooks {
         if !self.authorize_publish(&principal, &topic, retain) || (system && (retain || !owned)) {
             return Err(PublishRefused::NotAuthorized);
         }
+        let broker = self.broker.get().ok_or(PublishRefused::Unavailable)?;
+        if !broker.try_pay(&principal, topic.len() + payload.len()) {
+            return Err(PublishRefused::Quota);
+        }
         let qos = Qos::from_bits(qos.min(1));
         if owned {
             let request = ServiceRequest { topic: topic.as_str().into(), payload, qos, retain, protocol: Protocol::V5 };
             return self.service(&principal, request).await.map_err(refused);
         }
-        let broker = self.broker.get().ok_or(PublishRefused::Unavailable)?;
         let receipt = broker.publish(&principal.tenant, Message { retain, qos, ..Message::new(&topic, &payload) });
         receipt.map_err(unpublished)?.durable().await.map_err(|_| PublishRefused::Unavailable)
     }

@@ -70,14 +70,14 @@ async fn fields(request: Request) -> Result<Fields, Problem> {
     Fields::parse(&bytes, form).map_err(|bad| Problem::malformed(bad.to_string()))
 }
 
-async fn connecting(door: &Door, ctx: &Ctx, request: Request) -> Result<Answer<Welcome>, Problem> {
+async fn connecting(door: &Door, ctx: &Ctx, request: Request, named_by_tls: bool) -> Result<Answer<Welcome>, Problem> {
     let fields = fields(request).await?;
     let connection = Connection::of(&fields).map_err(|bad| Problem::malformed(bad.to_string()))?;
-    Ok(may_connect(door.app(), ctx, &connection.client()).await?)
+    Ok(may_connect(door.app(), ctx, &connection.client(named_by_tls)).await?)
 }
 
 async fn authn(State(door): State<Door>, Asking(ctx): Asking, request: Request) -> Result<Json<Value>, Problem> {
-    let answer = connecting(&door, &ctx, request).await?;
+    let answer = connecting(&door, &ctx, request, false).await?;
     Ok(Json(match answer {
         Answer::Allow(Welcome { device, until, .. }) => {
             let mut body = json!({ "result": "allow", "is_superuser": false, "device": device });
@@ -106,7 +106,7 @@ async fn authz(State(door): State<Door>, Asking(ctx): Asking, request: Request) 
 
 /// A password is not asked for: TLS has said who it is, or a token stands in its place.
 async fn user(State(door): State<Door>, Asking(ctx): Asking, request: Request) -> Result<Response, Problem> {
-    Ok(status(matches!(connecting(&door, &ctx, request).await?, Answer::Allow(_))))
+    Ok(status(matches!(connecting(&door, &ctx, request, true).await?, Answer::Allow(_))))
 }
 
 /// No device is one. It is asked all the same, so that a token that is no good is noticed.

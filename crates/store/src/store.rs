@@ -136,6 +136,17 @@ impl Store {
         self.journal.clone()
     }
 
+    /// Whether no other server was at the database when this one first asked: always with SQLite, whose file is locked.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn is_first(&self) -> Result<bool, StoreError> {
+        match &*self.engine {
+            Engine::Sqlite(_) => Ok(true),
+            Engine::Postgres(engine) => engine.is_first().await,
+        }
+    }
+
     /// How often units have waited for PostgreSQL, commits included; 0 with SQLite, which is in the process.
     pub fn round_trips(&self) -> u64 {
         match &*self.engine {

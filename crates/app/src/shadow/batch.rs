@@ -209,14 +209,15 @@ async fn apply(
         applied.delta = rules::delta(&applied.document);
     }
     let row = rows::row_of(&work.key, &applied.document)?;
+    // Before anything of this update is written down: where it fails, the others of the transaction go on without it.
+    if let Some(version) = firmware(&work.ctx, &work.key, &work.request) {
+        note_firmware(tx, &work.key.device, version, work.now).await?;
+    }
     match current {
         Some(before) => written.shadows.push((row, before.version)),
         // Only where another server made the shadow in between: the caller tries again, as after any conflict.
         None if !tx.insert_shadow(&row).await? => return Err(Refused::VersionConflict.into()),
         None => {}
-    }
-    if let Some(version) = firmware(&work.ctx, &work.key, &work.request) {
-        note_firmware(tx, &work.key.device, version, work.now).await?;
     }
     if !applied.patch.is_empty() {
         written.events.push(event(&work.ctx, &work.key, &applied.document, &applied.patch));

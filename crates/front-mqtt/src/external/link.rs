@@ -59,6 +59,8 @@ pub(crate) enum End {
         "the broker does not deliver topics below `$` to shared subscriptions; serve it by one server, without a group"
     )]
     NotShared,
+    #[error("a request could not be worked on; it comes again")]
+    Unserved,
     #[error("MQTT: {0:?}")]
     Protocol(MqttError),
 }
@@ -150,7 +152,7 @@ impl Link {
     pub(crate) async fn run<F, W>(&mut self, outlet: &Outlet, serve: F, stop: &CancellationToken) -> Result<(), End>
     where
         F: Fn(Arrived) -> W,
-        W: Future<Output = ()>,
+        W: Future<Output = bool>,
     {
         let outcome = self.serve_all(outlet, serve, stop).await;
         let queued = std::mem::take(&mut self.out).into_iter().filter_map(|out| match out {
@@ -166,7 +168,7 @@ impl Link {
     async fn serve_all<F, W>(&mut self, outlet: &Outlet, serve: F, stop: &CancellationToken) -> Result<(), End>
     where
         F: Fn(Arrived) -> W,
-        W: Future<Output = ()>,
+        W: Future<Output = bool>,
     {
         let mut at_work = FuturesOrdered::new();
         loop {
@@ -174,10 +176,7 @@ impl Link {
                 && let Some(arrived) = self.arrived.pop_front()
             {
                 let (id, work) = (arrived.id, serve(arrived));
-                at_work.push_back(async move {
-                    work.await;
-                    id
-                });
+                at_work.push_back(async move { work.await.then_some(id) });
             }
             self.take_from(outlet);
             self.pump();
@@ -193,7 +192,9 @@ impl Link {
                     self.goodbye().await;
                     return Ok(());
                 }
-                Some(id) = at_work.next(), if !at_work.is_empty() => {
+                Some(done) = at_work.next(), if !at_work.is_empty() => {
+                    // Without its acknowledgement it comes again, on the next connection.
+                    let Some(id) = done else { return Err(End::Unserved) };
                     // What the work said is in the outlet by now, and goes before this. The broker sends no more than it has
                     // acknowledged, so that this ends.
                     self.out.extend(std::iter::from_fn(|| outlet.pop()).map(Out::Publish));

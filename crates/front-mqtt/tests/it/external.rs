@@ -17,7 +17,7 @@ async fn caller(house: &House, home: &str, role: Role) -> Ctx {
 }
 
 fn named(name: &str) -> Client {
-    Client { client_id: name.to_owned(), user_name: name.to_owned(), ..Client::default() }
+    Client { client_id: name.to_owned(), user_name: name.to_owned(), named_by_tls: true, ..Client::default() }
 }
 
 fn showing(device: &Device, client_id: &str) -> Client {
@@ -48,6 +48,12 @@ async fn a_broker_is_told_who_may_connect() {
         (showing(&abroad, "gw-9"), "another tenant's certificate"),
         (Client { chain: vec![CertificateDer::from(vec![1, 2, 3])], ..named("gw-1") }, "no certificate"),
         (Client { client_id: "gw-2".to_owned(), ..named("gw-1") }, "two names"),
+        (
+            Client { common_name: Some("gw-1".to_owned()), user_name: "gw-2".to_owned(), ..Client::default() },
+            "the user name is asked for later",
+        ),
+        (Client { user_name: "gw-2".to_owned(), ..showing(&gw, "gw-1") }, "the same beside its certificate"),
+        (Client { named_by_tls: false, ..named("gw-1") }, "a name that nobody has verified"),
     ] {
         assert_eq!(ask(client).await, Answer::Deny, "{why}");
     }

@@ -95,9 +95,10 @@ impl Connection {
         })
     }
 
-    pub(super) fn client(self) -> Client {
+    /// `named_by_tls`: whether the plugin has the user name from a certificate, as Mosquitto's `use_identity_as_username` does.
+    pub(super) fn client(self, named_by_tls: bool) -> Client {
         let Self { client_id, user_name, password, common_name, chain, address } = self;
-        Client { client_id, user_name, password, common_name, chain, address }
+        Client { client_id, user_name, password, common_name, named_by_tls, chain, address }
     }
 }
 
@@ -214,7 +215,7 @@ mod tests {
     #[test]
     fn connections() {
         let form = Fields::parse(b"username=gw-1&password=&clientid=gw-1", true).expect("a form");
-        let client = Connection::of(&form).expect("good").client();
+        let client = Connection::of(&form).expect("good").client(true);
         assert_eq!((client.user_name.as_str(), client.client_id.as_str()), ("gw-1", "gw-1"));
         assert!(client.password.is_none() && client.chain.is_empty());
         for bad in [r#"{"username":"x","cert_pem":"no"}"#, r#"{"username":"x","peerhost":"here"}"#] {

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::{Object, Pool, PoolError};
+use deadpool_postgres::{ClientWrapper, Object, Pool, PoolError};
 use futures::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,6 +26,8 @@ use crate::{OpenError, StoreError};
 
 /// A unit that takes longer than this is broken off: the network may have swallowed it.
 const UNIT: Duration = Duration::from_secs(60);
+/// An advisory lock that the first server of a database holds while it runs. The number means nothing else.
+const FIRST: i64 = 4_201_170_732;
 /// How often the journal is looked at for what other servers appended.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -36,6 +38,8 @@ pub(crate) struct PostgresEngine {
     tasks: TaskTracker,
     stop: CancellationToken,
     round_trips: Arc<AtomicU64>,
+    /// The connection that holds [`FIRST`].
+    first: Mutex<Option<ClientWrapper>>,
 }
 
 impl PostgresEngine {
@@ -53,6 +57,7 @@ impl PostgresEngine {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             round_trips: Arc::default(),
+            first: Mutex::new(None),
         };
         let client = engine.client().await?;
         let row = client
@@ -68,6 +73,19 @@ impl PostgresEngine {
     /// How often units waited for the server.
     pub(crate) fn round_trips(&self) -> u64 {
         self.round_trips.load(Ordering::Relaxed)
+    }
+
+    /// Whether this server came to the database before all others that are there. It stays so until it goes.
+    pub(crate) async fn is_first(&self) -> Result<bool, StoreError> {
+        let mut first = self.first.lock().await;
+        if first.is_none() {
+            let client = self.client().await?;
+            let row = client.query_one("SELECT pg_try_advisory_lock($1)", &[&FIRST]).await;
+            if row.and_then(|row| row.try_get::<_, bool>(0)).map_err(|error| fault(&error))? {
+                *first = Some(Object::take(client));
+            }
+        }
+        Ok(first.is_some())
     }
 
     pub(crate) async fn client(&self) -> Result<Object, StoreError> {
@@ -141,6 +159,7 @@ impl PostgresEngine {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        drop(self.first.lock().await.take());
         self.pool.close();
     }
 }

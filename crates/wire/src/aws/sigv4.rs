@@ -131,6 +131,12 @@ impl Authorization {
         if request.headers.iter().any(|(name, value)| name == BODY_HASH && value.trim() != body) {
             return Err(Mismatch::Body);
         }
+        // What decides something stands under the signature. Others may be added on the way, such as a proxy's trace.
+        let decides =
+            |name: &str| name.starts_with("x-amz-") || name.starts_with("x-amzn-iot-") || name == "x-amzn-principal";
+        if request.headers.iter().any(|(name, _)| decides(name) && !self.signed_headers.iter().any(|it| it == name)) {
+            return Err(Mismatch::Header);
+        }
         let canonical = self.canonical(request, &body)?;
         let expected = self.signature_of(stamp, &canonical, secret);
         constant_time::verify_slices_are_equal(&expected, &self.signature).map_err(|_| Mismatch::Signature)

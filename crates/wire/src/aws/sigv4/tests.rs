@@ -151,6 +151,11 @@ fn what_botocore_signs_holds_and_nothing_beside_it() {
         moved[0].1 = "elsewhere.example.com".into();
         let moved = Request { headers: &moved, ..request };
         assert_eq!(read.verify(&moved, SECRET, now), Err(Mismatch::Signature));
+        let mut added = case.headers.clone();
+        added.push(("x-amzn-trace-id".into(), "a proxy's".into()));
+        assert_eq!(read.verify(&Request { headers: &added, ..request }, SECRET, now), Ok(()));
+        added.push(("x-amzn-principal".into(), "another".into()));
+        assert_eq!(read.verify(&Request { headers: &added, ..request }, SECRET, now), Err(Mismatch::Header));
         let lacking = Request { headers: &case.headers[1..], ..request };
         assert_eq!(read.verify(&lacking, SECRET, now), Err(Mismatch::Header));
     }
