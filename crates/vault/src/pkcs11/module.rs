@@ -23,6 +23,8 @@ use crate::uri::KeyUri;
 const THREADS: usize = 4;
 /// A token that has not answered by then is out of reach.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// A library that is not closed by then is left to itself.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// Which library, and the PIN of its tokens.
 #[derive(Clone, Debug)]
@@ -33,10 +35,25 @@ pub struct ModuleConfig {
 
 type Job = Box<dyn FnOnce(&mut Calls) + Send>;
 
-/// A loaded library. Clones share it.
+/// A loaded library. Clones share it; with the last one its threads end.
 #[derive(Clone)]
 pub struct Module {
-    jobs: mpsc::Sender<Job>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// None once they are told to end.
+    jobs: Option<mpsc::Sender<Job>>,
+    /// Nobody sends here: it ends when the last thread has let go of the library.
+    ended: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Drop for Inner {
+    /// Waits until the library is closed: a program that ends meanwhile tears it down under its threads.
+    fn drop(&mut self) {
+        self.jobs = None;
+        self.ended.get_mut().recv_timeout(CLOSING).ok();
+    }
 }
 
 impl Module {
@@ -57,21 +74,27 @@ impl Module {
         let (jobs, waiting) = mpsc::channel::<Job>();
         let waiting = Arc::new(Mutex::new(waiting));
         let shared = Arc::new(Shared { context, pin: config.pin, refused: Mutex::default() });
+        let (alive, ended) = mpsc::channel::<()>();
         for number in 0..THREADS {
             let (waiting, mut calls) =
                 (Arc::clone(&waiting), Calls { shared: Arc::clone(&shared), sessions: HashMap::new() });
+            let alive = alive.clone();
             let thread = std::thread::Builder::new().name(format!("pkcs11-{number}"));
             let started = thread.spawn(move || {
                 loop {
                     // The lock is held while this thread waits and let go of with the job in hand.
                     let job = waiting.lock().recv();
-                    let Ok(job) = job else { return };
+                    let Ok(job) = job else { break };
                     job(&mut calls);
                 }
+                drop(calls);
+                drop(alive);
             });
             started.map_err(|error| TokenError::Unreachable(format!("no thread for the token: {error}")))?;
         }
-        Ok(Self { jobs })
+        // The threads alone hold it from here on, and with it the library.
+        drop((alive, shared));
+        Ok(Self { inner: Arc::new(Inner { jobs: Some(jobs), ended: Mutex::new(ended) }) })
     }
 
     /// Has `work` done on a thread of the library and waits for it: for threads that may wait.
@@ -84,7 +107,7 @@ impl Module {
             answer.send(work(calls)).ok();
         });
         let gone = || TokenError::Unreachable("the library's threads have ended".to_owned());
-        self.jobs.send(job).map_err(|_| gone())?;
+        self.inner.jobs.as_ref().ok_or_else(gone)?.send(job).map_err(|_| gone())?;
         answered.recv_timeout(DEADLINE).map_err(|error| match error {
             mpsc::RecvTimeoutError::Timeout => {
                 TokenError::Unreachable(format!("no answer within {} s", DEADLINE.as_secs()))
