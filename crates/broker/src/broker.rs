@@ -17,7 +17,7 @@ use crate::link::{TICK, Wheel};
 use crate::properties::Properties;
 use crate::record::Flags;
 use crate::retained::Retained;
-use crate::session::{LastWill, Session};
+use crate::session::{LastWill, Session, WillChange};
 use crate::space::Space;
 use crate::stats::{Counters, Stats};
 use crate::timers::Timers;
@@ -194,12 +194,17 @@ impl Inner {
                 tracing::warn!(tenant = %stored.tenant, client = %stored.client, "a will that nobody can read is left out");
                 continue;
             };
+            let stands = self.hooks.may_leave_will(&stored.tenant, &stored.client, &will.topic, will.retain).await;
             let space = self.space(&stored.tenant);
             let mut sessions = space.sessions.lock();
             // One without a session ended with its connection, and is published at the first look.
             let ended = || Session::ended(stored.tenant.clone(), stored.client.clone(), now);
             let session = sessions.entry(stored.client.clone()).or_insert_with(ended).clone();
             let mut state = session.lock();
+            if !stands {
+                session.change(&mut state, &self.committer, |p| p.wills.push(WillChange::Drop(will.pack())));
+                continue;
+            }
             state.will = Some(Box::new(will));
             self.arm(&session, &mut state);
         }

@@ -173,8 +173,12 @@ impl MqttHooks {
         !matches!(nack, Nack::Unavailable)
     }
 
-    /// A device that may be in, with what it may do now.
-    async fn principal_outside(&self, tenant: &TenantId, device: DeviceId) -> Result<Option<Arc<Principal>>, Error> {
+    /// A device that may be in, with what it may do now: one that has no connection here.
+    pub(crate) async fn principal_outside(
+        &self,
+        tenant: &TenantId,
+        device: DeviceId,
+    ) -> Result<Option<Arc<Principal>>, Error> {
         let Some(rights) = enroll::rights_by_name(&self.app, tenant, &device).await? else { return Ok(None) };
         let topics = rights_of(&self.app, tenant, &device, SERIAL).await?;
         if topics.connect_denied().is_some() {

@@ -83,6 +83,16 @@ impl Hooks for MqttHooks {
             || hub::owns(topic)
     }
 
+    async fn may_leave_will(&self, tenant: &TenantId, client: &DeviceId, topic: &str, retain: bool) -> bool {
+        match self.principal_outside(tenant, client.clone()).await {
+            Ok(principal) => principal.is_some_and(|it| self.authorize_publish(&it, topic, retain)),
+            Err(error) => {
+                tracing::warn!(%tenant, device = %client, %error, "a device that left a will could not be asked after");
+                false
+            }
+        }
+    }
+
     async fn service(&self, principal: &Arc<Principal>, request: ServiceRequest) -> Result<(), Nack> {
         if provisioning::owns(&request.topic) {
             return self.provision(principal, &request).await;

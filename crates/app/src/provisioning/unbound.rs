@@ -266,6 +266,10 @@ pub async fn detach(app: &App, ctx: &Ctx, tenant: &TenantId, id: &str, device: &
     if known.bound_to.as_ref() != Some(device) {
         return Err(NOT_THERE);
     }
+    // Detached and attached again it would count, though somebody has said that it does not.
+    if known.state == State::Inactive && known.device.is_some() {
+        return Err(Error::conflict("certificate-inactive", "it is set aside; make it active or revoke it"));
+    }
     let (serial, ctx_in, now) = (known.serial.clone(), ctx.clone(), app.now());
     app.write(tenant, "detach certificate", move |tx| {
         Box::pin(async move {

@@ -99,10 +99,29 @@ fn take(app: &App, tenant: &TenantId) -> Vec<Waiting> {
     taken
 }
 
+/// A lane that breaks off in the middle makes room for another one.
+struct Lane {
+    app: App,
+    tenant: TenantId,
+    done: bool,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        if !self.done
+            && let Some(queue) = self.app.shadows().batches.queues.lock().get_mut(&self.tenant)
+        {
+            queue.running = queue.running.saturating_sub(1);
+        }
+    }
+}
+
 async fn work_off(app: App, tenant: TenantId) {
+    let mut lane = Lane { app: app.clone(), tenant: tenant.clone(), done: false };
     loop {
         let taken = take(&app, &tenant);
         if taken.is_empty() {
+            lane.done = true;
             return;
         }
         let works: Vec<_> = taken.iter().map(|waiting| Arc::clone(&waiting.work)).collect();

@@ -102,6 +102,11 @@ impl Hooks for Rules {
         }))
     }
 
+    /// One is barred while no server runs.
+    async fn may_leave_will(&self, _: &TenantId, client: &DeviceId, _: &str, _: bool) -> bool {
+        client.as_str() != "barred"
+    }
+
     fn authorize_publish(&self, principal: &Principal, topic: &str, _retain: bool) -> bool {
         self.allowed(principal, topic)
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fleetward_base::{Rng, SeededRng};
+use fleetward_broker::SessionStore;
 
 use crate::client::{Client, Hello, HelloWill, Said, hello, packet};
 use crate::house::House;
@@ -91,6 +92,21 @@ async fn a_will_whose_right_has_gone_is_not_published() {
     house.rules.denied.lock().clear();
     watching.ping().await;
     assert_eq!(house.broker.stats().retained, 0);
+}
+
+#[tokio::test]
+async fn a_will_whose_right_went_while_no_server_ran_is_not_published() {
+    let house = House::new().await;
+    drop(watcher(&house).await);
+    let will = dying(None, true).will;
+    let _lives = Client::connect(&house, "acme/barred", Hello { will, ..hello(true, "barred") }).await;
+    let house = house.crash().await;
+    house.pass(Duration::from_secs(1));
+    watcher(&house).await.ping().await;
+    assert_eq!(house.broker.stats().retained, 0);
+    // A commit later its row is gone.
+    Client::connect(&house, "acme/other", hello(true, "other").kept()).await;
+    assert!(house.store.load_wills().await.expect("rows").is_empty());
 }
 
 /// Whatever happens before the server dies: of each connection that had its CONNACK and did not say good-bye, the will has

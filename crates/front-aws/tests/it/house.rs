@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub(crate) struct House {
+    pub(crate) app: App,
     pub(crate) clock: Arc<ManualClock>,
     router: Router,
     pub(crate) owner: NewAccessKey,
@@ -76,7 +77,7 @@ impl House {
         let inner = Router::new().route("/things", get(|| async { "inner" }));
         let door = Door::new(app.clone(), CancellationToken::new());
         let router = fleetward_front_aws::in_front_of(door, inner);
-        Self { clock, router, owner, viewer, beta, _folder: folder }
+        Self { app, clock, router, owner, viewer, beta, _folder: folder }
     }
 
     /// A request as it is, from a connection without a certificate.

@@ -100,10 +100,11 @@ macro_rules! columns {
 }
 
 macro_rules! candidates {
-    ($engine:ident) => {
+    ($engine:ident, $last:literal) => {
         concat!(
-            "SELECT d.id, coalesce(x.number, 0) FROM device AS d LEFT JOIN job_execution AS x ON x.tenant_id = $1 \
-             AND x.job = $10 AND x.device = d.id AND x.latest = 1 WHERE d.tenant_id = $1 AND ",
+            "SELECT d.id, coalesce(x.number, 0) FROM device AS d LEFT JOIN ",
+            $last,
+            " WHERE d.tenant_id = $1 AND ",
             selected!($engine),
             " AND d.id > $11 AND (x.status IS NULL OR x.status = 'removed') \
              AND (CAST($12 AS BIGINT) IS NULL OR d.created_at <= $12) ORDER BY d.id LIMIT $13"
@@ -147,7 +148,19 @@ impl TenantTx {
         created_by: Option<Timestamp>,
         limit: u32,
     ) -> Result<Vec<JobCandidateRow>, StoreError> {
-        const SQL: Sql = Sql { sqlite: candidates!(sqlite), postgres: candidates!(postgres) };
+        // PostgreSQL knows nothing of a job that has just begun. Joined by `latest`, it goes through all executions for each
+        // device; for the one of the highest number it has no other way than the index of the device.
+        const SQL: Sql = Sql {
+            sqlite: candidates!(
+                sqlite,
+                "job_execution AS x ON x.tenant_id = $1 AND x.job = $10 AND x.device = d.id AND x.latest = 1"
+            ),
+            postgres: candidates!(
+                postgres,
+                "LATERAL (SELECT e.number, e.status FROM job_execution AS e WHERE e.tenant_id = $1 AND e.job = $10 \
+                 AND e.device = d.id ORDER BY e.number DESC LIMIT 1) AS x ON TRUE"
+            ),
+        };
         let arrays = selector.arrays();
         let params = params![
             self.scope.key(),
