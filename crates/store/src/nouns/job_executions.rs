@@ -102,9 +102,9 @@ macro_rules! columns {
 macro_rules! candidates {
     ($engine:ident, $last:literal) => {
         concat!(
-            "SELECT d.id, coalesce(x.number, 0) FROM device AS d LEFT JOIN ",
+            "SELECT d.id, coalesce(x.number, 0) FROM (SELECT * FROM device WHERE tenant_id = $1) AS d LEFT JOIN ",
             $last,
-            " WHERE d.tenant_id = $1 AND ",
+            " WHERE ",
             selected!($engine),
             " AND d.id > $11 AND (x.status IS NULL OR x.status = 'removed') \
              AND (CAST($12 AS BIGINT) IS NULL OR d.created_at <= $12) ORDER BY d.id LIMIT $13"
