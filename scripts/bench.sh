@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(idle connect enroll publish shadow jobs revoke ocsp crl)
+[ ${#names[@]} -gt 0 ] || names=(idle connect enroll publish fanout shared resume storm shadow delta jobs revoke ocsp crl)
 mkdir -p target/bench
 # 15,000 connections and their clients need more than the usual number of open files.
 ulimit -n "$(ulimit -Hn)"

@@ -8,6 +8,7 @@ mod asking;
 mod connect;
 mod crl;
 mod crypto;
+mod delta;
 mod enroll;
 mod fanout;
 mod figures;
@@ -80,6 +81,8 @@ pub enum Bench {
     Publish,
     /// Durable shadow updates, on SQLite and on PostgreSQL.
     Shadow,
+    /// What operators want, until each device has heard it, at a thousand changes a second; on SQLite and on PostgreSQL.
+    Delta,
     /// A job for every connected device, and all of them at work; on SQLite and on PostgreSQL.
     Jobs,
     /// Each message to many that subscribe; Mosquitto beside it.
@@ -106,6 +109,7 @@ impl Bench {
             Self::Enroll => "enroll",
             Self::Publish => "publish",
             Self::Shadow => "shadow",
+            Self::Delta => "delta",
             Self::Jobs => "jobs",
             Self::Fanout => "fanout",
             Self::Shared => "shared",
@@ -127,6 +131,7 @@ pub async fn run(args: &BenchArgs) -> anyhow::Result<Figures> {
         Bench::Enroll => enroll::run(args).await,
         Bench::Publish => publish::run(args).await,
         Bench::Shadow => shadow::run(args).await,
+        Bench::Delta => delta::run(args).await,
         Bench::Jobs => jobs::run(args).await,
         Bench::Fanout => fanout::run(args).await,
         Bench::Shared => share::run(args).await,

@@ -94,6 +94,11 @@ impl Stage {
         Ok((self, made))
     }
 
+    /// Of the administrator.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// What the database takes on disk, its log included.
     pub(crate) fn disk_bytes(&self) -> anyhow::Result<u64> {
         let mut bytes = 0;
