@@ -4,8 +4,10 @@
 
 mod abuse;
 mod client;
+mod codecs;
 mod connect;
 mod crash;
+mod differential;
 mod exactly_once;
 mod house;
 mod hub;
@@ -14,6 +16,8 @@ mod publish;
 mod quotas;
 mod redirect;
 mod sessions;
+mod split;
+mod stream;
 mod subscribe;
 mod tcp;
 mod wills;
