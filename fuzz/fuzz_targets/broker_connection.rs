@@ -5,6 +5,8 @@
 
 #[path = "../../crates/broker/tests/it/client.rs"]
 mod client;
+#[path = "../../crates/broker/tests/it/crash_point.rs"]
+mod crash_point;
 #[path = "../../crates/broker/tests/it/differential.rs"]
 mod differential;
 #[path = "../../crates/broker/tests/it/house.rs"]

@@ -106,11 +106,7 @@ pub(crate) fn read(flags: u8, body: &[u8], v5: bool) -> Result<Publish<'_>, Reas
     if qos != 0 && packet_id == 0 {
         return Err(Reason::MalformedPacket);
     }
-    let properties = if v5 {
-        read_properties(reader.properties()?)?
-    } else {
-        Properties::default()
-    };
+    let properties = if v5 { read_properties(reader.properties()?)? } else { Properties::default() };
     Ok(Publish { topic, qos, dup: flags & 8 != 0, retain: flags & 1 != 0, packet_id, properties, payload: reader.0 })
 }
 

@@ -27,7 +27,8 @@ fn topic() -> impl Strategy<Value = TopicName> {
 fn filter() -> impl Strategy<Value = TopicFilter> {
     let filters = ["#", "+", "/", "a/+", "+/b/#", "$share/g/a/+", "$share/g//", "$aws/things/x/#", "ä/ö"];
     let known = prop::sample::select(filters.to_vec()).prop_map(str::to_owned);
-    prop_oneof![known, "[a-z]{1,8}(/[a-z0-9]{0,6}){0,4}"].prop_map(|text| TopicFilter::try_from(&*text).expect("a filter"))
+    prop_oneof![known, "[a-z]{1,8}(/[a-z0-9]{0,6}){0,4}"]
+        .prop_map(|text| TopicFilter::try_from(&*text).expect("a filter"))
 }
 
 fn bytes() -> impl Strategy<Value = Bytes> {
@@ -62,18 +63,28 @@ fn written_v5(packet: v5::Packet, first: bool) -> Written {
 fn connect_v3() -> impl Strategy<Value = Written> {
     let will = (topic(), qos(), any::<bool>(), bytes());
     let login = (text(), maybe(bytes()));
-    ("[a-z0-9]{1,23}", any::<bool>(), any::<u16>(), maybe(will), maybe(login)).prop_map(|(id, clean, alive, will, login)| {
-        let (username, password) = login.map_or((None, None), |(name, password)| (Some(name.into()), password));
-        let last_will = will.map(|(topic_name, qos, retain, message)| v3::LastWill { topic_name, qos, retain, message });
-        let connect = v3::Connect { clean_session: clean, last_will, username, password, ..v3::Connect::new(id.into(), alive) };
-        written_v3(connect.into(), true)
-    })
+    ("[a-z0-9]{1,23}", any::<bool>(), any::<u16>(), maybe(will), maybe(login)).prop_map(
+        |(id, clean, alive, will, login)| {
+            let (username, password) = login.map_or((None, None), |(name, password)| (Some(name.into()), password));
+            let last_will =
+                will.map(|(topic_name, qos, retain, message)| v3::LastWill { topic_name, qos, retain, message });
+            let connect = v3::Connect {
+                clean_session: clean,
+                last_will,
+                username,
+                password,
+                ..v3::Connect::new(id.into(), alive)
+            };
+            written_v3(connect.into(), true)
+        },
+    )
 }
 
 fn will_v5() -> impl Strategy<Value = v5::LastWill> {
     let properties = (maybe(any::<u32>()), maybe(any::<u32>()), maybe(text()), maybe(topic()), maybe(bytes()), users());
     (topic(), qos(), any::<bool>(), bytes(), properties).prop_map(|(topic_name, qos, retain, payload, properties)| {
-        let (delay_interval, message_expiry_interval, media, response_topic, correlation_data, user_properties) = properties;
+        let (delay_interval, message_expiry_interval, media, response_topic, correlation_data, user_properties) =
+            properties;
         let properties = v5::WillProperties {
             delay_interval,
             payload_is_utf8: Some(false),
@@ -88,7 +99,8 @@ fn will_v5() -> impl Strategy<Value = v5::LastWill> {
 }
 
 fn connect_v5() -> impl Strategy<Value = Written> {
-    let asked = (maybe(any::<u32>()), maybe(1..=u16::MAX), maybe(1..=u32::MAX), maybe(any::<u16>()), maybe(any::<bool>()));
+    let asked =
+        (maybe(any::<u32>()), maybe(1..=u16::MAX), maybe(1..=u32::MAX), maybe(any::<u16>()), maybe(any::<bool>()));
     let who = ("[a-z0-9]{0,23}", maybe(text()), maybe(bytes()));
     (who, any::<bool>(), any::<u16>(), asked, users(), maybe(will_v5())).prop_map(
         |((id, username, password), clean_start, alive, asked, user_properties, last_will)| {
@@ -122,9 +134,11 @@ fn qos_pid() -> impl Strategy<Value = QosPid> {
 }
 
 fn publish() -> impl Strategy<Value = Written> {
-    let v3 = (qos_pid(), topic(), any::<(bool, bool)>(), bytes()).prop_map(|(qos_pid, topic_name, (dup, retain), payload)| {
-        written_v3(v3::Publish { dup, retain, qos_pid, topic_name, payload }.into(), false)
-    });
+    let v3 = (qos_pid(), topic(), any::<(bool, bool)>(), bytes()).prop_map(
+        |(qos_pid, topic_name, (dup, retain), payload)| {
+            written_v3(v3::Publish { dup, retain, qos_pid, topic_name, payload }.into(), false)
+        },
+    );
     let properties =
         (maybe(any::<u32>()), maybe(1..=16u16), maybe(topic()), maybe(bytes()), users(), maybe(text()), maybe(text()));
     let v5 = (qos_pid(), topic(), any::<(bool, bool)>(), bytes(), properties).prop_map(
@@ -185,16 +199,20 @@ fn subscribe() -> impl Strategy<Value = Written> {
         v5::RetainHandling::SendAtSubscribeIfNotExist,
         v5::RetainHandling::DoNotSend,
     ]);
-    let one = (filter(), qos(), any::<(bool, bool)>(), rules).prop_map(|(filter, max_qos, (local, kept), retain_handling)| {
-        // Nobody shares with himself, [MQTT-3.8.3-4].
-        let no_local = local && !filter.is_shared();
-        (filter, v5::SubscriptionOptions { max_qos, no_local, retain_as_published: kept, retain_handling })
-    });
-    let v5 = (pid(), maybe(1..268_435_456u32), users(), prop::collection::vec(one, 1..5)).prop_map(|(pid, id, users, topics)| {
-        let subscription_id = id.map(|id| v5::VarByteInt::try_from(id).expect("fits"));
-        let properties = v5::SubscribeProperties { subscription_id, user_properties: users };
-        written_v5(v5::Subscribe { pid, properties, topics }.into(), false)
-    });
+    let one = (filter(), qos(), any::<(bool, bool)>(), rules).prop_map(
+        |(filter, max_qos, (local, kept), retain_handling)| {
+            // Nobody shares with himself, [MQTT-3.8.3-4].
+            let no_local = local && !filter.is_shared();
+            (filter, v5::SubscriptionOptions { max_qos, no_local, retain_as_published: kept, retain_handling })
+        },
+    );
+    let v5 = (pid(), maybe(1..268_435_456u32), users(), prop::collection::vec(one, 1..5)).prop_map(
+        |(pid, id, users, topics)| {
+            let subscription_id = id.map(|id| v5::VarByteInt::try_from(id).expect("fits"));
+            let properties = v5::SubscribeProperties { subscription_id, user_properties: users };
+            written_v5(v5::Subscribe { pid, properties, topics }.into(), false)
+        },
+    );
     prop_oneof![v3, v5]
 }
 

@@ -399,17 +399,18 @@ fn against_topic_and_texts(publication: &Publication) -> Option<Class> {
 
 /// A NUL in one of the texts of a property.
 fn against_texts(publication: &Publication) -> Option<Class> {
-    let nul = publication.properties.iter().filter(|property| matches!(property[0], 0x03 | 0x08 | 0x26)).any(|property| {
-        let mut rest = &property[1..];
-        while let Some((len, more)) = rest.split_first_chunk::<2>() {
-            let (text, after) = more.split_at(usize::from(u16::from_be_bytes(*len)));
-            if text.contains(&0) {
-                return true;
+    let nul =
+        publication.properties.iter().filter(|property| matches!(property[0], 0x03 | 0x08 | 0x26)).any(|property| {
+            let mut rest = &property[1..];
+            while let Some((len, more)) = rest.split_first_chunk::<2>() {
+                let (text, after) = more.split_at(usize::from(u16::from_be_bytes(*len)));
+                if text.contains(&0) {
+                    return true;
+                }
+                rest = after;
             }
-            rest = after;
-        }
-        false
-    });
+            false
+        });
     nul.then_some(Class::Nul)
 }
 
@@ -422,7 +423,9 @@ fn they_refuse(bytes: &[u8], said: &Said) -> Option<Class> {
         _ => true,
     };
     match said {
-        Said::Subscribe { filters, .. } if filters.iter().any(|(filter, _)| !takes_filter(filter)) => Some(Class::Filter),
+        Said::Subscribe { filters, .. } if filters.iter().any(|(filter, _)| !takes_filter(filter)) => {
+            Some(Class::Filter)
+        }
         Said::Unsubscribe { filters, .. } if filters.iter().any(|filter| !takes_filter(filter)) => Some(Class::Filter),
         Said::Ack { .. } if bytes.len() - at > 2 => Some(Class::Acknowledgement),
         Said::Publish(publication) if not_utf8(publication) => Some(Class::PayloadFormat),

@@ -182,7 +182,8 @@ async fn outcome(house: &House, stream: &[u8], heard: &[u8]) -> Outcome {
     for mut kept in house.store.load_sessions().await.expect("works") {
         kept.subscriptions.sort_by(|a, b| a.filter.cmp(&b.filter));
         let ended = kept.disconnected_at.is_some();
-        sessions.push(format!("{} {} {} {ended} {:?}", kept.client, kept.expiry_secs, kept.protocol, kept.subscriptions));
+        sessions
+            .push(format!("{} {} {} {ended} {:?}", kept.client, kept.expiry_secs, kept.protocol, kept.subscriptions));
         half_done.push(format!("{:?}", kept.exchanges));
     }
     let retained = house.store.load_retained().await.expect("works");
@@ -231,7 +232,10 @@ async fn visit(house: &House) -> Vec<String> {
                     if !got.retain {
                         left.push(format!("{} {:?} {}", got.topic, got.payload, got.qos));
                     }
-                    [0, 0x40, 0x50].get(usize::from(got.qos)).filter(|_| got.qos > 0).map(|first| (*first, got.packet_id))
+                    [0, 0x40, 0x50]
+                        .get(usize::from(got.qos))
+                        .filter(|_| got.qos > 0)
+                        .map(|first| (*first, got.packet_id))
                 }
                 Said::Pubrel { packet_id, .. } => Some((0x70, packet_id)),
                 other => panic!("{other:?}"),
