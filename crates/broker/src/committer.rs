@@ -8,12 +8,12 @@
 //! is then shared by all of them, not by the half that happened to come while the last one was at the disk. Who is alone
 //! waits for nobody.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fleetward_base::TenantId;
+use fleetward_base::{DeviceId, TenantId};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
@@ -51,6 +51,8 @@ pub(crate) struct Committer {
     done: AtomicU64,
     last_failed: AtomicU64,
     pending_bytes: AtomicUsize,
+    /// Sessions that have ended and that the store may still have, with the batch that was open then.
+    endings: Mutex<HashMap<(TenantId, DeviceId), u64>>,
     stopping: AtomicBool,
     stopped: AtomicBool,
     wake: Notify,
@@ -69,6 +71,7 @@ impl Committer {
             done: AtomicU64::new(0),
             last_failed: AtomicU64::new(0),
             pending_bytes: AtomicUsize::new(0),
+            endings: Mutex::default(),
             stopping: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             wake: Notify::new(),
@@ -91,6 +94,27 @@ impl Committer {
     /// Adds a session to the open batch; its state is locked by the caller, who has found it not dirty.
     pub(crate) fn register(&self, session: &Arc<Session>) {
         self.batch.lock().dirty.push(session.clone());
+    }
+
+    /// A session has ended; `since` is the batch that was open before that was noted.
+    pub(crate) fn ending(&self, session: &Session, since: u64) {
+        self.endings.lock().insert((session.tenant.clone(), session.client.clone()), since);
+    }
+
+    /// Whether a crash now would bring an ended session of this client back.
+    pub(crate) fn may_come_back(&self, session: &Session) -> bool {
+        let endings = self.endings.lock();
+        !endings.is_empty() && endings.contains_key(&(session.tenant.clone(), session.client.clone()))
+    }
+
+    fn ended(&self, taken: &[Taken], number: u64) {
+        let mut endings = self.endings.lock();
+        for session in taken.iter().filter_map(Taken::ended) {
+            let key = (session.tenant.clone(), session.client.clone());
+            if endings.get(&key).is_some_and(|since| *since <= number) {
+                endings.remove(&key);
+            }
+        }
     }
 
     pub(crate) fn retain(&self, op: Op) {
@@ -230,6 +254,9 @@ impl Committer {
             }
         }
         self.sub_bytes(bytes);
+        if stored {
+            self.ended(&taken, number);
+        }
         let again: Vec<_> = taken.into_iter().filter_map(|t| t.settle(stored)).collect();
         if !stored {
             self.put_back(again, batch.retained);

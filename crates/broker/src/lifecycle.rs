@@ -63,7 +63,7 @@ impl Inner {
         let session_present = state.durable && !ends;
         let mut wait = false;
         if !session_present {
-            wait = self.end_state(space, &session, &mut state);
+            wait = self.end_state(space, &session, &mut state) || self.committer.may_come_back(&session);
             state.created_at = now;
         }
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed) + 1;
@@ -89,7 +89,8 @@ impl Inner {
             state.forget_queued();
         }
         if expiry_secs > 0 || state.durable {
-            wait |= !state.durable;
+            // Also where an earlier connection has waited in vain for it.
+            wait |= !state.stored;
             state.durable = true;
             session.change(&mut state, &self.committer, |p| p.save = true);
         }
@@ -116,7 +117,9 @@ impl Inner {
         }
         drop(router);
         if was_durable {
+            let since = self.committer.open();
             session.change(state, &self.committer, |p| p.delete = true);
+            self.committer.ending(session, since);
         }
         was_durable
     }

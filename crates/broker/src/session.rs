@@ -136,6 +136,8 @@ pub(crate) struct State {
     pub(crate) will: Option<Box<LastWill>>,
     /// The store has it, or will with the next commit.
     pub(crate) durable: bool,
+    /// A commit has held its row: it may be told that it is kept.
+    pub(crate) stored: bool,
     pub(crate) next_seq: u64,
     /// Everything up to here is done with.
     pub(crate) acked_seq: u64,
@@ -187,6 +189,7 @@ impl Session {
             subscriptions: Vec::new(),
             will: None,
             durable: false,
+            stored: false,
             next_seq: 1,
             acked_seq: 0,
             sent_seq: 0,
@@ -221,6 +224,7 @@ impl Session {
             state.disconnected_at = Some(stored.disconnected_at.unwrap_or(now));
             state.subscriptions = stored.subscriptions.iter().map(Subscription::from_stored).collect();
             state.durable = true;
+            state.stored = true;
             let last = stored.last_seq.max(stored.acked_seq);
             state.next_seq = last + 1;
             state.acked_seq = stored.acked_seq;
@@ -384,6 +388,12 @@ impl State {
         self.outbox_bytes = self.outbox.iter().map(|o| o.record.len()).sum();
     }
 
+    /// Takes from memory what a commit that failed was to hold, up to `seq`.
+    fn forget_refused(&mut self, seq: u64) {
+        self.outbox.retain(|o| o.seq == 0 || o.seq > seq);
+        self.outbox_bytes = self.outbox.iter().map(|o| o.record.len()).sum();
+    }
+
     /// Nothing is owed any more and nothing is subscribed: a new session in an old place.
     pub(crate) fn wipe(&mut self, committer: &Committer) -> Vec<Subscription> {
         self.outbox = VecDeque::new();
@@ -393,6 +403,7 @@ impl State {
         self.sent_seq = self.acked_seq;
         self.committed_seq = self.acked_seq;
         self.durable = false;
+        self.stored = false;
         self.exchanges = None;
         if let Some(pending) = &mut self.pending {
             committer.sub_bytes(pending.chunks.drain(..).map(|c| c.packed.len() - 1).sum());

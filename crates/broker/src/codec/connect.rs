@@ -1,10 +1,14 @@
 //! CONNECT and DISCONNECT (MQTT 5.0 §3.1, §3.14; 3.1.1 §3.1, §3.14), read by `mqtt-protocol-core` behind a check of what it
 //! lets through.
 
+use std::borrow::Cow;
+
 use fleetward_base::{Secret, limits};
 use mqtt_protocol_core::mqtt::packet::{Property, Qos as WireQos, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError};
 
+use super::publish::{Reader, check_response_topic};
+use crate::Reason;
 use crate::hooks::{Connect, Protocol, Qos, Will};
 
 /// A CONNECT that can be answered.
@@ -52,8 +56,10 @@ pub(crate) fn read_connect(body: &[u8]) -> Result<ParsedConnect, BadConnect> {
         }
         [0, 4, b'M', b'Q', b'T', b'T', 5, flags, ..] => {
             check_flags(*flags, true)?;
-            let (packet, used) = v5_0::Connect::parse(body).map_err(|e| from_library(e, true))?;
-            if used == body.len() { from_v5(&packet) } else { Err(refuse(true, 0x81)) }
+            let named = flags & NAME_AND_PASSWORD != PASSWORD;
+            let body = if named { Cow::Borrowed(body) } else { Cow::Owned(with_a_name(body)?) };
+            let (packet, used) = v5_0::Connect::parse(&body).map_err(|e| from_library(e, true))?;
+            if used == body.len() { from_v5(&packet, named) } else { Err(refuse(true, 0x81)) }
         }
         [0, 4, b'M', b'Q', b'T', b'T', level, ..] => Err(BadConnect::Version { v5: *level > 5 }),
         // MQTT 3.1 called itself MQIsdp.
@@ -62,9 +68,37 @@ pub(crate) fn read_connect(body: &[u8]) -> Result<ParsedConnect, BadConnect> {
     }
 }
 
+/// Of the connect flags.
+const WILL: u8 = 0x04;
+const PASSWORD: u8 = 0x40;
+const NAME: u8 = 0x80;
+const NAME_AND_PASSWORD: u8 = NAME | PASSWORD;
+
+/// 5.0 allows a password without a user name (§3.1.2.9), and the library does not: here it gets an empty one.
+fn with_a_name(body: &[u8]) -> Result<Vec<u8>, BadConnect> {
+    let malformed = |_: Reason| refuse(true, 0x81);
+    let flags = body.get(7).copied().unwrap_or_default();
+    // Name and level of the protocol, flags and keep-alive are ten bytes.
+    let mut reader = Reader(body.get(10..).unwrap_or_default());
+    reader.properties().map_err(malformed)?;
+    reader.binary().map_err(|_| BadConnect::Refuse { v5: true, code: 0x85, v3_code: 2 })?;
+    if flags & WILL != 0 {
+        reader.properties().map_err(malformed)?;
+        reader.binary().map_err(malformed)?;
+        reader.binary().map_err(malformed)?;
+    }
+    let at = body.len() - reader.0.len();
+    let (before, password) = body.split_at(at);
+    let mut named = [before, &[0, 0], password].concat();
+    if let Some(flags) = named.get_mut(7) {
+        *flags |= NAME;
+    }
+    Ok(named)
+}
+
 /// The reserved bit is 0; without a will there is no will QoS or retain; there is no QoS 3 (§3.1.2.3 and on).
 fn check_flags(flags: u8, v5: bool) -> Result<(), BadConnect> {
-    let will = flags & 0x04 != 0;
+    let will = flags & WILL != 0;
     let will_bits = flags & 0x38;
     if flags & 1 != 0 || (!will && will_bits != 0) || flags & 0x18 == 0x18 {
         return Err(if v5 { refuse(true, 0x81) } else { BadConnect::Silent });
@@ -128,7 +162,8 @@ fn from_v3(packet: &v3_1_1::Connect) -> Result<ParsedConnect, BadConnect> {
     })
 }
 
-fn from_v5(packet: &v5_0::Connect) -> Result<ParsedConnect, BadConnect> {
+/// `named`: the client gave a user name, and not we.
+fn from_v5(packet: &v5_0::Connect, named: bool) -> Result<ParsedConnect, BadConnect> {
     let mut expiry = 0;
     let mut receive_maximum = u16::MAX;
     let mut max_packet = usize::MAX;
@@ -147,6 +182,7 @@ fn from_v5(packet: &v5_0::Connect) -> Result<ParsedConnect, BadConnect> {
     }
     let will = match (packet.will_topic(), packet.will_payload()) {
         (Some(topic), Some(payload)) => {
+            check_will_properties(packet.will_props()).map_err(|reason| refuse(true, reason.code()))?;
             let (properties, delay_secs, expiry_secs) = will_properties(packet.will_props());
             Some((
                 Will { topic: topic.to_owned(), qos: will_qos(packet.will_qos()), retain: packet.will_retain() },
@@ -163,13 +199,24 @@ fn from_v5(packet: &v5_0::Connect) -> Result<ParsedConnect, BadConnect> {
             clean_start: packet.clean_start(),
             keep_alive_secs: packet.keep_alive(),
             session_expiry_secs: expiry,
-            username: packet.user_name().map(str::to_owned),
+            username: packet.user_name().filter(|_| named).map(str::to_owned),
             password: packet.password().map(|p| Secret::new(p.to_vec())),
             will,
         },
         will: parsed_will,
         receive_maximum: receive_maximum.min(limits::MQTT_IN_FLIGHT),
         max_packet,
+    })
+}
+
+/// What the library lets through of texts that others are to read; as in a PUBLISH.
+fn check_will_properties(properties: &[Property]) -> Result<(), Reason> {
+    let readable = |text: &str| if text.contains('\0') { Err(Reason::MalformedPacket) } else { Ok(()) };
+    properties.iter().try_for_each(|property| match property {
+        Property::ContentType(p) => readable(p.val()),
+        Property::ResponseTopic(p) => readable(p.val()).and_then(|()| check_response_topic(p.val())),
+        Property::UserProperty(p) => readable(p.key()).and_then(|()| readable(p.val())),
+        _ => Ok(()),
     })
 }
 

@@ -2,6 +2,9 @@
 
 use crate::Reason;
 
+/// Packets other than PUBLISH are not longer than this.
+pub(crate) const MAX_CONTROL: usize = 16 * 1024;
+
 /// Control packet types that a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PacketType {

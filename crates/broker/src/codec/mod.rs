@@ -8,6 +8,7 @@ pub(crate) mod connect;
 pub mod exam;
 pub(crate) mod frame;
 pub(crate) mod publish;
+pub mod said;
 pub(crate) mod subscribe;
 pub(crate) mod write;
 

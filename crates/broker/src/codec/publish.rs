@@ -1,6 +1,11 @@
 //! PUBLISH and what acknowledges it (MQTT 5.0 §3.3 to §3.7), read from borrowed bytes.
 
+use fleetward_base::limits;
+
 use crate::Reason;
+
+/// Bytes of properties that a message may carry.
+const MAX_PROPERTIES: usize = 16 * 1024;
 
 /// A PUBLISH as it stands in the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +34,7 @@ pub(crate) struct Properties<'a> {
 }
 
 /// Bytes with a reading position.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, len: usize) -> Result<&'a [u8], Reason> {
@@ -56,13 +61,24 @@ impl<'a> Reader<'a> {
         Ok(u32::from_be_bytes(*head))
     }
 
-    fn binary(&mut self) -> Result<&'a [u8], Reason> {
+    pub(super) fn binary(&mut self) -> Result<&'a [u8], Reason> {
         let len = self.u16()?;
         self.take(usize::from(len))
     }
 
     fn text(&mut self) -> Result<&'a str, Reason> {
         std::str::from_utf8(self.binary()?).map_err(|_| Reason::MalformedPacket)
+    }
+
+    /// Text that others are to read: with a NUL in it they would have to end their connections (§1.5.4).
+    fn text_for_others(&mut self) -> Result<&'a str, Reason> {
+        self.text().and_then(|text| if text.contains('\0') { Err(Reason::MalformedPacket) } else { Ok(text) })
+    }
+
+    /// Properties as a whole, with their length before them.
+    pub(super) fn properties(&mut self) -> Result<&'a [u8], Reason> {
+        let len = self.varint()?;
+        self.take(usize::try_from(len).map_err(|_| Reason::MalformedPacket)?)
     }
 
     fn varint(&mut self) -> Result<u32, Reason> {
@@ -90,12 +106,7 @@ pub(crate) fn read(flags: u8, body: &[u8], v5: bool) -> Result<Publish<'_>, Reas
     if qos != 0 && packet_id == 0 {
         return Err(Reason::MalformedPacket);
     }
-    let properties = if v5 {
-        let len = reader.varint()?;
-        read_properties(reader.take(usize::try_from(len).map_err(|_| Reason::MalformedPacket)?)?)?
-    } else {
-        Properties::default()
-    };
+    let properties = if v5 { read_properties(reader.properties()?)? } else { Properties::default() };
     Ok(Publish { topic, qos, dup: flags & 8 != 0, retain: flags & 1 != 0, packet_id, properties, payload: reader.0 })
 }
 
@@ -113,9 +124,10 @@ pub(crate) fn read_properties(encoded: &[u8]) -> Result<Properties<'_>, Reason> 
                 _ => return Err(Reason::ProtocolError),
             },
             0x02 => found.expiry_secs = Some(reader.u32()?),
-            0x03 | 0x08 => {
-                reader.text()?;
+            0x03 => {
+                reader.text_for_others()?;
             }
+            0x08 => check_response_topic(reader.text_for_others()?)?,
             0x09 => {
                 reader.binary()?;
             }
@@ -133,8 +145,8 @@ pub(crate) fn read_properties(encoded: &[u8]) -> Result<Properties<'_>, Reason> 
                 found.topic_alias = Some(alias);
             }
             0x26 => {
-                reader.text()?;
-                reader.text()?;
+                reader.text_for_others()?;
+                reader.text_for_others()?;
                 continue; // may stand more than once
             }
             _ => return Err(Reason::MalformedPacket),
@@ -146,6 +158,26 @@ pub(crate) fn read_properties(encoded: &[u8]) -> Result<Properties<'_>, Reason> 
         once |= bit;
     }
     Ok(found)
+}
+
+/// No wildcards, [MQTT-3.3.2-14]: whoever answers would publish to it.
+pub(super) fn check_response_topic(topic: &str) -> Result<(), Reason> {
+    if topic.contains(['+', '#']) { Err(Reason::ProtocolError) } else { Ok(()) }
+}
+
+/// What holds of any PUBLISH of a client beyond its form. `valid` says what a topic is.
+pub(crate) fn check(publish: &Publish<'_>, valid: impl Fn(&str) -> bool) -> Result<(), Reason> {
+    let properties = &publish.properties;
+    if properties.subscription_id {
+        // §3.3.4: not from a client.
+        Err(Reason::ProtocolError)
+    } else if !valid(publish.topic) {
+        Err(if publish.topic.is_empty() { Reason::ProtocolError } else { Reason::TopicNameInvalid })
+    } else if publish.payload.len() > limits::MQTT_PAYLOAD_BYTES || properties.encoded.len() > MAX_PROPERTIES {
+        Err(Reason::PacketTooLarge)
+    } else {
+        Ok(())
+    }
 }
 
 /// Those properties that are handed on with a message: without the expiry, which is counted down, the alias and the
@@ -164,7 +196,7 @@ pub(crate) fn handed_on<'a>(properties: &Properties<'a>, scratch: &'a mut Vec<u8
     scratch
 }
 
-fn next_property<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Reason> {
+pub(super) fn next_property<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Reason> {
     let start = reader.0;
     match reader.u8()? {
         0x01 => reader.u8().map(drop)?,
@@ -191,8 +223,7 @@ pub(crate) fn read_ack(body: &[u8], v5: bool) -> Result<(u16, u8), Reason> {
     if v5 && !reader.0.is_empty() {
         code = reader.u8()?;
         if !reader.0.is_empty() {
-            let len = reader.varint()?;
-            reader.take(usize::try_from(len).map_err(|_| Reason::MalformedPacket)?)?;
+            reader.properties()?;
         }
     }
     if reader.0.is_empty() { Ok((packet_id, code)) } else { Err(Reason::MalformedPacket) }

@@ -10,14 +10,11 @@ use super::Core;
 use super::qos2::Arrival;
 use super::read::{Flow, Scratch};
 use super::replies::{Gate, Reply};
-use crate::codec::publish::{Publish, handed_on, read};
+use crate::codec::publish::{Publish, check, handed_on, read};
 use crate::deliver::Outbound;
 use crate::hooks::{Overload, Protocol, Qos, ServiceRequest};
 use crate::rules::rules;
 use crate::{EndReason, Reason};
-
-/// Properties that a message may carry.
-const MAX_PROPERTIES: usize = 16 * 1024;
 
 impl Core {
     pub(super) fn on_publish(&mut self, flags: u8, body: &[u8], scratch: &mut Scratch) -> Result<Flow, EndReason> {
@@ -27,7 +24,7 @@ impl Core {
             aliased = self.resolve_alias(alias, publish.topic).map_err(EndReason::Server)?;
             publish.topic = &aliased;
         }
-        self.check_publish(&publish).map_err(EndReason::Server)?;
+        check(&publish, |topic| self.inner.valid_topic(topic)).map_err(EndReason::Server)?;
         let rules = rules(self.principal.profile);
         // [MQTT-3.2.2-11]: it was told.
         if publish.qos > rules.max_qos as u8 {
@@ -79,20 +76,6 @@ impl Core {
             *place = topic.into();
         }
         Ok(topic.into())
-    }
-
-    fn check_publish(&self, publish: &Publish<'_>) -> Result<(), Reason> {
-        let properties = &publish.properties;
-        if properties.subscription_id {
-            // §3.3.4: not from a client.
-            Err(Reason::ProtocolError)
-        } else if !self.inner.valid_topic(publish.topic) {
-            Err(if publish.topic.is_empty() { Reason::ProtocolError } else { Reason::TopicNameInvalid })
-        } else if publish.payload.len() > limits::MQTT_PAYLOAD_BYTES || properties.encoded.len() > MAX_PROPERTIES {
-            Err(Reason::PacketTooLarge)
-        } else {
-            Ok(())
-        }
     }
 
     /// §3.3.4: more than the receive maximum at once.

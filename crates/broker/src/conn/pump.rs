@@ -76,6 +76,13 @@ impl Core {
         state.awaits_commit = false;
         let wanted = self.delivery.sent + 1;
         loop {
+            // A message with QoS 2 goes when it is stored: to a crash before, its number and with that its identifier would be
+            // free again, and the client would take another message for this one (§4.3.3).
+            let stored = !state.durable || state.committed_seq >= wanted;
+            if !stored && state.outbox.front().is_some_and(|o| o.seq == wanted && o.flags.exactly_once) {
+                state.awaits_commit = true;
+                return Next::Nothing;
+            }
             match state.outbox.front().map(|o| o.seq) {
                 Some(seq) if seq != 0 && seq < wanted => {
                     state.pop_outgoing(); // read from the store in the meantime

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Conn, Core};
 use crate::codec::connect::read_disconnect;
-use crate::codec::frame::{Frame, PacketType, frame};
+use crate::codec::frame::{Frame, MAX_CONTROL, PacketType, frame};
 use crate::codec::publish::read_ack;
 use crate::codec::write;
 use crate::link::TICK;
@@ -22,8 +22,6 @@ const READ_BYTES: usize = 32 * 1024;
 const MAX_REPLIES: usize = 256;
 /// Written bytes that may wait before reading pauses.
 const MAX_WAITING: usize = 256 * 1024;
-/// Packets other than PUBLISH are not longer than this.
-const MAX_CONTROL: usize = 16 * 1024;
 
 /// What all connections of a thread share.
 pub(super) struct Scratch {

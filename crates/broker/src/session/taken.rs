@@ -92,6 +92,11 @@ impl Session {
 }
 
 impl Taken {
+    /// The session whose end it holds.
+    pub(crate) fn ended(&self) -> Option<&Session> {
+        self.pending.delete.then_some(&*self.session)
+    }
+
     /// The commit is through, either way: the connection may read on.
     pub(crate) fn settle(self, stored: bool) -> Option<Arc<Session>> {
         let mut state = self.session.lock();
@@ -102,9 +107,13 @@ impl Taken {
             link.wake();
         }
         if stored {
+            let ends = state.pending.as_ref().is_some_and(|pending| pending.delete);
+            state.stored |= self.pending.save && state.durable && !ends;
             return None;
         }
-        // The messages are refused to their publishers; everything else is tried again.
+        // The messages are refused to their publishers, and those that have not been sent are not sent any more; everything
+        // else is tried again.
+        state.forget_refused(self.last_seq);
         state.queued_bytes = state.queued_bytes.saturating_sub(u64::try_from(self.bytes).unwrap_or(0));
         let mut old = self.pending;
         if let Some(exchanges) = &mut state.exchanges {

@@ -189,6 +189,40 @@ async fn a_will_with_foreign_properties() {
     client.expect(Said::Gone).await;
 }
 
+/// A receiver has to end its connection for a NUL in a text ([MQTT-1.5.4-2]), and whoever answers to a response topic with
+/// wildcards is put out ([MQTT-3.3.2-14]): a message or a will with such would be a weapon, a retained one again and again.
+#[tokio::test]
+async fn what_puts_its_receivers_out_is_refused() {
+    let house = House::new().await;
+    let property = |id: u8, texts: &[&[u8]]| {
+        let mut property = vec![id];
+        texts.iter().for_each(|of| text(&mut property, of));
+        property
+    };
+    for (property, code) in [
+        (property(0x03, &[b"a\0"]), 0x81),
+        (property(0x08, &[b"a\0"]), 0x81),
+        (property(0x08, &[b"a/+"]), 0x82),
+        (property(0x08, &[b"#"]), 0x82),
+        (property(0x26, &[b"a\0", b"b"]), 0x81),
+        (property(0x26, &[b"a", b"\0"]), 0x81),
+    ] {
+        let mut client = Client::connect(&house, "acme/one", hello(true, "one")).await;
+        client.send(&publish_with(true, 0x31, 0, "t", &property, b"x")).await;
+        client.expect_end(code).await;
+        let mut body = b"\x00\x04MQTT\x05\x06\x00\x3c\x00\x00\x03one".to_vec();
+        varint(&mut body, property.len());
+        body.extend(&property);
+        text(&mut body, b"t");
+        text(&mut body, b"x");
+        let mut client = Client::new(house.dial("acme/one"), true);
+        client.send(&packet(0x10, &body)).await;
+        client.expect(Said::Connack { session_present: false, code }).await;
+        client.expect(Said::Gone).await;
+    }
+    assert_eq!(house.broker.stats().retained, 0);
+}
+
 /// After a refusal the socket is closed and not left behind (CVE-2025-56352), even if the peer does not read.
 #[tokio::test(start_paused = true)]
 async fn a_refused_peer_that_does_not_read() {

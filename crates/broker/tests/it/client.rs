@@ -1,4 +1,7 @@
-//! A client made of bytes: it can say everything, also what is wrong. What the server says is read by `mqtt-protocol-core`.
+//! A client made of bytes: it can say everything, also what is wrong. What the server says is read by `mqtt-protocol-core`,
+//! and once more by `mqtt-proto`.
+
+use std::time::Duration;
 
 use mqtt_protocol_core::mqtt::packet::{Property, Qos as WireQos};
 use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
@@ -300,6 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     fn understand(&mut self, first: u8, body: &[u8]) -> Said {
+        ask_another_decoder(self.v5, &packet(first, body));
         let id = |body: &[u8]| u16::from_be_bytes([body[0], body[1]]);
         let code = |body: &[u8]| body.get(2).copied().unwrap_or(0);
         match first >> 4 {
@@ -374,6 +378,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
+    /// Everything that the server has to say for now. Needs a clock that stands still while anybody is busy (`start_paused`).
+    pub(crate) async fn until_quiet(&mut self) -> Vec<Said> {
+        let mut said = Vec::new();
+        while let Ok(one) = tokio::time::timeout(Duration::from_millis(20), self.read_one()).await {
+            let gone = one == Said::Gone;
+            said.push(one);
+            if gone {
+                break;
+            }
+        }
+        said
+    }
+
     pub(crate) async fn expect(&mut self, said: Said) {
         assert_eq!(self.next().await, said);
     }
@@ -427,6 +444,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
         self.expect(Said::Gone).await;
     }
+}
+
+/// Whatever the server says is a packet to a second decoder as well.
+fn ask_another_decoder(v5: bool, bytes: &[u8]) {
+    let read = if v5 {
+        mqtt_proto::v5::Packet::decode(bytes).map(|packet| packet.is_some()).map_err(|error| error.to_string())
+    } else {
+        mqtt_proto::v3::Packet::decode(bytes).map(|packet| packet.is_some()).map_err(|error| error.to_string())
+    };
+    assert_eq!(read, Ok(true), "{bytes:?}");
 }
 
 fn whole(buffer: &[u8]) -> Option<(u8, Vec<u8>, usize)> {

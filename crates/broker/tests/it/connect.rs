@@ -344,3 +344,53 @@ async fn a_pause_of_the_server_is_no_silence_of_the_client() {
     client.expect(Said::Pingresp).await;
     client.ping().await;
 }
+
+/// What an earlier attempt has left in memory is no session yet, and what it has ended not gone yet.
+#[tokio::test]
+async fn a_session_is_there_when_it_is_stored_and_gone_when_that_is() {
+    let house = House::new().await;
+    house.store.fail();
+    for _ in 0..2 {
+        let (_, code) = Client::try_connect(&house, "acme/new", hello(true, "new").kept()).await;
+        assert_eq!(code, 0x88, "also the second time");
+    }
+    house.store.release();
+    let mut old = Client::connect(&house, "acme/old", hello(true, "old").kept()).await;
+    old.subscribe("t", 1).await;
+    drop(old);
+    house.rules.wait_gone("old").await;
+    house.store.fail();
+    for _ in 0..2 {
+        let (_, code) = Client::try_connect(&house, "acme/old", hello(true, "old")).await;
+        assert_eq!(code, 0x88, "a crash would bring the old session back");
+    }
+    house.store.release();
+    Client::connect(&house, "acme/old", hello(true, "old")).await.leave().await;
+    let after = house.crash().await;
+    let (_, present) = Client::resume(&after, "acme/old", hello(true, "old").kept()).await;
+    assert!(!present);
+}
+
+/// §3.1.2.9: 5.0 allows a password without a user name; 3.1.1 does not.
+#[tokio::test]
+async fn a_password_without_a_name() {
+    let house = House::new().await;
+    let with_will =
+        b"\x00\x04MQTT\x05\x46\x00\x3c\x00\x00\x03one\x05\x26\x00\x00\x00\x00\x00\x01t\x00\x01x\x00\x03jwt".to_vec();
+    for body in [b"\x00\x04MQTT\x05\x42\x00\x3c\x00\x00\x03one\x00\x03jwt".to_vec(), with_will] {
+        let mut client = Client::new(house.dial("acme/one"), true);
+        client.send(&packet(0x10, &body)).await;
+        client.expect(Said::Connack { session_present: false, code: 0 }).await;
+    }
+    for (body, v5) in [
+        (&b"\x00\x04MQTT\x04\x42\x00\x3c\x00\x03one\x00\x03jwt"[..], false),
+        (b"\x00\x04MQTT\x05\x42\x00\x3c\x00\x00\x03one\x00\x04jwt", true),
+        (b"\x00\x04MQTT\x05\x42\x00\x3c\x00\x00\x03one", true),
+        (b"\x00\x04MQTT\x05\x42\x00\x3c\x07\x00\x03one", true),
+    ] {
+        let mut client = Client::new(house.dial("acme/one"), v5);
+        client.send(&packet(0x10, body)).await;
+        let said = client.next().await;
+        assert!(matches!(said, Said::Gone | Said::Connack { code: 0x81..=0x86, .. }), "{said:?}");
+    }
+}

@@ -170,6 +170,32 @@ async fn a_client_that_has_it_is_told_to_release_it_and_not_sent_it_again() {
     assert_eq!(after.store.queued(&tenant("acme"), &device("keeper")).1, 1, "what is done with has left the store");
 }
 
+/// Its number is free again after a crash: another message would have its identifier, and be taken for it.
+#[tokio::test(start_paused = true)]
+async fn a_message_goes_to_a_kept_session_when_it_is_stored() {
+    let house = House::new().await;
+    let mut keeper = Client::connect(&house, "acme/keeper", hello(true, "keeper").kept()).await;
+    keeper.subscribe("t", 2).await;
+    let mut sender = Client::connect(&house, "acme/from", hello(true, "from")).await;
+    house.store.hold();
+    sender.send(&publish2(true, 1, false, "t", b"never stored")).await;
+    sender.pings().await;
+    assert_eq!(keeper.until_quiet().await, []);
+    let after = house.crash().await;
+    let (mut keeper, present) = Client::resume(&after, "acme/keeper", hello(true, "keeper").kept()).await;
+    assert!(present);
+    let mut sender = Client::connect(&after, "acme/from", hello(true, "from")).await;
+    sender.publish_once(1, "t", "another").await;
+    assert_eq!(keeper.take_once().await.payload, b"another");
+    // What a commit that fails was to hold is not sent, and what follows is.
+    after.store.fail();
+    sender.send(&publish2(true, 2, false, "t", b"refused")).await;
+    sender.expect(Said::Pubrec { packet_id: 2, code: 0x83 }).await;
+    after.store.release();
+    sender.publish_once(3, "t", "last").await;
+    assert_eq!(keeper.take_once().await.payload, b"last");
+}
+
 #[tokio::test]
 async fn what_is_refused_is_not_remembered() {
     let house = House::new().await;

@@ -16,6 +16,8 @@ use tokio::io::DuplexStream;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
+use crate::crash_point::CrashPoint;
+
 /// What the hooks have been told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
@@ -177,6 +179,8 @@ pub(crate) struct House {
     pub(crate) broker: Broker,
     pub(crate) rules: Arc<Rules>,
     pub(crate) store: Arc<MemoryStore>,
+    /// Between the broker and its store.
+    pub(crate) point: Arc<CrashPoint>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) tracker: TaskTracker,
 }
@@ -214,9 +218,10 @@ impl House {
             news: Notify::new(),
         });
         let store = Arc::new(store);
-        let broker = Broker::start(config, rules.clone(), store.clone(), clock.clone()).await.expect("starts");
+        let point = Arc::new(CrashPoint::new(store.clone()));
+        let broker = Broker::start(config, rules.clone(), point.clone(), clock.clone()).await.expect("starts");
         assert!(rules.broker.set(broker.clone()).is_ok());
-        Self { broker, rules, store, clock, tracker: TaskTracker::new() }
+        Self { broker, rules, store, point, clock, tracker: TaskTracker::new() }
     }
 
     /// The process dies: what was committed is all that is left of it.
