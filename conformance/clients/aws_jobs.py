@@ -11,7 +11,7 @@ import awsiot
 from awscrt import mqtt
 from awscrt.mqtt_request_response import ClientOptions
 from awsiot import iotjobs
-from fleet.aws import WAIT, connect3, connect5, rejected
+from fleet.aws import WAIT, connect3, connect5, keep, rejected
 from fleet.server import Server, run
 from fleet.story import Story, expect, holds, quiet, until, within
 
@@ -36,10 +36,10 @@ def create(server, job, device, *arguments, document=None):
 def next_events(client, device):
     """A queue of what `notify-next` says, once the subscription stands."""
     events, subscribed = queue.Queue(), threading.Event()
-    stream = client.create_next_job_execution_changed_stream(
+    stream = keep(client.create_next_job_execution_changed_stream(
         iotjobs.NextJobExecutionChangedSubscriptionRequest(thing_name=device.name),
         awsiot.ServiceStreamOptions(events.put, lambda event: subscribed.set()),
-    )
+    ))
     stream.open()
     holds(subscribed.wait(WAIT), "notify-next was not established")
     return events, stream
@@ -51,7 +51,7 @@ def a_timer_is_set(server):
     device = server.enrol("acme", TIMED)
     create(server, "timed", TIMED, "--timeout", "30m", "--retries", "1")
     connection = connect3(server, device)
-    client = iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT))
+    client = keep(iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT)))
 
     def start():
         request = iotjobs.StartNextPendingJobExecutionRequest(thing_name=TIMED, step_timeout_in_minutes=1)
@@ -68,7 +68,7 @@ def a_job_from_end_to_end(server):
     """IotJobsClientV2: told, started, progress at its version, done; and nothing of a job that waits behind"""
     device = server.enrol("acme", "aws-job")
     connection = connect5(server, device)
-    client = iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT))
+    client = keep(iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT)))
     thing = {"thing_name": device.name}
     events, _stream = next_events(client, device)
     create(server, "say-hello", device.name)
@@ -172,7 +172,7 @@ def a_timer_outlives_the_server(server):
     server.start()
     device = begun["device"]
     connection = connect3(server, device)
-    client = iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT))
+    client = keep(iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT)))
     events, _stream = next_events(client, device)
     told = within(events, 90, "the second try").execution
     passed = time.monotonic() - begun["at"]

@@ -6,7 +6,6 @@ word for something, the adapter says so in `Can`. The matrix of docs/conformance
 
 import json
 import queue
-import re
 import threading
 from dataclasses import dataclass
 
@@ -31,6 +30,11 @@ class Way:
 
     def __str__(self):
         return f"{self.version}/{self.door}"
+
+    @property
+    def slug(self) -> str:
+        """As part of a name."""
+        return str(self).lower().replace(".", "").replace("/", "-")
 
     @property
     def five(self) -> bool:
@@ -149,7 +153,7 @@ class Told:
 
     def __init__(self, server, adapter, way, line, test):
         self.server, self.adapter, self.way, self.make_line = server, adapter, way, line
-        self.stem = re.sub(r"[^a-z0-9]+", "-", f"{test}-{way}".lower())
+        self.stem = f"{test.replace('_', '-')}-{way.slug}"
         self.topic = shared(self.stem)
         # Who has no line of its own shares one.
         self.lines, self.common, self.teller = [], None, None
