@@ -2,6 +2,7 @@
 
 import queue
 import ssl
+import threading
 import time
 
 import paho.mqtt.client as mqtt
@@ -80,11 +81,22 @@ class Client(matrix.Client):
 
     def connect(self, *filters, qos=1, keepalive=60):
         self.client.connect(self.line.host, self.line.port, keepalive, **self.start)
-        self.client.loop_start()
+        if TWO:
+            self.client.loop_start()
+        else:
+            threading.Thread(target=self.live, daemon=True).start()
         expect(within(self.connacks, what="the CONNACK")[0], 0, "CONNACK")
         for topic in filters:
             expect(self.subscribe(topic, qos), [qos], f"SUBACK for {topic}")
         return within(self.ups)
+
+    def live(self):
+        """paho 1.6 ends its loop with what a lost line does to a write; who uses it begins again, and it comes back."""
+        while True:
+            try:
+                return self.client.loop_forever(retry_first_connection=True)
+            except OSError:
+                continue
 
     def subscribe(self, topic, qos=1):
         self.client.subscribe(topic, qos)
@@ -192,7 +204,8 @@ def denies(server, name, version):
 def keeps_alive(server, name, version):
     """Who asks for a keep-alive of 18 hours, or for none, gets 20 minutes, and on MQTT 5 is told so"""
     device = server.enrol("acme", f"p-alive-{name}")
-    for asked in (0xFFFF, 0):
+    # With 0, paho 1.6 does not wait for its own hand-shake.
+    for asked in (0xFFFF, 0) if TWO else (0xFFFF,):
         one = client(server, device, version)
         told = queue.Queue()
         one.connected = lambda code, present, properties, told=told: told.put((code, properties))
