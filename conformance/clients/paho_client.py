@@ -1,5 +1,6 @@
 """Python's paho-mqtt, 2.x and 1.6.x: the shared story, and what paho shows beyond it; the same on both, MQTT 3.1.1 and 5."""
 
+import contextlib
 import queue
 import ssl
 import threading
@@ -36,6 +37,7 @@ class Client(matrix.Client):
     def __init__(self, device, line, way, clean=True, will=None, returns=False):
         super().__init__(device, line, way, clean, will, returns)
         self.connacks, self.subacks, self.pubacks = queue.Queue(), queue.Queue(), queue.Queue()
+        self.over = threading.Event()
         arguments = {"client_id": device.name, "protocol": mqtt.MQTTv5 if way.five else mqtt.MQTTv311}
         arguments["transport"] = "websockets" if way.door == "WSS" else "tcp"
         if not way.five:
@@ -91,12 +93,14 @@ class Client(matrix.Client):
         return within(self.ups)
 
     def live(self):
-        """paho 1.6 ends its loop with what a lost line does to a write; who uses it begins again, and it comes back."""
-        while True:
+        """paho 1.6 throws what a lost line does to a write out of its loop: who uses it has it reconnect, and begins again."""
+        while not self.over.is_set():
             try:
                 return self.client.loop_forever(retry_first_connection=True)
             except OSError:
-                continue
+                if self.returns and not self.over.wait(1):
+                    with contextlib.suppress(OSError):
+                        self.client.reconnect()
 
     def subscribe(self, topic, qos=1):
         self.client.subscribe(topic, qos)
@@ -107,11 +111,13 @@ class Client(matrix.Client):
         return within(self.pubacks, matrix.WAIT, "the PUBACK")[1]
 
     def leave(self):
+        self.over.set()
         self.client.disconnect()
         within(self.ends, what="the end of the connection")
         self.client.loop_stop()
 
     def drop(self):
+        self.over.set()
         self.client.disconnect()
         self.client.loop_stop()
 
