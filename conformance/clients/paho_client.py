@@ -125,8 +125,8 @@ class Client(matrix.Client):
 matrix.tell(story, Client, ways("8883", "ALPN"))
 
 
-def client(server, device, version, door="8883", **options):
-    """One for the checks below, which have no shared story."""
+def plain(server, device, version, door="8883", **options):
+    """One on a line of its own, for checks beyond the shared story."""
     way = Way("5" if version == mqtt.MQTTv5 else "3.1.1", door)
     return Client(device, matrix.plain_line(server, way), way, **options)
 
@@ -148,7 +148,7 @@ def delivers_over_websocket(server, name, version):
     """QoS 1 and 128 KiB over WebSocket, on the port of HTTPS, to a reader without it and back"""
     plain, web = server.enrol("acme", f"p-plain-{name}"), server.enrol("acme", f"p-web-{name}")
     there, back = shared(f"web/{name}"), shared(f"back/{name}")
-    with client(server, plain, version) as one, client(server, web, version, "WSS") as other:
+    with plain(server, plain, version) as one, plain(server, web, version, "WSS") as other:
         one.connect(there)
         other.connect(back)
         for payload in (b"x", b"y" * 128 * 1024):
@@ -166,10 +166,10 @@ def shares(server, name, version):
     topic = shared(f"work/{name}")
     workers = [server.enrol("acme", f"p-worker-{name}-{number}") for number in range(2)]
     boss = server.enrol("acme", f"p-boss-{name}")
-    with client(server, workers[0], version) as one, client(server, workers[1], version) as two:
+    with plain(server, workers[0], version) as one, plain(server, workers[1], version) as two:
         for worker in (one, two):
             worker.connect(f"$share/crew/{topic}")
-        with client(server, boss, version) as other:
+        with plain(server, boss, version) as other:
             other.connect()
             other.publish_all(topic, [str(count) for count in range(10)])
         seen = [worker.text() for worker in (one, two) for _ in range(5)]
@@ -183,7 +183,7 @@ def retains(server, name, version):
     """A retained message comes to who subscribes later, marked as such"""
     device = server.enrol("acme", f"p-retain-{name}")
     topic = shared(f"kept/{name}")
-    with client(server, device, version) as one:
+    with plain(server, device, version) as one:
         one.connect()
         one.publish(topic, b"kept", retain=True)
         one.subscribe(topic)
@@ -195,7 +195,7 @@ def retains(server, name, version):
 def denies(server, name, version):
     """Foreign topics are refused: in the SUBACK, and in the PUBACK of MQTT 5"""
     device, other = server.enrol("acme", f"p-deny-{name}"), server.enrol("acme", f"p-other-{name}")
-    with client(server, device, version) as one:
+    with plain(server, device, version) as one:
         one.connect()
         refused = 0x87 if version == mqtt.MQTTv5 else 0x80
         for topic in (other.topic("#"), "#", "$SYS/#", "$aws/things/" + other.name + "/#"):
@@ -212,7 +212,7 @@ def keeps_alive(server, name, version):
     device = server.enrol("acme", f"p-alive-{name}")
     # With 0, paho 1.6 does not wait for its own hand-shake.
     for asked in (0xFFFF, 0) if TWO else (0xFFFF,):
-        one = client(server, device, version)
+        one = plain(server, device, version)
         told = queue.Queue()
         one.connected = lambda code, present, properties, told=told: told.put((code, properties))
         one.client.connect(one.line.host, one.line.port, asked, **one.start)
@@ -233,14 +233,14 @@ def tight_loop(server, name, version):
     codes = []
 
     def once():
-        one = client(server, wild, version)
+        one = plain(server, wild, version)
         one.client.connect(one.line.host, one.line.port, 60, **one.start)
         one.client.loop_start()
         codes.append(within(one.connacks, what="the CONNACK")[0])
         one.drop()
         return codes[-1] == 0
 
-    with client(server, calm, version) as other:
+    with plain(server, calm, version) as other:
         other.connect(shared(f"calm/{name}"))
         for number in range(30):
             once()
@@ -259,7 +259,7 @@ def tight_loop(server, name, version):
 def revoked(server, name, version):
     """A revoked device is out within a second, with the reason that MQTT 5 has for it, and does not come back"""
     device = server.enrol("acme", f"p-revoked-{name}")
-    one = client(server, device, version)
+    one = plain(server, device, version)
     one.connect()
     begun = time.monotonic()
     server.ctl("device", "revoke", device.name, tenant="acme")
@@ -269,7 +269,7 @@ def revoked(server, name, version):
     if version == mqtt.MQTTv5:
         expect(code, 0x98, "reason: administrative action")
     one.client.loop_stop()
-    again = client(server, device, version)
+    again = plain(server, device, version)
     try:
         again.client.connect(again.line.host, again.line.port, 60, **again.start)
     except (ssl.SSLError, OSError):
