@@ -1,32 +1,101 @@
 """aiomqtt: paho underneath, and a manner of its own to come back and to give up."""
 
 import asyncio
+import ssl
 
 import aiomqtt
+from fleet import matrix
+from fleet.loop import run
+from fleet.matrix import Can, ways
 from fleet.server import Server, shared
-from fleet.story import Story, expect, holds
+from fleet.story import Story, expect, holds, within
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 story = Story("aiomqtt")
-VERSIONS = {"v311": aiomqtt.ProtocolVersion.V311, "v5": aiomqtt.ProtocolVersion.V5}
 
 
-def client(server, device, version, **more):
-    tls = aiomqtt.TLSParameters(ca_certs=str(device.ca), certfile=str(device.cert), keyfile=str(device.key))
-    return aiomqtt.Client(
-        "localhost", server.mqtt_port, identifier=device.name, protocol=version, tls_params=tls, timeout=10, **more
-    )
+def properties(packet, **values):
+    made = Properties(packet)
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
 
 
-async def next_of(messages):
-    return await asyncio.wait_for(anext(messages), 10)
+def make(device, line, way, clean=True, will=None):
+    """aiomqtt's client, which has to be made where its loop runs."""
+    tls = ssl.create_default_context(cafile=str(device.ca))
+    tls.load_cert_chain(str(device.cert), str(device.key))
+    if way.alpn:
+        tls.set_alpn_protocols(way.alpn)
+    options = {"clean_session": clean}
+    if way.five:
+        kept = properties(PacketTypes.CONNECT, SessionExpiryInterval=0 if clean else 3600)
+        options = {"clean_start": clean, "properties": kept}
+    if will:
+        told = properties(PacketTypes.WILLMESSAGE, WillDelayInterval=will.delay) if way.five else None
+        options["will"] = aiomqtt.Will(will.topic, will.payload, 1, properties=told)
+    version = aiomqtt.ProtocolVersion.V5 if way.five else aiomqtt.ProtocolVersion.V311
+    return aiomqtt.Client(line.host, line.port, identifier=device.name, protocol=version, tls_context=tls, timeout=10, **options)
+
+
+class Client(matrix.Client):
+    """The loop that aiomqtt's documentation has for those who want to come back, with what happens in queues."""
+
+    can = Can(session_present=False)
+    task = None
+
+    def connect(self, *filters, qos=1):
+        self.task = run(self.begin(filters, qos))
+        return within(self.ups, matrix.WAIT, "its connection")
+
+    async def begin(self, filters, qos):
+        return asyncio.create_task(self.live(make(self.device, self.line, self.way, self.clean, self.will), filters, qos))
+
+    async def live(self, client, filters, qos):
+        while True:
+            try:
+                async with client as self.inner:
+                    for topic in filters:
+                        codes = await self.inner.subscribe(topic, qos=qos)
+                        expect([getattr(code, "value", code) for code in codes], [qos], f"SUBACK for {topic}")
+                    # Its session keeps them; where they are asked for once, a session that was lost shows.
+                    filters = ()
+                    self.ups.put(None)
+                    async for it in self.inner.messages:
+                        self.messages.put((str(it.topic), bytes(it.payload), it.qos, bool(it.retain)))
+            except aiomqtt.MqttError as error:
+                cause = getattr(error.__cause__, "rc", None)
+                self.ends.put(getattr(cause, "value", cause))
+                if not self.returns:
+                    return
+                await asyncio.sleep(1)
+
+    def publish(self, topic, payload, qos=1, retain=False):
+        run(self.inner.publish(topic, payload, qos=qos, retain=retain))
+
+    def leave(self):
+        # It leaves its block, which says DISCONNECT.
+        run(self.cancel())
+
+    def drop(self):
+        if self.task:
+            run(self.cancel())
+
+    async def cancel(self):
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+matrix.tell(story, Client, ways("8883", "ALPN"))
 
 
 def each_version(check):
     """Runs the coroutine on both versions of the protocol."""
 
     def both(server):
-        for name, version in VERSIONS.items():
-            asyncio.run(check(server, name, version))
+        for way in ways("8883"):
+            run(check(server, way, way.version.replace(".", "")))
 
     both.__doc__, both.__name__ = check.__doc__, check.__name__
     return both
@@ -34,85 +103,37 @@ def each_version(check):
 
 @story.check
 @each_version
-async def delivers(server, name, version):
-    """QoS 0, 1 and 2, payloads of 100 bytes and of 128 KiB, and a retained message"""
-    reader, writer = server.enrol("acme", f"aio-reader-{name}"), server.enrol("acme", f"aio-writer-{name}")
-    topic = shared(f"aio/{name}")
-    async with client(server, reader, version) as one, client(server, writer, version) as other:
-        await one.subscribe(topic, qos=2)
-        messages = aiter(one.messages)
-        for qos, payload in ((0, b"x" * 100), (1, b"y" * 131072), (2, b"z" * 131072)):
-            await other.publish(topic, payload, qos=qos)
-            message = await next_of(messages)
-            expect((str(message.topic), message.payload, message.qos), (topic, payload, qos))
-        await other.publish(topic + "/kept", "stays", qos=1, retain=True)
-        await one.subscribe(topic + "/#", qos=1)
-        message = await next_of(messages)
+async def retains(server, way, name):
+    """A retained message comes to who subscribes later, marked as such"""
+    device, line = server.enrol("acme", f"aio-kept-{name}"), matrix.plain_line(server, way)
+    topic = shared(f"aio-kept/{name}")
+    async with make(device, line, way) as one:
+        await one.publish(topic, "stays", qos=1, retain=True)
+        await one.subscribe(topic, qos=1)
+        message = await asyncio.wait_for(anext(aiter(one.messages)), 10)
         expect((message.payload, message.retain), (b"stays", True))
 
 
 @story.check
 @each_version
-async def last_will(server, name, version):
-    """A client that leaves its block by an error takes leave; one that is taken over has its will published"""
-    heir, mortal = server.enrol("acme", f"aio-heir-{name}"), server.enrol("acme", f"aio-mortal-{name}")
-    topic = shared(f"aio-wills/{name}")
-    will = aiomqtt.Will(topic, payload="gone", qos=1)
-    async with client(server, heir, version) as one:
-        await one.subscribe(topic, qos=1)
-        try:
-            async with client(server, mortal, version, will=will):
-                async with client(server, mortal, version) as second:
-                    message = await next_of(aiter(one.messages))
-                    expect(message.payload, b"gone")
-                    await second.publish(topic, "still here", qos=1)
-                    expect((await next_of(aiter(one.messages))).payload, b"still here")
-        except aiomqtt.MqttError as error:
-            holds("Disconnected" in str(error) or "disconnect" in str(error).lower(), str(error))
-
-
-@story.check
-@each_version
-async def refusals(server, name, version):
+async def refusals(server, way, name):
     """A wrong client id, a foreign topic and no certificate are errors that say so"""
     device, other = server.enrol("acme", f"aio-own-{name}"), server.enrol("acme", f"aio-other-{name}")
-    tls = aiomqtt.TLSParameters(ca_certs=str(device.ca), certfile=str(device.cert), keyfile=str(device.key))
-    stranger = aiomqtt.Client(
-        "localhost", server.mqtt_port, identifier="someone", protocol=version, tls_params=tls, timeout=10
-    )
+    line = matrix.plain_line(server, way)
     try:
-        async with stranger:
+        async with make(type(device)("acme", "someone", device.key, device.cert, device.ca), line, way):
             raise AssertionError("let in under another's name")
     except aiomqtt.MqttError:
         pass
-    async with client(server, device, version) as one:
+    tls = ssl.create_default_context(cafile=str(device.ca))
+    try:
+        async with aiomqtt.Client(line.host, line.port, identifier=device.name, tls_context=tls, timeout=10):
+            raise AssertionError("let in without a certificate")
+    except aiomqtt.MqttError:
+        pass
+    async with make(device, line, way) as one:
         codes = await one.subscribe(other.topic("#"), qos=1)
         holds(all(getattr(code, "value", code) >= 0x80 for code in codes), f"granted: {codes}")
-
-
-@story.check
-@each_version
-async def resumes(server, name, version):
-    """A session that is kept gets what came while it was away"""
-    reader, writer = server.enrol("acme", f"aio-away-{name}"), server.enrol("acme", f"aio-busy-{name}")
-    topic = shared(f"aio-away/{name}")
-    if version == aiomqtt.ProtocolVersion.V5:
-        from paho.mqtt.packettypes import PacketTypes
-        from paho.mqtt.properties import Properties
-
-        properties = Properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = 3600
-        kept = {"clean_start": False, "properties": properties}
-    else:
-        kept = {"clean_session": False}
-    async with client(server, reader, version, **kept) as one:
-        await one.subscribe(topic, qos=2)
-    async with client(server, writer, version) as other:
-        for number in range(20):
-            await other.publish(topic, str(number), qos=2)
-    async with client(server, reader, version, **kept) as one:
-        messages = aiter(one.messages)
-        expect([(await next_of(messages)).payload.decode() for _ in range(20)], [str(number) for number in range(20)])
 
 
 def main():

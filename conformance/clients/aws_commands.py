@@ -11,11 +11,13 @@ import subprocess
 import sys
 
 from awscrt import mqtt, mqtt5
-from fleet.aws import WAIT, connect3, connect5_with
+from fleet.aws import WAIT, WAYS, Front, connect3, connect5
 from fleet.server import Server, programs, run
 from fleet.story import Story, expect, holds, until, within
 
 story = Story("commands")
+front = Front()
+SOON = {"min_reconnect_delay_ms": 1000, "max_reconnect_delay_ms": 1000}
 
 
 def topic(device, execution, rest, kind="things"):
@@ -37,9 +39,9 @@ def status(server, device, command, wanted):
 class Sdk5:
     """A device with the SDK's MQTT 5 client: requests go to one queue, acknowledgements to another."""
 
-    def __init__(self, server, device, **options):
+    def __init__(self, at, device, **options):
         self.device, self.requests, self.acks = device, queue.Queue(), queue.Queue()
-        self.client = connect5_with(server, device, on_publish_received=self.heard, **options)
+        self.client = connect5(at, device, on_publish_received=self.heard, **options)
 
     def heard(self, data):
         packet = data.publish_packet
@@ -73,14 +75,14 @@ class Sdk5:
         self.client.stop()
 
 
-@story.check
-def in_order_with_content_type_and_expiry(server):
+@front.each_way(story, [way for way in WAYS if way.five])
+def in_order_with_content_type_and_expiry(server, way, line):
     """Sent while away; delivered in order, one in a lane, with MQTT 5 content type and message expiry; results kept"""
-    device = server.enrol("acme", "cmd-order")
+    device = server.enrol("acme", f"cmd-order-{way.slug}")
     first = send(server, device, "restart", "--payload", '{"n": 1}', "--ttl", "10m")
     second = send(server, device, "restart", "--payload", '{"n": 2}')
     other = send(server, device, "measure", "--lane", "fast")
-    sdk = Sdk5(server, device)
+    sdk = Sdk5(line, device)
     sdk.subscribe("request/json", "response/accepted/json", "response/rejected/json")
     heard = dict([sdk.request(), sdk.request()])
     expect(set(heard), {first["id"], other["id"]}, "one of each lane")
@@ -143,7 +145,7 @@ def taken_back_and_superseded(server):
     sdk.stop()
 
 
-@story.check
+@story.proves("resume", "5/8883")
 def queued_over_a_restart(server):
     """The server is killed with commands queued, sent and running: none is lost, timers go on, a session that was kept is told"""
     device = server.enrol("acme", "cmd-restart")
@@ -173,12 +175,33 @@ def queued_over_a_restart(server):
     sdk.stop()
 
 
-@story.check
-def mqtt_311_and_bytes(server):
+@front.each_way(story, [way for way in WAYS if way.five], proves="reconnect")
+def over_a_lost_line(server, way, line):
+    """What is sent while its line is cut comes when it is back by itself, once; what it was working on it answers after that"""
+    device = server.enrol("acme", f"cmd-cut-{way.slug}")
+    sdk = Sdk5(line, device, **SOON, session_behavior=mqtt5.ClientSessionBehaviorType.REJOIN_ALWAYS, session_expiry_interval_sec=3600)
+    sdk.subscribe("request/json", "response/accepted/json")
+    running = send(server, device, "long", "--lane", "slow")
+    expect(sdk.request()[0], running["id"])
+    sdk.answer(running["id"], status="IN_PROGRESS")
+    line.cut()
+    missed = send(server, device, "next")
+    line.mend()
+    expect(sdk.request()[0], missed["id"])
+    expect(sdk.answer(missed["id"], status="SUCCEEDED")[0], "accepted")
+    expect(sdk.answer(running["id"], status="SUCCEEDED")[0], "accepted")
+    sdk.nothing()
+    status(server, device, running["id"], "succeeded")
+    status(server, device, missed["id"], "succeeded")
+    sdk.stop()
+
+
+@front.each_way(story, [way for way in WAYS if not way.five])
+def mqtt_311_and_bytes(server, way, line):
     """MQTT 3.1.1 with the SDK's first client: any bytes on the topic without a format, under clients/"""
-    device = server.enrol("acme", "cmd-311")
+    device = server.enrol("acme", f"cmd-{way.slug}")
     heard, once = queue.Queue(), mqtt.QoS.AT_LEAST_ONCE
-    connection = connect3(server, device)
+    connection = connect3(line, device)
     filters = topic(device, "+", "request", "clients")
     connection.subscribe(filters, once, lambda topic, payload, **_: heard.put((topic, payload)))[0].result(WAIT)
     file = server.folder / "bytes"
@@ -323,7 +346,7 @@ def followed_by_wardctl(server):
 
 def main():
     try:
-        with Server() as server:
+        with Server(arguments=front.arguments) as server:
             server.tenant("acme")
             story.tell(server)
     except SystemExit as told:

@@ -1,5 +1,6 @@
 """AWS IoT's control plane with boto3 and the AWS CLI, unmodified: an endpoint, a CA bundle and an access key."""
 
+import concurrent.futures
 import datetime
 import json
 import pathlib
@@ -11,6 +12,7 @@ import botocore.auth
 import botocore.config
 import botocore.exceptions
 import paho.mqtt.client as mqtt
+from fleet.line import Line
 from fleet.server import Server, run
 from fleet.story import Story, expect, holds, until, within
 
@@ -24,7 +26,7 @@ def key(server, role="operator", tenant=TENANT, name="boto3"):
     return made["id"], made["secret"]
 
 
-def client(server, service="iot", access=None, url=None):
+def client(server, service="iot", access=None, url=None, attempts=0):
     id, secret = access or server.access
     return boto3.client(
         service,
@@ -33,7 +35,7 @@ def client(server, service="iot", access=None, url=None):
         aws_access_key_id=id,
         aws_secret_access_key=secret,
         verify=str(server.ca),
-        config=botocore.config.Config(retries={"max_attempts": 0}),
+        config=botocore.config.Config(retries={"max_attempts": attempts, "mode": "standard"}),
     )
 
 
@@ -377,6 +379,96 @@ def policies(server):
     iot.detach_policy(policyName="v", target=arn)
     iot.delete_policy(policyName="v")
     iot.delete_thing_group(thingGroupName="g")
+
+
+def state(payload):
+    return json.dumps({"state": {"reported": payload}}).encode()
+
+
+def shadow_of(data, name):
+    return json.loads(data.get_thing_shadow(thingName=name)["payload"].read())
+
+
+@story.proves("reconnect", "HTTPS")
+def comes_back(server):
+    """boto3: over a line that is cut and a server that is killed its own retries bring a call through, on a connection that it had kept"""
+    with Line(lambda: server.device_port) as line, concurrent.futures.ThreadPoolExecutor() as threads:
+        data = client(server, "iot-data", url=f"https://localhost:{line.port}", attempts=20)
+        iot = client(server, url=f"https://localhost:{line.port}", attempts=20)
+        iot.create_thing(thingName="back")
+        data.update_thing_shadow(thingName="back", payload=state({"n": 0}))
+        for number, loss in enumerate((lambda: None, lambda: (server.kill(), server.start())), 1):
+            line.cut()
+            tried = line.tried
+            call = threads.submit(data.update_thing_shadow, thingName="back", payload=state({"n": number}))
+            until(lambda: line.tried > tried, "a first try that fails")
+            loss()
+            line.mend()
+            call.result(90)
+            expect(shadow_of(data, "back")["state"]["reported"], {"n": number})
+        iot.delete_thing(thingName="back")
+
+
+@story.proves("take-over", "HTTPS")
+def two_at_once(server):
+    """boto3: of several that change one version of a thing's shadow at once, one is taken, and the others have a ConflictException"""
+    client(server).create_thing(thingName="twice")
+    datas = [client(server, "iot-data") for _ in range(4)]
+    datas[0].update_thing_shadow(thingName="twice", payload=state({"n": 0}))
+
+    def change(data, version):
+        document = json.dumps({"state": {"reported": {"n": version}}, "version": version}).encode()
+        try:
+            data.update_thing_shadow(thingName="twice", payload=document)
+            return "taken"
+        except data.exceptions.ConflictException:
+            return "conflict"
+
+    with concurrent.futures.ThreadPoolExecutor(len(datas)) as threads:
+        for version in range(1, 6):
+            said = sorted(threads.map(lambda data, version=version: change(data, version), datas))
+            expect(said, ["conflict"] * 3 + ["taken"])
+    expect(shadow_of(datas[0], "twice")["version"], 6)
+    client(server).delete_thing(thingName="twice")
+
+
+@story.proves("big", "HTTPS")
+def big(server):
+    """boto3: a shadow holds 8 KiB, and a byte more is 413, as are 128 KiB, and a body that is refused while it is sent; what follows is as before"""
+    iot, data = client(server), client(server, "iot-data")
+    iot.create_thing(thingName="big")
+    full = 8 * 1024 - len('{"x":""}')
+    data.update_thing_shadow(thingName="big", payload=state({"x": "y" * full}))
+    for size in (full + 1, 128 * 1024, 768 * 1024):
+        code = refused(data.update_thing_shadow, thingName="big", payload=state({"x": "y" * size}))
+        expect(code[:2], ("RequestEntityTooLargeException", 413), str(size))
+    data.update_thing_shadow(thingName="big", payload=state({"x": "as before"}))
+    expect(shadow_of(data, "big")["version"], 2)
+    code = refused(iot.create_job, jobId="big", targets=[iot.describe_thing(thingName="big")["thingArn"]], document=json.dumps({"x": "y" * 40_000}))
+    expect(code[:2], ("InvalidRequestException", 400), "a document of 40,000 characters")
+    iot.delete_thing(thingName="big")
+
+
+@story.proves("bad", "HTTPS")
+def bad(server):
+    """boto3: a shadow, a job and a policy that are no JSON, no UTF-8 or too deep are refused by name, and a good one right after is taken"""
+    iot, data = client(server), client(server, "iot-data")
+    arn = iot.create_thing(thingName="bad")["thingArn"]
+    deep = '{"state":{"reported":' + '{"a":' * 200 + "1" + "}" * 202
+    for payload, wanted in (
+        (b"{", ("InvalidRequestException", 400)),
+        (b'{"state":{"reported":{"a":"\xff\xfe"}}}', ("UnsupportedDocumentEncodingException", 415)),
+        (deep.encode(), ("InvalidRequestException", 400)),
+    ):
+        expect(refused(data.update_thing_shadow, thingName="bad", payload=payload)[:2], wanted, str(payload[:40]))
+    for text in ("{", deep):
+        code = refused(iot.create_job, jobId="bad", targets=[arn], document=text)
+        expect(code[:2], ("InvalidRequestException", 400), f"job: {text[:40]}")
+        code = refused(iot.create_policy, policyName="bad", policyDocument=text)
+        expect(code[:2], ("MalformedPolicyException", 400), f"policy: {text[:40]}")
+    data.update_thing_shadow(thingName="bad", payload=state({"a": 1}))
+    expect(shadow_of(data, "bad")["version"], 1)
+    iot.delete_thing(thingName="bad")
 
 
 @story.check

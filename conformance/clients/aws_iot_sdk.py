@@ -1,21 +1,23 @@
-"""The AWS IoT device SDK for Python, unmodified but for its endpoint: shadow and jobs, both generations of its clients."""
+"""The AWS IoT device SDK for Python, unmodified but for its endpoint, on the ports that it knows: the shared story with its
+connections, and its clients of shadow and jobs, both generations."""
 
-import json
 import os
 import queue
 import sys
 import threading
 
-import awscrt.io
 import awsiot
-from awscrt import mqtt, mqtt5
+from awscrt import mqtt
 from awscrt.mqtt_request_response import ClientOptions, SubscriptionStatusEventType
 from awsiot import iotjobs, iotshadow
-from fleet.aws import WAIT, connect3, connect5, rejected
+from fleet import matrix
+from fleet.aws import WAIT, WAYS, Front, adapter, connect, connect3, end, keep, rejected
 from fleet.server import Server, run
 from fleet.story import Story, expect, holds, within
 
 story = Story("awsiotsdk")
+front = Front()
+THREES = [way for way in WAYS if not way.five]
 HARDWARE = "rev-a"
 
 
@@ -24,11 +26,14 @@ def update(device, desired=None, reported=None, version=None):
     return iotshadow.UpdateShadowRequest(thing_name=device.name, state=state, version=version)
 
 
-@story.check
-def shadow_first_generation(server):
+matrix.tell(story, adapter, WAYS, front.line)
+
+
+@front.each_way(story, THREES)
+def shadow_first_generation(server, way, line):
     """IotShadowClient gets, updates, hears the delta, and deletes"""
-    device = server.enrol("acme", "aws-v1")
-    connection = connect3(server, device)
+    device = server.enrol("acme", f"aws-v1-{way.slug}")
+    connection = connect3(line, device)
     client = iotshadow.IotShadowClient(connection)
     heard = {name: queue.Queue() for name in ("get", "no-get", "update", "no-update", "delta", "documents", "delete")}
     thing, once = {"thing_name": device.name}, mqtt.QoS.AT_LEAST_ONCE
@@ -69,9 +74,12 @@ def shadow_first_generation(server):
     connection.disconnect().result(WAIT)
 
 
-def second_generation(server, device, protocol_client):
-    """The same with requests and responses, which the SDK matches by their client tokens."""
-    client = iotshadow.IotShadowClientV2(protocol_client, ClientOptions(4, 2, WAIT))
+@front.each_way(story)
+def shadow_second_generation(server, way, line):
+    """IotShadowClientV2: the same with requests and responses, which the SDK matches by their client tokens"""
+    device = server.enrol("acme", f"aws-v2-{way.slug}")
+    connection = connect(line, device, way)
+    client = keep(iotshadow.IotShadowClientV2(connection, ClientOptions(4, 2, WAIT)))
     thing = {"thing_name": device.name}
     deltas, subscribed = queue.Queue(), threading.Event()
 
@@ -79,9 +87,9 @@ def second_generation(server, device, protocol_client):
         if event.type == SubscriptionStatusEventType.SUBSCRIPTION_ESTABLISHED:
             subscribed.set()
 
-    stream = client.create_shadow_delta_updated_stream(
+    stream = keep(client.create_shadow_delta_updated_stream(
         iotshadow.ShadowDeltaUpdatedSubscriptionRequest(**thing), awsiot.ServiceStreamOptions(deltas.put, status)
-    )
+    ))
     stream.open()
     holds(subscribed.wait(WAIT), "the delta stream was not established")
     expect(rejected(client.get_shadow(iotshadow.GetShadowRequest(**thing))).code, 404)
@@ -98,24 +106,37 @@ def second_generation(server, device, protocol_client):
     expect(rejected(client.get_shadow(iotshadow.GetShadowRequest(**thing))).code, 404)
     # The version goes on counting after a delete.
     expect(client.update_shadow(update(device, reported={"a": 1})).result(WAIT).version > 2, True, "version goes on")
+    end(connection)
 
 
-@story.check
-def shadow_second_generation_v311(server):
-    """IotShadowClientV2 over MQTT 3.1.1"""
-    device = server.enrol("acme", "aws-v2-311")
-    connection = connect3(server, device)
-    second_generation(server, device, connection)
-    connection.disconnect().result(WAIT)
+@front.each_way(story, proves="reconnect")
+def the_stream_comes_back(server, way, line):
+    """IotShadowClientV2: after a cut, and after a server that is killed, its stream stands again and its requests are answered"""
+    device = server.enrol("acme", f"aws-back-{way.slug}")
+    connection = connect(line, device, way, soon=True)
+    client = keep(iotshadow.IotShadowClientV2(connection, ClientOptions(4, 2, WAIT)))
+    deltas, states = queue.Queue(), queue.Queue()
+    stream = keep(client.create_shadow_delta_updated_stream(
+        iotshadow.ShadowDeltaUpdatedSubscriptionRequest(thing_name=device.name),
+        awsiot.ServiceStreamOptions(deltas.put, lambda event: states.put(event.type)),
+    ))
+    stream.open()
+    expect(within(states, WAIT), SubscriptionStatusEventType.SUBSCRIPTION_ESTABLISHED)
 
+    def killed():
+        server.kill()
+        server.start()
 
-@story.check
-def shadow_second_generation_v5(server):
-    """IotShadowClientV2 over MQTT 5"""
-    device = server.enrol("acme", "aws-v2-5")
-    client = connect5(server, device)
-    second_generation(server, device, client)
-    client.stop()
+    for number, loss in enumerate((line.cut, killed)):
+        loss()
+        line.mend()
+        # Its session was a clean one: it says that its subscription is lost, and makes it again.
+        expect(within(states, matrix.RETURN), SubscriptionStatusEventType.SUBSCRIPTION_LOST)
+        expect(within(states, matrix.RETURN), SubscriptionStatusEventType.SUBSCRIPTION_ESTABLISHED)
+        server.ctl("shadow", "set", device.name, f'{{"n": {number}}}', tenant="acme")
+        expect(within(deltas, WAIT).state, {"n": number})
+        expect(client.update_shadow(update(device, reported={"n": number})).result(WAIT).version, 2 * number + 2)
+    end(connection)
 
 
 @story.check
@@ -139,20 +160,20 @@ def operators_and_devices_share_the_shadow(server):
     connection.disconnect().result(WAIT)
 
 
-@story.check
-def jobs(server):
+@front.each_way(story)
+def jobs(server, way, line):
     """A deployment is a job: pending, start-next, progress, done; its artifact is what was released"""
-    device = server.enrol("acme", "aws-jobs", "--hardware", HARDWARE)
-    content = b"firmware two" * 1000
-    release = server.release("acme", "2.0.0", content, HARDWARE)
-    connection = connect3(server, device)
-    client = iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT))
+    device = server.enrol("acme", f"aws-jobs-{way.slug}", "--hardware", HARDWARE)
+    content, version = b"firmware two" * 1000, f"2.0.{WAYS.index(way)}"
+    release = server.release("acme", version, content, HARDWARE)
+    connection = connect(line, device, way)
+    client = keep(iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT)))
     thing = {"thing_name": device.name}
     events, subscribed = queue.Queue(), threading.Event()
-    stream = client.create_next_job_execution_changed_stream(
+    stream = keep(client.create_next_job_execution_changed_stream(
         iotjobs.NextJobExecutionChangedSubscriptionRequest(**thing),
         awsiot.ServiceStreamOptions(events.put, lambda event: subscribed.set()),
-    )
+    ))
     stream.open()
     holds(subscribed.wait(WAIT), "notify-next was not established")
     pending = client.get_pending_job_executions(iotjobs.GetPendingJobExecutionsRequest(**thing)).result(WAIT)
@@ -169,7 +190,7 @@ def jobs(server):
     job = started.execution
     expect((job.job_id, job.status), (rollout["id"], "IN_PROGRESS"))
     document = job.job_document
-    expect((document["operation"], document["release"]["version"]), ("update", "2.0.0"))
+    expect((document["operation"], document["release"]["version"]), ("update", version))
     curl = ["curl", "-fsS", "--cacert", device.ca, "--cert", device.cert, "--key", device.key, document["artifact"]["url"]]
     expect(run(curl).stdout, content, "the artifact")
 
@@ -183,28 +204,12 @@ def jobs(server):
     client.update_job_execution(done).result(WAIT)
     again = client.start_next_pending_job_execution(iotjobs.StartNextPendingJobExecutionRequest(**thing)).result(WAIT)
     expect(again.execution, None, "nothing is left")
-    connection.disconnect().result(WAIT)
-
-
-@story.check
-def by_alpn(server):
-    """The port that HTTPS uses takes MQTT by ALPN, as the SDK has it on 443"""
-    device = server.enrol("acme", "aws-alpn")
-    options = awscrt.io.TlsContextOptions.create_client_with_mtls_from_path(str(device.cert), str(device.key))
-    options.override_default_trust_store_from_path(None, str(device.ca))
-    options.alpn_list = ["x-amzn-mqtt-ca"]  # what its builder sets on port 443
-    client = mqtt.Client(awscrt.io.ClientBootstrap.get_or_create_static_default(), awscrt.io.ClientTlsContext(options))
-    connection = mqtt.Connection(
-        client, host_name="localhost", port=server.device_port, client_id=device.name, username="?SDK=PythonV2&Version=1"
-    )
-    connection.connect().result(WAIT)
-    connection.publish(device.topic("hello"), json.dumps({"n": 1}), mqtt.QoS.AT_LEAST_ONCE)[0].result(WAIT)
-    connection.disconnect().result(WAIT)
+    end(connection)
 
 
 def main():
     try:
-        with Server() as server:
+        with Server(arguments=front.arguments) as server:
             server.tenant("acme")
             story.tell(server)
     except SystemExit as told:

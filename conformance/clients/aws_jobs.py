@@ -9,13 +9,16 @@ import time
 
 import awsiot
 from awscrt import mqtt
-from awscrt.mqtt_request_response import ClientOptions
+from awscrt.mqtt_request_response import ClientOptions, SubscriptionStatusEventType
 from awsiot import iotjobs
-from fleet.aws import WAIT, connect3, connect5, rejected
+from fleet import matrix
+from fleet.aws import WAIT, WAYS, Front, connect, connect3, end, keep, rejected
 from fleet.server import Server, run
 from fleet.story import Story, expect, holds, quiet, until, within
 
 story = Story("awsiotsdk jobs")
+front = Front()
+THREES = [way for way in WAYS if not way.five]
 # As the AWS IoT Device Client reads it.
 DOCUMENT = {
     "version": "1.0",
@@ -34,15 +37,15 @@ def create(server, job, device, *arguments, document=None):
 
 
 def next_events(client, device):
-    """A queue of what `notify-next` says, once the subscription stands."""
-    events, subscribed = queue.Queue(), threading.Event()
-    stream = client.create_next_job_execution_changed_stream(
+    """Queues of what `notify-next` says, once the subscription stands, and of how it stands after that."""
+    events, states = queue.Queue(), queue.Queue()
+    stream = keep(client.create_next_job_execution_changed_stream(
         iotjobs.NextJobExecutionChangedSubscriptionRequest(thing_name=device.name),
-        awsiot.ServiceStreamOptions(events.put, lambda event: subscribed.set()),
-    )
+        awsiot.ServiceStreamOptions(events.put, lambda event: states.put(event.type)),
+    ))
     stream.open()
-    holds(subscribed.wait(WAIT), "notify-next was not established")
-    return events, stream
+    expect(within(states, WAIT, "notify-next"), SubscriptionStatusEventType.SUBSCRIPTION_ESTABLISHED)
+    return events, states
 
 
 @story.check
@@ -51,7 +54,7 @@ def a_timer_is_set(server):
     device = server.enrol("acme", TIMED)
     create(server, "timed", TIMED, "--timeout", "30m", "--retries", "1")
     connection = connect3(server, device)
-    client = iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT))
+    client = keep(iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT)))
 
     def start():
         request = iotjobs.StartNextPendingJobExecutionRequest(thing_name=TIMED, step_timeout_in_minutes=1)
@@ -63,32 +66,33 @@ def a_timer_is_set(server):
     connection.disconnect().result(WAIT)
 
 
-@story.check
-def a_job_from_end_to_end(server):
+@front.each_way(story)
+def a_job_from_end_to_end(server, way, line):
     """IotJobsClientV2: told, started, progress at its version, done; and nothing of a job that waits behind"""
-    device = server.enrol("acme", "aws-job")
-    connection = connect5(server, device)
-    client = iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT))
+    device = server.enrol("acme", f"aws-job-{way.slug}")
+    hello, more = f"say-hello-{way.slug}", f"say-more-{way.slug}"
+    connection = connect(line, device, way)
+    client = keep(iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT)))
     thing = {"thing_name": device.name}
-    events, _stream = next_events(client, device)
-    create(server, "say-hello", device.name)
+    events, _ = next_events(client, device)
+    create(server, hello, device.name)
     told = within(events, WAIT, "notify-next").execution
-    expect((told.job_id, told.status, told.version_number, told.job_document), ("say-hello", "QUEUED", 1, DOCUMENT))
-    create(server, "say-more", device.name)
+    expect((told.job_id, told.status, told.version_number, told.job_document), (hello, "QUEUED", 1, DOCUMENT))
+    create(server, more, device.name)
     pending = iotjobs.GetPendingJobExecutionsRequest(**thing)
     both = until(
         lambda: len(found := client.get_pending_job_executions(pending).result(WAIT).queued_jobs) == 2 and found, "both"
     )
-    expect([job.job_id for job in both], ["say-hello", "say-more"])
+    expect([job.job_id for job in both], [hello, more])
 
     start = iotjobs.StartNextPendingJobExecutionRequest(**thing, status_details={"step": "1"})
     job = client.start_next_pending_job_execution(start).result(WAIT).execution
-    expect((job.job_id, job.status, job.version_number, job.job_document), ("say-hello", "IN_PROGRESS", 2, DOCUMENT))
+    expect((job.job_id, job.status, job.version_number, job.job_document), (hello, "IN_PROGRESS", 2, DOCUMENT))
     quiet(events, what="the head has not changed")
 
     def update(status, version, **more):
         request = iotjobs.UpdateJobExecutionRequest(
-            **thing, job_id="say-hello", status=status, expected_version=version, **more
+            **thing, job_id=hello, status=status, expected_version=version, **more
         )
         return client.update_job_execution(request)
 
@@ -97,38 +101,71 @@ def a_job_from_end_to_end(server):
     answer = update("IN_PROGRESS", 2, status_details={"step": "2"}, include_job_execution_state=True).result(WAIT)
     expect((answer.execution_state.version_number, answer.execution_state.status_details), (3, {"step": "2"}))
     update("SUCCEEDED", 3).result(WAIT)
-    expect(within(events, WAIT, "the next head").execution.job_id, "say-more")
+    expect(within(events, WAIT, "the next head").execution.job_id, more)
     late = rejected(update("FAILED", 4))
     expect(late.code, "InvalidStateTransition")
-    describe = iotjobs.DescribeJobExecutionRequest(**thing, job_id="say-hello")
+    describe = iotjobs.DescribeJobExecutionRequest(**thing, job_id=hello)
     expect(rejected(client.describe_job_execution(describe)).code, "TerminalStateReached")
 
-    server.ctl("job", "delete", "say-more", "--force", tenant="acme")
+    server.ctl("job", "delete", more, "--force", tenant="acme")
     expect(within(events, WAIT, "the empty queue").execution, None)
-    shown = until(lambda: (job := server.ctl("job", "show", "say-hello", tenant="acme"))["status"] == "completed" and job, "its end")
+    shown = until(lambda: (job := server.ctl("job", "show", hello, tenant="acme"))["status"] == "completed" and job, "its end")
     expect(shown["counts"]["succeeded"], 1)
-    connection.stop()
+    end(connection)
 
 
-@story.check
-def the_first_generation(server):
-    """IotJobsClient over MQTT 3.1.1: notify lists what is pending, and a rejected job leaves it"""
-    device = server.enrol("acme", "aws-job-v1")
-    connection = connect3(server, device)
+@front.each_way(story, proves="reconnect")
+def a_job_over_lost_lines(server, way, line):
+    """IotJobsClientV2: a job that came while the line was cut is there after it, and one that was begun is finished over a server that is killed"""
+    device = server.enrol("acme", f"aws-cut-{way.slug}")
+    job = f"cut-{way.slug}"
+    connection = connect(line, device, way, soon=True)
+    client = keep(iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT)))
+    _, states = next_events(client, device)
+
+    def back():
+        # Its session was a clean one: it says that its subscription is lost, and makes it again.
+        expect(within(states, matrix.RETURN), SubscriptionStatusEventType.SUBSCRIPTION_LOST)
+        expect(within(states, matrix.RETURN), SubscriptionStatusEventType.SUBSCRIPTION_ESTABLISHED)
+
+    line.cut()
+    create(server, job, device.name)
+    line.mend()
+    back()
+    start = iotjobs.StartNextPendingJobExecutionRequest(thing_name=device.name)
+    begun = until(lambda: client.start_next_pending_job_execution(start).result(WAIT).execution, "the job")
+    expect((begun.job_id, begun.status), (job, "IN_PROGRESS"))
+    server.kill()
+    server.start()
+    back()
+    request = iotjobs.UpdateJobExecutionRequest(
+        thing_name=device.name, job_id=job, status="SUCCEEDED", expected_version=begun.version_number
+    )
+    client.update_job_execution(request).result(WAIT)
+    rows = server.ctl("job", "executions", job, tenant="acme")
+    expect([row["status"] for row in rows], ["succeeded"])
+    end(connection)
+
+
+@front.each_way(story, THREES)
+def the_first_generation(server, way, line):
+    """IotJobsClient: notify lists what is pending, and a rejected job leaves it"""
+    device, job = server.enrol("acme", f"aws-v1-{way.slug}"), f"v1-{way.slug}"
+    connection = connect3(line, device)
     client = iotjobs.IotJobsClient(connection)
     thing, once = {"thing_name": device.name}, mqtt.QoS.AT_LEAST_ONCE
     lists, updates = queue.Queue(), queue.Queue()
     request = iotjobs.JobExecutionsChangedSubscriptionRequest(**thing)
     client.subscribe_to_job_executions_changed_events(request, once, lists.put)[0].result(WAIT)
-    request = iotjobs.UpdateJobExecutionSubscriptionRequest(**thing, job_id="v1")
+    request = iotjobs.UpdateJobExecutionSubscriptionRequest(**thing, job_id=job)
     client.subscribe_to_update_job_execution_accepted(request, once, updates.put)[0].result(WAIT)
-    create(server, "v1", device.name)
-    expect([job.job_id for job in within(lists, WAIT, "notify").jobs["QUEUED"]], ["v1"])
-    request = iotjobs.UpdateJobExecutionRequest(**thing, job_id="v1", status="REJECTED", expected_version=1)
+    create(server, job, device.name)
+    expect([job.job_id for job in within(lists, WAIT, "notify").jobs["QUEUED"]], [job])
+    request = iotjobs.UpdateJobExecutionRequest(**thing, job_id=job, status="REJECTED", expected_version=1)
     client.publish_update_job_execution(request, once).result(WAIT)
     within(updates, WAIT, "the answer")
     expect(within(lists, WAIT, "notify").jobs, {})
-    rows = server.ctl("job", "executions", "v1", tenant="acme")
+    rows = server.ctl("job", "executions", job, tenant="acme")
     expect([(row["device"], row["status"]) for row in rows], [(device.name, "rejected")])
     connection.disconnect().result(WAIT)
 
@@ -172,8 +209,8 @@ def a_timer_outlives_the_server(server):
     server.start()
     device = begun["device"]
     connection = connect3(server, device)
-    client = iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT))
-    events, _stream = next_events(client, device)
+    client = keep(iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT)))
+    events, _ = next_events(client, device)
     told = within(events, 90, "the second try").execution
     passed = time.monotonic() - begun["at"]
     holds(passed >= 59, f"{passed:.0f} s")
@@ -191,7 +228,7 @@ def a_timer_outlives_the_server(server):
 
 def main():
     try:
-        with Server() as server:
+        with Server(arguments=front.arguments) as server:
             server.tenant("acme")
             story.tell(server)
     except SystemExit as told:

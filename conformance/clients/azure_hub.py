@@ -14,14 +14,32 @@ import urllib.parse
 
 import paho.mqtt.client as paho
 from azure.iot.device import X509, IoTHubDeviceClient, Message, MethodResponse, ProvisioningDeviceClient
-from azure.iot.device.exceptions import ClientError, ConnectionFailedError, CredentialError
+from azure.iot.device.exceptions import ClientError, ConnectionDroppedError, ConnectionFailedError, CredentialError, OperationCancelled
 
+from fleet.line import Line
 from fleet.maker import Maker
 from fleet.server import Server
-from fleet.story import Story, expect, holds, quiet, until, within
+from fleet.story import Story, expect, holds, quiet, titled, until, within
 
 story = Story("azure-hub")
 logging.getLogger("azure.iot.device").propagate = False
+
+
+# The SDK speaks MQTT 3.1.1 on port 8883, and in a WebSocket on 443.
+DOORS = {"3.1.1/8883": {}, "3.1.1/WSS": {"websockets": True}}
+SHADOW = 8 * 1024
+
+
+def each_door(prop):
+    """Tells a check on both; it gets the end of a name and the options of the client."""
+
+    def add(check):
+        for way, options in DOORS.items():
+            run = lambda server, options=options: check(server, "ws" if options else "mqtt", options)
+            story.add(f"{way} {titled(check)}", run, [(prop, check.__name__, way)])
+        return check
+
+    return add
 
 
 def acme(server, *arguments, check=True):
@@ -63,14 +81,75 @@ def twin(server):
     again = hub.get_twin()
     expect(again["desired"], {"interval": 5, "$version": 5})
     expect(again["reported"], {"fan": {"rpm": 900}, "$version": 5})
-    for bad in ({"$a": 1}, {"a": {"b.c": 1}}, {"a": "x" * 9000}):
-        try:
-            hub.patch_twin_reported_properties(bad)
-        except ClientError as error:
-            holds("400" in str(error.__cause__ or error), f"{bad}: {error!r} {error.__cause__!r}")
-        else:
-            raise AssertionError(f"{str(bad)[:40]} was taken")
     hub.shutdown()
+
+
+def not_taken(hub, patch):
+    """A patch of reported properties is refused with 400."""
+    try:
+        hub.patch_twin_reported_properties(patch)
+    except ClientError as error:
+        holds("400" in str(error.__cause__ or error), f"{str(patch)[:40]}: {error!r} {error.__cause__!r}")
+    else:
+        raise AssertionError(f"{str(patch)[:40]} was taken")
+
+
+def deep(levels):
+    return {"a": deep(levels - 1)} if levels else 1
+
+
+@each_door("bad")
+def bad_patches(server, name, options):
+    """reported properties that are no JSON, too deep, no object, or have names that a hub does not take are refused, and a good one right after is taken"""
+    device = server.enrol("acme", f"hub-bad-{name}")
+    hub = client(server, device, **options)
+    hub.connect()
+    for patch in ({"a": float("nan")}, {"a": "\ud800"}, deep(7), deep(200), [1], "text", {"$a": 1}, {"a": {"b.c": 1}}):
+        not_taken(hub, patch)
+    hub.patch_twin_reported_properties({"a": 1})
+    expect(hub.get_twin()["reported"], {"a": 1, "$version": 2})
+    hub.shutdown()
+
+
+@each_door("big")
+def big(server, name, options):
+    """a message of 128 KiB arrives; a byte more ends the connection, and what follows is as before; a twin holds 8 KiB, and not a byte more"""
+    device = server.enrol("acme", f"hub-big-{name}")
+    listen(server, device, f"devices/hub-big-{name}/messages/events/#")
+    hub, heard = client(server, device, connection_retry=False, **options), Heard()
+    hub.connect()
+    hub.send_message(Message("y" * 128 * 1024))
+    within(heard.topics)
+    try:
+        hub.send_message(Message("y" * (128 * 1024 + 1)))
+    except (ClientError, ConnectionDroppedError, ConnectionFailedError, OperationCancelled):
+        hub.shutdown()
+    else:
+        raise AssertionError("a message that is too big was taken")
+    hub = client(server, device, **options)
+    hub.connect()
+    full = SHADOW - len('{"x":""}')
+    hub.patch_twin_reported_properties({"x": "y" * full})
+    not_taken(hub, {"x": "y" * (full + 1)})
+    hub.patch_twin_reported_properties({"x": "as before"})
+    hub.shutdown()
+
+
+@each_door("take-over")
+def takes_over(server, name, options):
+    """a second connection under its name ends the first, and goes on"""
+    device = server.enrol("acme", f"hub-twice-{name}")
+    first, second = (client(server, device, connection_retry=False, **options) for _ in range(2))
+    changes = queue.Queue()
+    first.on_connection_state_change = lambda: changes.put(first.connected)
+    first.connect()
+    expect(within(changes), True)
+    second.connect()
+    expect(within(changes, what="the end of the first"), False)
+    second.patch_twin_reported_properties({"by": "the second"})
+    expect(second.get_twin()["reported"]["by"], "the second")
+    second.shutdown()
+    first.shutdown()
 
 
 @story.check
@@ -158,23 +237,24 @@ def events(server):
     hub.shutdown()
 
 
-@story.check
-def devicebound(server):
-    """messages to the device: with properties; those sent while it is away come when it is back, in order, over a restart of the server"""
-    device = server.enrol("acme", "hub-c2d")
-    expect(acme(server, "message", "send", "hub-c2d", "early", check=False), None, "nobody listens yet")
-    hub = client(server, device)
+@each_door("resume")
+def devicebound(server, name, options):
+    """messages to the device: with properties; those sent while it is away come when it is back, in order, over a server that is killed"""
+    name = f"hub-c2d-{name}"
+    device = server.enrol("acme", name)
+    expect(acme(server, "message", "send", name, "early", check=False), None, "nobody listens yet")
+    hub = client(server, device, **options)
     heard = queue.Queue()
     hub.on_message_received = heard.put
     hub.connect()
-    sent = acme(server, "message", "send", "hub-c2d", "open", "--property", "level=a&b=c", "--correlation-id", "c-1")
+    sent = acme(server, "message", "send", name, "open", "--property", "level=a&b=c", "--correlation-id", "c-1")
     expect(sent["connected"], True)
     message = within(heard)
     expect((message.data, message.custom_properties), (b"open", {"level": "a&b=c"}))
     expect((message.message_id, message.correlation_id), (sent["message_id"], "c-1"))
     hub.disconnect()
     for text in ("one", "two"):
-        expect(acme(server, "message", "send", "hub-c2d", text)["connected"], False)
+        expect(acme(server, "message", "send", name, text)["connected"], False)
     server.kill()
     server.start()
     hub.connect()
@@ -183,23 +263,29 @@ def devicebound(server):
     hub.shutdown()
 
 
-@story.check
-def reconnect(server):
-    """the server restarts under a connected device: the SDK comes back by itself and finds what changed meanwhile"""
-    device = server.enrol("acme", "hub-again")
-    hub = client(server, device, connection_retry_interval=1)
+@each_door("reconnect")
+def reconnect(server, name, options):
+    """cut off, and left by a server that is killed: the SDK comes back by itself and finds what changed meanwhile"""
+    name = f"hub-again-{name}"
+    device = server.enrol("acme", name)
+    hub = client(server, device, connection_retry_interval=1, **options)
     seen = queue.Queue()
     hub.on_twin_desired_properties_patch_received = seen.put
     hub.connect()
     within(seen, what="the twin as it stands")
-    desired(server, "hub-again", {"a": 1})
+    desired(server, name, {"a": 1})
     expect(within(seen)["a"], 1)
+    for line in server.lines:
+        line.cut()
+    desired(server, name, {"a": 2})
+    for line in server.lines:
+        line.mend()
+    until(lambda: newest(seen, 2), "the change made while it was cut off", 60)
     server.kill()
     server.start()
-    desired(server, "hub-again", {"a": 2})
-    found = until(lambda: newest(seen, 2), "the change made while it was away", 60)
-    expect(found["a"], 2)
-    hub.patch_twin_reported_properties({"a": 2})
+    desired(server, name, {"a": 3})
+    until(lambda: newest(seen, 3), "the change made while it was away", 60)
+    hub.patch_twin_reported_properties({"a": 3})
     hub.shutdown()
 
 
@@ -271,11 +357,12 @@ def refused(hub):
 def main():
     # The SDK knows no other ports, and somebody else may have them on 127.0.0.1.
     host = f"127.{random.randrange(1, 250)}.{random.randrange(250)}.{random.randrange(1, 250)}"
-    listen = {"mqtt": f"{host}:8883", "device": f"{host}:443"}
-    with Server(arguments=["--public-host", host], listen=listen) as server:
+    with Server(arguments=["--public-host", host]) as server:
         server.sdk_host = host
-        expect(server.tenant("acme"), "acme")
-        story.tell(server)
+        with Line(lambda: server.mqtt_port, host, 8883) as mqtt, Line(lambda: server.device_port, host, 443) as https:
+            server.lines = [mqtt, https]
+            expect(server.tenant("acme"), "acme")
+            story.tell(server)
 
 
 if __name__ == "__main__":

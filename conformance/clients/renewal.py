@@ -8,7 +8,7 @@ import paho.mqtt.client as mqtt
 from fleet.server import Device, Server, programs
 from fleet.story import Story, expect, holds, quiet
 
-from paho_client import Client
+from paho_client import plain
 
 story = Story("renewal")
 VERSION = mqtt.MQTTv5
@@ -34,7 +34,7 @@ def renew(server, device, number, same_key=False):
 
 def is_let_in(server, device):
     try:
-        with Client(server, device, VERSION) as client:
+        with plain(server, device, VERSION) as client:
             client.connect()
             return True
     except (AssertionError, OSError):
@@ -54,20 +54,20 @@ def serial(device):
 def asked(server):
     """A device that is asked hears it, and hears it again when it subscribes, until it has renewed"""
     device = server.enrol("acme", "r-asked")
-    with Client(server, device, VERSION) as client:
+    with plain(server, device, VERSION) as client:
         client.connect()
         client.subscribe(request_topic(device))
         server.ctl("device", "renew", device.name, "--reason", "a test", tenant="acme")
         topic, payload, qos, retained = client.message()
         said = json.loads(payload)
         expect((topic, said["reason"], said["at_once"], qos, retained), (request_topic(device), "a test", False, 1, False))
-    with Client(server, device, VERSION) as client:
+    with plain(server, device, VERSION) as client:
         client.connect()
         client.subscribe(request_topic(device))
         expect(json.loads(client.message()[1])["request"], said["request"], "the same request")
     status, new = renew(server, device, 2)
     expect(status, 200)
-    with Client(server, new, VERSION) as client:
+    with plain(server, new, VERSION) as client:
         client.connect()
         client.subscribe(request_topic(new))
         quiet(client.messages, what="it has renewed")
@@ -97,7 +97,7 @@ def at_once(server):
 def campaign(server):
     """A campaign asks who is connected, counts who renews, and ends"""
     device = server.enrol("acme", "r-campaign")
-    with Client(server, device, VERSION) as client:
+    with plain(server, device, VERSION) as client:
         client.connect()
         client.subscribe(request_topic(device))
         server.ctl("rotation", "create", "spring", "--device", device.name, "--phase", "100%", tenant="acme")

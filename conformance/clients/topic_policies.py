@@ -9,7 +9,7 @@ from fleet.story import Story, expect, holds, quiet, until, within
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from paho_client import Client
+from paho_client import plain
 
 story = Story("topic-policies")
 V5 = mqtt.MQTTv5
@@ -33,7 +33,7 @@ def given_and_taken(server):
     allow = statement("allow", "publish subscribe receive", "plants/${attribute:plant}/#")
     deny = statement("deny", "publish subscribe", "plants/+/safety")
     server.ctl("topic-policy", "create", "plant", "--document", policy(server, "plant", allow, deny), tenant="acme")
-    with Client(server, device, V5) as client:
+    with plain(server, device, V5) as client:
         client.connect()
         expect(client.subscribe("plants/berlin/line"), [0x87], "before")
         server.ctl("topic-policy", "attach", "plant", "--everybody", tenant="acme")
@@ -48,12 +48,12 @@ def given_and_taken(server):
         ]:
             said = server.ctl("topic-policy", "explain", device.name, action, topic, tenant="acme")
             expect((said["allowed"], said["because"]), (allowed, because), f"{action} {topic}")
-            happens = client.subscribe(topic)[0] if action == "subscribe" else client.publish(topic, "x")[1]
+            happens = client.subscribe(topic)[0] if action == "subscribe" else client.publish(topic, "x")
             expect(happens < 0x80, allowed, f"{action} {topic} in truth")
         expect(client.message()[0], "plants/berlin/line")
         # Taken back, the subscription that is held ends the session.
         server.ctl("topic-policy", "detach", "plant", "--everybody", tenant="acme")
-        expect(within(client.disconnects, what="the end"), 0x87)
+        expect(within(client.ends, what="the end"), 0x87)
 
 
 @story.check
@@ -63,10 +63,10 @@ def kept_out(server):
     server.ctl("device", "tag", device.name, "shut", tenant="acme")
     out = policy(server, "out", {"effect": "deny", "actions": ["connect"]})
     server.ctl("topic-policy", "create", "out", "--document", out, tenant="acme")
-    with Client(server, device, V5) as client:
+    with plain(server, device, V5) as client:
         client.connect()
         server.ctl("topic-policy", "attach", "out", "--tag", "shut", tenant="acme")
-        expect(within(client.disconnects, what="the end"), 0x87)
+        expect(within(client.ends, what="the end"), 0x87)
     server.ctl("topic-policy", "detach", "out", "--tag", "shut", tenant="acme")
 
 
@@ -77,16 +77,16 @@ def profile_of_aws(server):
     server.ctl("tenant", "messaging", "set", "profile=aws", tenant="aws")
     expect(server.ctl("tenant", "messaging", "show", tenant="aws")["profile"], "aws")
     device = server.enrol("aws", "tp-aws")
-    with Client(server, device, V5) as client:
+    with plain(server, device, V5) as client:
         client.connect()
         client.publish(device.topic("kept"), "x", retain=True)
         client.subscribe(device.topic("#"))
         quiet(client.messages, what="nothing retained by a wildcard")
         client.subscribe(device.topic("kept"))
-        expect(client.message()[:2], (device.topic("kept"), "x"))
+        expect(client.message()[:2], (device.topic("kept"), b"x"))
         expect(client.subscribe(device.topic("two"), 2), [1])
         client.client.publish(device.topic("x"), "x", 2)
-        expect(within(client.disconnects, what="the end"), 0x9B)
+        expect(within(client.ends, what="the end"), 0x9B)
 
 
 @story.check
@@ -94,12 +94,12 @@ def wills_after_a_kill(server):
     """kill -9: the will of who was connected is published when the server is back; of who is back in time it is not"""
     watcher, lost = server.enrol("acme", "tp-watcher"), server.enrol("acme", "tp-lost")
     back, polite = server.enrol("acme", "tp-back"), server.enrol("acme", "tp-polite")
-    with Client(server, watcher, V5, clean=False) as client:
+    with plain(server, watcher, V5, clean=False) as client:
         client.connect()
         client.subscribe(shared("wills/#"))
 
     def connected(device, delay=0):
-        client = Client(server, device, V5, clean=False)
+        client = plain(server, device, V5, clean=False)
         properties = Properties(PacketTypes.WILLMESSAGE)
         properties.WillDelayInterval = delay
         client.client.will_set(shared(f"wills/{device.name}"), "gone", 1, False, properties)
@@ -107,27 +107,27 @@ def wills_after_a_kill(server):
         return client
 
     clients = [connected(lost), connected(back, delay=5), connected(polite)]
-    clients[2].disconnect()
+    clients[2].leave()
     # Behind the good-bye, so that it is committed.
-    with Client(server, server.enrol("acme", "tp-mark"), V5, clean=False) as mark:
+    with plain(server, server.enrol("acme", "tp-mark"), V5, clean=False) as mark:
         mark.connect()
     server.kill()
     server.start()
     for client in clients[:2]:
         client.client.loop_stop()
     returned = connected(back, delay=5)
-    with Client(server, watcher, V5, clean=False) as client:
+    with plain(server, watcher, V5, clean=False) as client:
         holds(client.connect(), "the session of the watcher is there")
-        expect(client.message()[:2], (shared(f"wills/{lost.name}"), "gone"))
+        expect(client.message()[:2], (shared(f"wills/{lost.name}"), b"gone"))
         quiet(client.messages, seconds=8, what="no will of who is back or had left")
-    returned.disconnect()
+    returned.leave()
 
 
 @story.check
 def another_server(server):
     """Clients are told which server to use, and let in again afterwards"""
     device = server.enrol("acme", "tp-moved")
-    with Client(server, device, V5) as client:
+    with plain(server, device, V5) as client:
         ends = queue.Queue()
         client.client.on_disconnect = lambda _c, _u, _f, code, properties: ends.put((code.value, properties))
         client.connect()
@@ -136,7 +136,7 @@ def another_server(server):
         expect((code, properties.ServerReference), (0x9C, "b.example.com:8883"))
     expect(server.ctl("redirect", "show")["server"], "b.example.com:8883")
     server.ctl("redirect", "end")
-    with Client(server, device, V5) as client:
+    with plain(server, device, V5) as client:
         client.connect()
 
 

@@ -4,6 +4,16 @@ import queue
 import sys
 import time
 import traceback
+from dataclasses import dataclass
+from typing import Callable
+
+
+@dataclass
+class Check:
+    title: str
+    run: Callable
+    # What it shows for the matrix of docs/conformance.md: properties, each by a test, on a way.
+    proves: list[tuple[str, str, str]]
 
 
 class Story:
@@ -14,25 +24,42 @@ class Story:
         self.checks = []
 
     def check(self, function):
-        self.checks.append(function)
+        self.add(titled(function), function)
         return function
+
+    def proves(self, prop: str, *ways: str):
+        """As `check`, for a check that shows a property of the matrix on these ways."""
+
+        def add(function):
+            self.add(titled(function), function, [(prop, function.__name__, way) for way in ways])
+            return function
+
+        return add
+
+    def add(self, title, function, proves=()):
+        self.checks.append(Check(title, function, list(proves)))
 
     def tell(self, server):
         failed = 0
         for check in self.checks:
-            title = (check.__doc__ or check.__name__).strip().splitlines()[0]
             begun = time.monotonic()
             try:
-                check(server)
+                check.run(server)
                 verdict = "ok    "
             except Exception:  # noqa: BLE001 - whatever it is, it is this check's failure
                 traceback.print_exc()
                 failed += 1
                 verdict = "FAILED"
-            print(f"{verdict} {title} ({time.monotonic() - begun:.1f} s)", flush=True)
+            print(f"{verdict} {check.title} ({time.monotonic() - begun:.1f} s)", flush=True)
+            for prop, test, way in check.proves if verdict == "ok    " else ():
+                print(f"held  {prop}|{test}|{way}", flush=True)
         if failed:
             print(f"--- server\n{server.log_tail(60)}")
         sys.exit(1 if failed or not self.checks else 0)
+
+
+def titled(function) -> str:
+    return (function.__doc__ or function.__name__).strip().splitlines()[0]
 
 
 def expect(seen, wanted, what=""):

@@ -110,7 +110,8 @@ fn channel(stream: &Stream) -> Channel {
 }
 
 async fn answer(router: Router, request: http::Request<Incoming>) -> Result<Response, Infallible> {
-    if request.version() != http::Version::HTTP_2 || request.body().is_end_stream() {
+    let held_back = request.version() != http::Version::HTTP_2 && request.headers().contains_key(http::header::EXPECT);
+    if held_back || request.body().is_end_stream() {
         return router.oneshot(request.map(Body::new)).await;
     }
     let (head, body) = request.into_parts();

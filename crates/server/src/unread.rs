@@ -1,9 +1,9 @@
 //! What a handler did not read of a request.
 //!
 //! On HTTP/2 an answer before the end of its request resets the stream, and curl before 8.1 then reports a broken stream in
-//! place of the answer. So what is left is read away first, within limits; whoever sends more gets the reset. On HTTP/1.1
-//! the connection closes after such an answer, which clients expect, and reading on would invite a body that
-//! `Expect: 100-continue` held back.
+//! place of the answer. On HTTP/1.1 the connection closes after such an answer, and a client that still sends over TLS may
+//! find the end of it and no answer (botocore does). So what is left is read away first, within limits; whoever sends more
+//! gets the reset. What `Expect: 100-continue` holds back is not asked for.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
