@@ -7,7 +7,7 @@ use fleetward_core::shadow::Refused;
 use serde_json::json;
 
 use crate::fixture::{Fixture, device, tenant};
-use crate::fleet::{Told, add_device, as_device};
+use crate::fleet::{Told, add_device, as_device, hang_up};
 
 fn classic(name: &str) -> ShadowKey {
     ShadowKey::classic(device(name))
@@ -174,20 +174,6 @@ async fn what_a_device_reports_to_run_stands_in_its_record() {
         let found = fleetward_app::registry::device(app, &ops, &acme, &device("gw-1")).await.expect("there");
         assert_eq!(found.device.firmware.as_deref(), Some(runs), "{payload}");
     }
-}
-
-/// Polls a request until what it asks for is committed, and hangs up before it has its answer.
-async fn hang_up<T>(
-    app: &fleetward_app::App,
-    request: impl Future<Output = T>,
-    committed: impl AsyncFn(&fleetward_app::App) -> bool,
-) {
-    let mut request = Box::pin(request);
-    assert!(futures::poll!(request.as_mut()).is_pending(), "it waits for its commit");
-    while !committed(app).await {
-        tokio::task::yield_now().await;
-    }
-    drop(request);
 }
 
 #[tokio::test]

@@ -460,24 +460,13 @@ async fn timer(span: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use fleetward_base::Timestamp;
+    use std::pin::Pin;
+
+    use fleetward_base::{ManualClock, Timestamp};
+    use futures::FutureExt as _;
     use tokio::io::DuplexStream;
-    use tokio::time::Instant;
 
     use super::*;
-
-    /// The time that tokio has, which stands still while anybody has something to do.
-    struct Paused(Instant);
-
-    impl Clock for Paused {
-        fn now(&self) -> Timestamp {
-            Timestamp::EPOCH
-        }
-
-        fn monotonic(&self) -> Duration {
-            self.0.elapsed()
-        }
-    }
 
     const WINDOW: usize = limits::EXTERNAL_BROKER_AT_ONCE;
 
@@ -504,88 +493,118 @@ mod tests {
             }
         }
 
-        /// The id of the next message; none where the other end has nothing more to do.
-        async fn publish(&mut self) -> Option<[u8; 2]> {
-            let packet = tokio::time::timeout(Duration::from_secs(1), self.packet()).await.ok()?;
+        /// The id of the next message.
+        async fn publish(&mut self) -> [u8; 2] {
+            let packet = self.packet().await;
             assert_eq!(packet[0] & 0xF0, 0x30, "{packet:?}");
             let head = if packet[1] < 128 { 2 } else { 3 };
             let topic = usize::from(packet[head]) << 8 | usize::from(packet[head + 1]);
-            packet[head + 2 + topic..][..2].try_into().ok()
+            packet[head + 2 + topic..][..2].try_into().expect("an id")
+        }
+
+        async fn write(&mut self, bytes: &[u8]) {
+            self.stream.write_all(bytes).await.expect("there is room");
         }
     }
 
-    async fn open() -> (Link, Broker) {
+    async fn open(clock: Arc<ManualClock>) -> (Link, Broker) {
         let (ours, theirs) = tokio::io::duplex(16 * 1024);
         let mut broker = Broker { stream: theirs, read: BytesMut::new() };
-        let opening = Link::open(Box::new(ours), "server", Arc::new(Paused(Instant::now())));
+        let opening = Link::open(Box::new(ours), "server", clock);
         let greeting = async {
             let connect = broker.packet().await;
             let most = [0x21, 0, u8::try_from(WINDOW).expect("small")];
             assert!(connect.windows(3).any(|found| found == most), "it says its Receive Maximum: {connect:?}");
-            broker.stream.write_all(&[0x20, 3, 0, 0, 0]).await.expect("writes");
+            broker.write(&[0x20, 3, 0, 0, 0]).await;
         };
         let (link, ()) = tokio::join!(opening, greeting);
         (link.expect("opened"), broker)
+    }
+
+    fn outlet() -> Outlet {
+        Outlet::new("acme".parse().expect("a name"))
     }
 
     fn full(outlet: &Outlet) -> usize {
         (0..).find(|n: &usize| !outlet.push(&format!("t/{n}"), &[0; 4096])).unwrap_or_default()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_broker_that_acknowledges_nothing_gets_a_window_and_no_more() {
-        let (mut link, mut broker) = open().await;
-        let (outlet, stop) = (Outlet::new("acme".parse().expect("a name")), CancellationToken::new());
-        let held = full(&outlet);
-        assert!(held * 4096 > limits::EXTERNAL_BROKER_BYTES * 9 / 10);
-        let running = link.run(&outlet, |_| async { true }, &stop);
-        let watching = async {
-            let mut ids = Vec::new();
-            while let Some(id) = broker.publish().await {
+    /// Lets both go on until neither has anything to do; what was published.
+    async fn rest(running: &mut Pin<Box<impl Future<Output = Result<(), End>>>>, broker: &mut Broker) -> Vec<[u8; 2]> {
+        let (mut ids, mut idle) = (Vec::new(), 0);
+        while idle < 5 {
+            assert!(futures::poll!(running.as_mut()).is_pending(), "it goes on");
+            let before = ids.len();
+            while let Some(id) = broker.publish().now_or_never() {
                 ids.push(id);
             }
-            assert_eq!(ids.len(), WINDOW);
-            assert!(!outlet.push("x", &[0; 4096]), "what is on its way counts");
-            // Each acknowledgement makes room for one, there and here.
-            for id in ids.drain(..3) {
-                broker.stream.write_all(&[0x40, 2, id[0], id[1]]).await.expect("writes");
-                assert!(broker.publish().await.is_some());
-                assert_eq!(broker.publish().await, None);
-                assert!(outlet.push("x", &[0; 4000]));
-            }
-            stop.cancel();
-        };
-        let (ended, ()) = tokio::join!(running, watching);
-        ended.expect("told to stop");
+            idle = if ids.len() == before { idle + 1 } else { 0 };
+            tokio::task::yield_now().await;
+        }
+        ids
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_acknowledges_nothing_gets_a_window_and_no_more() {
+        let (mut link, mut broker) = open(Arc::new(ManualClock::at(Timestamp::EPOCH))).await;
+        let (outlet, stop) = (outlet(), CancellationToken::new());
+        let held = full(&outlet);
+        assert!(held * 4096 > limits::EXTERNAL_BROKER_BYTES * 9 / 10);
+        let mut running = Box::pin(link.run(&outlet, |_| async { true }, &stop));
+        let ids = rest(&mut running, &mut broker).await;
+        assert_eq!(ids.len(), WINDOW);
+        assert!(!outlet.push("x", &[0; 4096]), "what is on its way counts");
+        // Each acknowledgement makes room for one, there and here.
+        for id in &ids[..3] {
+            broker.write(&[0x40, 2, id[0], id[1]]).await;
+            assert_eq!(rest(&mut running, &mut broker).await.len(), 1);
+            assert!(outlet.push("x", &[0; 4000]));
+        }
+        stop.cancel();
+        running.await.expect("told to stop");
         assert_eq!(outlet.waiting(), held, "what was not acknowledged is said again");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_broker_that_does_not_read_is_left() {
-        let (mut link, broker) = open().await;
-        let (outlet, stop) = (Outlet::new("acme".parse().expect("a name")), CancellationToken::new());
+        let clock = Arc::new(ManualClock::at(Timestamp::EPOCH));
+        let (mut link, mut broker) = open(Arc::clone(&clock)).await;
+        let (outlet, stop) = (outlet(), CancellationToken::new());
         let held = full(&outlet);
-        let ended = link.run(&outlet, |_| async { true }, &stop).await;
+        let mut running = Box::pin(link.run(&outlet, |_| async { true }, &stop));
+        for secs in [u64::from(KEEP_ALIVE_SECS) + 1, PING_ANSWER_MS / 1000 + 1] {
+            for _ in 0..10 {
+                assert!(futures::poll!(running.as_mut()).is_pending(), "it waits for the broker");
+                tokio::task::yield_now().await;
+            }
+            clock.advance(Duration::from_secs(secs));
+            // It says something, and takes nothing.
+            broker.write(&[0x30, 4, 0, 1, b'a', 0]).await;
+            if secs > 20 {
+                let pinged = tokio::time::timeout(Duration::from_millis(50), running.as_mut()).await;
+                assert!(pinged.is_err(), "it is asked first");
+            }
+        }
+        let ended = running.await;
         assert!(matches!(ended, Err(End::Silent)), "{ended:?}");
         assert!(link.outbound.len() < PACKED + 8192, "no more is packed than fits");
         assert_eq!(outlet.waiting(), held);
-        drop(broker);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn requests_come_in_while_nothing_goes_out() {
-        let (mut link, mut broker) = open().await;
-        let (outlet, stop) = (Outlet::new("acme".parse().expect("a name")), CancellationToken::new());
+        let (mut link, mut broker) = open(Arc::new(ManualClock::at(Timestamp::EPOCH))).await;
+        let (outlet, stop) = (outlet(), CancellationToken::new());
         full(&outlet);
         let (heard, stopping) = (std::sync::atomic::AtomicUsize::new(0), stop.clone());
         let serve = |arrived: Arrived| {
+            assert_eq!(arrived.topic, "a");
             heard.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             stopping.cancel();
-            assert_eq!(arrived.topic, "a");
             async { true }
         };
         // A broker that writes first and reads later.
-        broker.stream.write_all(&[0x32, 6, 0, 1, b'a', 0, 1, 0]).await.expect("writes");
+        broker.write(&[0x32, 6, 0, 1, b'a', 0, 1, 0]).await;
         link.run(&outlet, serve, &stop).await.expect("told to stop");
         assert_eq!(heard.into_inner(), 1);
     }
