@@ -871,7 +871,7 @@ CREATE TABLE journal (
 
 CREATE INDEX journal_device ON public.journal USING btree (tenant_id, device, id) WHERE (device IS NOT NULL);
 
-CREATE INDEX journal_ends ON public.journal USING btree (xid, id) WHERE (action = ANY (ARRAY['attestation.overdue'::text, 'attestation.verdict'::text, 'ca.revoked'::text, 'certificate.forgotten'::text, 'certificate.retired'::text, 'certificate.revoked'::text, 'claim.revoked'::text, 'deny_list.changed'::text, 'device.decommissioned'::text, 'device.revoked'::text, 'device.status_changed'::text, 'device.transferred'::text, 'factory_authority.revoked'::text]));
+CREATE INDEX journal_ends ON public.journal USING btree (xid, id) WHERE (action = ANY (ARRAY['attestation.overdue'::text, 'attestation.verdict'::text, 'ca.revoked'::text, 'certificate.forgotten'::text, 'certificate.retired'::text, 'certificate.revoked'::text, 'claim.revoked'::text, 'deny_list.changed'::text, 'device.decommissioned'::text, 'device.revoked'::text, 'device.status_changed'::text, 'device.transferred'::text, 'device.updated'::text, 'factory_authority.revoked'::text]));
 
 CREATE UNIQUE INDEX journal_sealed ON public.journal USING btree (tenant_id, seq) WHERE (seq IS NOT NULL);
 

@@ -639,7 +639,8 @@ CREATE INDEX journal_device ON journal (tenant_id, device, id) WHERE device IS N
 
 CREATE INDEX journal_ends ON journal (id) WHERE action IN ('attestation.overdue', 'attestation.verdict', 'ca.revoked',
     'certificate.forgotten', 'certificate.retired', 'certificate.revoked', 'claim.revoked', 'deny_list.changed',
-    'device.decommissioned', 'device.revoked', 'device.status_changed', 'device.transferred', 'factory_authority.revoked');
+    'device.decommissioned', 'device.revoked', 'device.status_changed', 'device.transferred', 'device.updated',
+    'factory_authority.revoked');
 
 CREATE UNIQUE INDEX journal_sealed ON journal (tenant_id, seq) WHERE seq IS NOT NULL;
 
