@@ -56,6 +56,19 @@ def says_what_is(server):
 
 
 @story.check
+def leaves_a_will(server):
+    """A last will on config/reported is a report when its client dies"""
+    device = server.enrol("acme", "light-7")
+    want(server, device, {"interval": 60})
+    will = ("--will-topic", reported(device), "--will-payload", '{"online":false}', "--will-qos", "1", "--will-retain")
+    with Subscriber(server, device, *will, "-t", device.topic("x")):
+        pass  # killed, not disconnected
+    with Subscriber(server, device, "-q", "1", "-t", reported(device)) as subscriber:
+        expect(within(subscriber.lines).split(" ", 3)[3], '{"online":false}')
+    expect(shadow(server, device)["state"]["reported"], {"online": False})
+
+
+@story.check
 def is_told_why(server):
     """What cannot be kept is told on config/rejected, and changes nothing"""
     device = server.enrol("acme", "light-3")

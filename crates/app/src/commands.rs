@@ -109,33 +109,48 @@ pub async fn send_command(
     let now = app.now();
     let id = new.id.clone().unwrap_or_else(|| CommandId::generate(app.clock().as_ref(), app.rng().as_ref()));
     let (model, payload) = checked(new, id, ctx.principal.actor().name, now)?;
-    let (app_in, ctx_in) = (app.clone(), ctx.clone());
-    let sent = app
-        .write(tenant, "send command", move |tx| {
-            Box::pin(async move {
-                let mut model = model;
-                let kept: Option<CommandId> = idempotency::replay(&app_in, tx, &ctx_in).await?;
-                let fresh = kept.is_none();
-                model.id = kept.unwrap_or(model.id);
-                let mut sent = Vec::new();
-                for device in meant(tx, &to).await? {
-                    sent.push(queue(tx, &ctx_in, &model, &payload, device, now).await?);
-                }
-                if fresh {
-                    idempotency::keep(&app_in, tx, &ctx_in, &model.id).await?;
-                }
-                Ok(sent)
-            })
-        })
-        .await?;
-    if sent.len() > TOLD_AT_ONCE {
-        app.wake_commands();
-    } else {
-        for command in &sent {
-            deliver(app, tenant, &command.device).await;
+    let (app_in, ctx_in, tenant_in) = (app.clone(), ctx.clone(), tenant.clone());
+    app.see_through(async move {
+        let sent = put_into_queues(&app_in, ctx_in, &tenant_in, to, model, payload, now).await?;
+        if sent.len() > TOLD_AT_ONCE {
+            app_in.wake_commands();
+        } else {
+            for command in &sent {
+                deliver(&app_in, &tenant_in, &command.device).await;
+            }
         }
-    }
-    Ok(sent)
+        Ok(sent)
+    })
+    .await
+}
+
+async fn put_into_queues(
+    app: &App,
+    ctx: Ctx,
+    tenant: &TenantId,
+    to: Selector,
+    model: Command,
+    payload: Vec<u8>,
+    now: Timestamp,
+) -> Result<Vec<Command>> {
+    let (app_in, ctx_in) = (app.clone(), ctx);
+    app.write(tenant, "send command", move |tx| {
+        Box::pin(async move {
+            let mut model = model;
+            let kept: Option<CommandId> = idempotency::replay(&app_in, tx, &ctx_in).await?;
+            let fresh = kept.is_none();
+            model.id = kept.unwrap_or(model.id);
+            let mut sent = Vec::new();
+            for device in meant(tx, &to).await? {
+                sent.push(queue(tx, &ctx_in, &model, &payload, device, now).await?);
+            }
+            if fresh {
+                idempotency::keep(&app_in, tx, &ctx_in, &model.id).await?;
+            }
+            Ok(sent)
+        })
+    })
+    .await
 }
 
 /// One command of a device, with what it carries.
@@ -226,8 +241,9 @@ pub async fn cancel_command(
 ) -> Result<Command> {
     ctx.allow(tenant, Permission::CommandCancel)?;
     let (ctx_in, of, id, now) = (ctx.clone(), device.clone(), id.clone(), app.now());
-    let command = app
-        .write(tenant, "cancel command", move |tx| {
+    let (app_in, tenant, device) = (app.clone(), tenant.clone(), device.clone());
+    app.see_through(async move {
+        let canceled = app_in.write(&tenant, "cancel command", move |tx| {
             Box::pin(async move {
                 let before = rows::command_of(tx.command_for_update(&of, &id).await?.ok_or(NO_SUCH)?)?;
                 let Some(after) = rules::cancel(&before, force, now).map_err(|refused| refusal(&refused))? else {
@@ -236,11 +252,13 @@ pub async fn cancel_command(
                 deliver::keep(tx, ctx_in.principal.actor(), Some(ctx_in.request_id), &before, &after, now).await?;
                 Ok(after)
             })
-        })
-        .await?;
-    // What stood behind it may have waited for it alone.
-    deliver(app, tenant, device).await;
-    Ok(command)
+        });
+        let command = canceled.await?;
+        // What stood behind it may have waited for it alone.
+        deliver(&app_in, &tenant, &device).await;
+        Ok(command)
+    })
+    .await
 }
 
 /// Takes a command back from every device that has it, as far as that goes.

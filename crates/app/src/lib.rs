@@ -60,6 +60,7 @@ pub mod token_issuers;
 pub mod topic_policies;
 pub mod transfers;
 pub mod transparency;
+mod under_way;
 pub mod vault;
 
 use std::sync::{Arc, OnceLock};
@@ -131,11 +132,13 @@ struct Inner {
     heard: reconcile::ends::Heard,
     looked: reconcile::crls::Looked,
     policies: identity_policy::Policies,
+    servers: reconcile::servers::Servers,
     topic_rights: topic_policies::Known,
     topic_policies_seen: reconcile::topic_policies::Seen,
     detection: detection::Detection,
     doctor: doctor::Doctor,
     traffic: rotation::traffic::Traffic,
+    under_way: under_way::UnderWay,
     attestation_results: attestation::Results,
 }
 
@@ -174,11 +177,13 @@ impl App {
             heard: reconcile::ends::Heard::default(),
             looked: reconcile::crls::Looked::default(),
             policies: identity_policy::Policies::default(),
+            servers: reconcile::servers::Servers::default(),
             topic_rights: topic_policies::Known::default(),
             topic_policies_seen: reconcile::topic_policies::Seen::default(),
             detection: detection::Detection::default(),
             doctor: doctor::Doctor::default(),
             traffic: rotation::traffic::Traffic::default(),
+            under_way: under_way::UnderWay::default(),
             attestation_results: attestation::Results::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -264,6 +269,10 @@ impl App {
         &self.inner.traffic
     }
 
+    pub(crate) fn under_way(&self) -> &under_way::UnderWay {
+        &self.inner.under_way
+    }
+
     /// What the metrics page shows of certificates.
     pub fn certificate_figures(&self) -> rotation::Figures {
         self.inner.traffic.figures()
@@ -275,6 +284,10 @@ impl App {
 
     pub(crate) fn detection(&self) -> &detection::Detection {
         &self.inner.detection
+    }
+
+    pub(crate) fn servers(&self) -> &reconcile::servers::Servers {
+        &self.inner.servers
     }
 
     pub(crate) fn topic_rights(&self) -> &topic_policies::Known {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_base::{CommandId, DeviceId, TenantId, Timestamp};
+use fleetward_broker::StoredWill;
 use fleetward_core::access::DeviceRights;
 use fleetward_core::job::queue::Change;
 use fleetward_core::topic_policy::Act;
@@ -136,6 +137,12 @@ pub trait DeviceLinks: Send + Sync + 'static {
     fn built_in(&self, _rights: DeviceRights, _device: &DeviceId, _act: Act, _topic: &str) -> bool {
         false
     }
+
+    /// Publishes last wills of connections to a server that is gone, each when its moment comes.
+    async fn adopt_wills(&self, _wills: Vec<StoredWill>) {}
+
+    /// Keeps the last wills of all connections anew.
+    fn keep_wills(&self) {}
 
     /// Sends clients to another server from now on, or none any more; how many are connected and go.
     fn redirect(&self, _to: Option<Elsewhere>) -> usize {

@@ -11,7 +11,9 @@ use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::{
     Chunk, Op, SessionStore, StoreFailure, StoredRetained, StoredSession, StoredSubscription, StoredWill,
 };
-use fleetward_store::{QueueRow, RetainedRow, SessionRow, StoreError, SubscriptionRow, SystemTx, TenantTx};
+use fleetward_store::{
+    Of, QueueRow, RetainedRow, SessionRow, StoreError, SubscriptionRow, SystemTx, TenantTx, WillRow,
+};
 
 use crate::App;
 
@@ -49,20 +51,29 @@ impl SessionStore for StoredSessions {
             .map_err(|error| failure("loading the retained messages", error))
     }
 
+    /// Where others are at the database, their wills are among these: what one of them leaves is found by
+    /// [`crate::reconcile::servers`].
     async fn load_wills(&self) -> Result<Vec<StoredWill>, StoreFailure> {
-        let first = self.app.store().is_first().await;
-        if !first.map_err(|error| failure("asking who was here first", error))? {
-            // Another server has connections, whose wills are among these: they are left to the next that starts alone.
-            return Ok(Vec::new());
-        }
-        self.app
-            .store()
-            .system_read("load wills", |tx| Box::pin(load_wills(tx)))
+        let store = self.app.store();
+        let alone = store.came_alone().await.map_err(|error| failure("asking who else is here", error))?;
+        let server = self.app.server_id().to_owned();
+        store
+            .system_write("load wills", move |tx| {
+                Box::pin(async move {
+                    if alone {
+                        tx.take_all_wills(&server).await?;
+                    }
+                    // Before the first connection, so that its will has a server.
+                    tx.installation().await?.beat_server(&server).await?;
+                    if alone { load_wills(tx, &server).await } else { Ok(Vec::new()) }
+                })
+            })
             .await
             .map_err(|error| failure("loading the wills", error))
     }
 
     async fn commit(&self, ops: Vec<Op>) -> Result<(), StoreFailure> {
+        let server = self.app.server_id().to_owned();
         self.app
             .store()
             .system_write("commit MQTT sessions", move |tx| {
@@ -72,7 +83,7 @@ impl SessionStore for StoredSessions {
                         by_tenant.entry(op.tenant().clone()).or_default().push(op);
                     }
                     for (tenant, ops) in by_tenant {
-                        apply(tx.enter(&tenant).await?, ops).await?;
+                        apply(tx.enter(&tenant).await?, ops, &server).await?;
                     }
                     Ok::<_, StoreError>(())
                 })
@@ -136,7 +147,7 @@ impl Runs {
     }
 }
 
-async fn apply(tx: &mut TenantTx, ops: Vec<Op>) -> Result<(), StoreError> {
+async fn apply(tx: &mut TenantTx, ops: Vec<Op>, server: &str) -> Result<(), StoreError> {
     let mut runs = Runs::default();
     for op in ops {
         match op {
@@ -159,14 +170,14 @@ async fn apply(tx: &mut TenantTx, ops: Vec<Op>) -> Result<(), StoreError> {
             other => {
                 // What was gathered comes before it.
                 runs.write(tx).await?;
-                apply_one(tx, other).await?;
+                apply_one(tx, other, server).await?;
             }
         }
     }
     runs.write(tx).await
 }
 
-async fn apply_one(tx: &mut TenantTx, op: Op) -> Result<(), StoreError> {
+async fn apply_one(tx: &mut TenantTx, op: Op, server: &str) -> Result<(), StoreError> {
     match op {
         Op::SaveSession { .. } | Op::Enqueue { .. } => {}
         Op::DeleteSession { client, .. } => {
@@ -193,7 +204,7 @@ async fn apply_one(tx: &mut TenantTx, op: Op) -> Result<(), StoreError> {
             tx.save_exchanges(client.as_str(), Some(&*exchanges).filter(|packed| !packed.is_empty())).await?;
         }
         Op::Advance { client, acked_seq, .. } => tx.acknowledge_queue(client.as_str(), acked_seq).await?,
-        Op::KeepWill { client, will, .. } => tx.keep_will(client.as_str(), &will).await?,
+        Op::KeepWill { client, will, .. } => tx.keep_will(client.as_str(), &will, server).await?,
         Op::DropWill { client, will, .. } => {
             tx.drop_will(client.as_str(), &will).await?;
         }
@@ -293,23 +304,24 @@ async fn load_exchanges(tx: &mut SystemTx) -> Result<HashMap<Key, Vec<u8>>, Stor
     }
 }
 
-async fn load_wills(tx: &mut SystemTx) -> Result<Vec<StoredWill>, StoreError> {
+async fn load_wills(tx: &mut SystemTx, server: &str) -> Result<Vec<StoredWill>, StoreError> {
     let mut all = Vec::new();
     let mut after: Option<Key> = None;
     loop {
         let place = after.as_ref().map(|(tenant, client)| (tenant, client.as_str()));
-        let page = tx.all_wills(place, PAGE).await?;
+        let page = tx.wills_of(server, place, PAGE).await?;
         let more = page.len() == PAGE as usize;
-        for of in page {
-            let Some(tenant) = of.tenant else { continue };
-            after = Some((tenant.clone(), of.row.client.clone()));
-            let Ok(client) = of.row.client.parse::<DeviceId>() else { continue };
-            all.push(StoredWill { tenant, client, will: Bytes::from(of.row.will) });
-        }
+        after = page.last().and_then(|of| Some((of.tenant.clone()?, of.row.client.clone())));
+        all.extend(page.into_iter().filter_map(stored_will));
         if !more {
             return Ok(all);
         }
     }
+}
+
+pub(crate) fn stored_will(of: Of<WillRow>) -> Option<StoredWill> {
+    let client = of.row.client.parse().ok()?;
+    Some(StoredWill { tenant: of.tenant?, client, will: Bytes::from(of.row.will) })
 }
 
 /// Last number and bytes of each queue that holds something.

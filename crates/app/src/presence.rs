@@ -80,6 +80,13 @@ impl Presences {
             .unwrap_or_default()
     }
 
+    /// How long a device has been connected; none where it is not.
+    pub fn connected_for(&self, tenant: &TenantId, device: &DeviceId, now: Timestamp) -> Option<Duration> {
+        let state = self.state.read();
+        let presence = &state.known.get(tenant)?.get(device)?.presence;
+        presence.connected_at.filter(|_| presence.online).map(|since| now.since(since))
+    }
+
     /// Devices that have a connection, in all tenants.
     pub fn online_count(&self) -> u64 {
         self.state.read().online

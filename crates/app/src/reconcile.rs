@@ -13,6 +13,7 @@ pub mod revocations;
 pub mod rollouts;
 pub mod rotation;
 pub mod seals;
+pub mod servers;
 pub mod shadows;
 pub mod token_issuers;
 pub mod topic_policies;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, Result};
+use crate::shadow::grace;
 use crate::{App, attestation, authority, detection, identity_policy, presence, publication, vault};
 
 /// How long a reconciler sleeps where nothing wakes it.
@@ -53,7 +55,9 @@ const REWRAP_EVERY: Duration = Duration::from_secs(10);
 /// A revoked device is out within a second, also where another server revoked it.
 const ENDS_EVERY: Duration = Duration::from_millis(250);
 const TOKEN_ISSUERS_EVERY: Duration = Duration::from_millis(500);
-const TOPIC_POLICIES_EVERY: Duration = Duration::from_secs(3);
+/// A quarter of the time after which a server that says nothing is taken for gone.
+const SERVERS_EVERY: Duration = Duration::from_secs(5);
+const TOPIC_POLICIES_EVERY: Duration = Duration::from_secs(1);
 const JOBS_EVERY: Duration = Duration::from_secs(1);
 const REVOCATIONS_EVERY: Duration = Duration::from_millis(250);
 const LOG_EVERY: Duration = Duration::from_secs(1);
@@ -63,6 +67,7 @@ const ANSWERS_EVERY: Duration = Duration::from_secs(2);
 const TRUST_EVERY: Duration = Duration::from_secs(10);
 const ISSUERS_EVERY: Duration = Duration::from_secs(10);
 const AUTHORITIES_EVERY: Duration = Duration::from_secs(30);
+const HELD_DELTAS_EVERY: Duration = Duration::from_secs(1);
 /// A shadow that changes a thousand times a second has grown by so much until its history is thinned out.
 const HISTORIES_EVERY: Duration = Duration::from_secs(1);
 const SHADOWS_EVERY: Duration = Duration::from_secs(10);
@@ -253,6 +258,10 @@ fn look_after_identities(app: &App, tasks: &TaskTracker, stop: &CancellationToke
 fn look_after_state(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
     let said =
         |status: shadows::ShadowsStatus| (status != shadows::ShadowsStatus::default()).then(|| format!("{status:?}"));
+    every(tasks, stop, app, "held deltas", HELD_DELTAS_EVERY, None, |app| async move {
+        let told = grace::tell_due(&app).await?;
+        Ok((told > 0).then(|| format!("{told} told")))
+    });
     every(tasks, stop, app, "histories", HISTORIES_EVERY, None, move |app| async move {
         shadows::thin_out(&app).await.map(said)
     });
@@ -275,6 +284,10 @@ fn look_after_ends(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
     });
     every(tasks, stop, app, "topic policies", TOPIC_POLICIES_EVERY, None, |app| async move {
         topic_policies::tick(&app).await.map(|_| None)
+    });
+    every(tasks, stop, app, "servers", SERVERS_EVERY, None, |app| async move {
+        let taken = servers::tick(&app).await?;
+        Ok((taken > 0).then(|| format!("{taken} wills taken over")))
     });
     every(tasks, stop, app, "revocations", REVOCATIONS_EVERY, Some(|signals| &signals.revocations), |app| async move {
         let status = revocations::tick(&app).await?;

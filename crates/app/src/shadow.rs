@@ -1,11 +1,14 @@
 //! Shadows of devices: one function for each request, whatever door it came by.
 //!
 //! [`update`] commits the document with its history and then tells the subscribers, in this order: `update/delta`,
-//! `update/accepted` where the request came as a message, `update/documents`. Requests on one shadow take turns, so that
+//! `update/accepted` where the request came as a message, `update/documents`; also where the caller has gone meanwhile. Requests on one shadow take turns, so that
 //! what is told has the order of the versions; those on many share their commits ([`batch`]). What AWS has a code for is
 //! [`ShadowError::Refused`].
+//!
+//! A delta goes out at once, but for the one case in [`grace`].
 
 mod batch;
+pub mod grace;
 pub mod history;
 pub mod light;
 mod rows;
@@ -31,6 +34,7 @@ use crate::{App, Ctx, Principal};
 pub(crate) struct Shadows {
     turns: turns::Turns,
     batches: batch::Batches,
+    grace: grace::Grace,
     histories: history::Histories,
     light: light::Walks,
 }
@@ -126,6 +130,9 @@ pub async fn get(app: &App, ctx: &Ctx, tenant: &TenantId, key: &ShadowKey) -> Re
     allow(ctx, tenant, &key.device, Permission::ShadowRead)?;
     let policy = identity_policy(app, tenant).await?;
     let (ctx_in, key_in) = (ctx.clone(), key.clone());
+    if matches!(ctx.principal, Principal::Device { .. }) {
+        grace::forget(app, tenant, key);
+    }
     app.store()
         .read(tenant, "shadow", move |tx| {
             Box::pin(async move {
@@ -164,15 +171,10 @@ async fn submit_and_tell(
     via: Via,
 ) -> Result<Applied> {
     let turn = app.shadows().turns.take(tenant, key).await;
-    let work = batch::Work { ctx: ctx.clone(), key: key.clone(), request, now: app.now() };
-    let (outcome, turn) = batch::submit(app, tenant, work, turn).await;
-    let applied = outcome?;
-    tell::updated(app, tenant, key, &applied, via).await;
-    drop(turn);
-    if !applied.patch.is_empty() {
-        history::grew(app, tenant, key, applied.document.changes);
-    }
-    Ok(applied)
+    let (ctx, key, now) = (ctx.clone(), key.clone(), app.now());
+    let mut work = batch::Work { ctx, key, request, via, at_start: false, now };
+    work.at_start = grace::left(app, tenant, &work).is_some();
+    batch::submit(app, tenant, work, turn).await
 }
 
 /// Deletes the shadow; what is answered is its last version.
@@ -188,6 +190,18 @@ pub async fn delete(
     via: Via,
 ) -> Result<Document> {
     allow(ctx, tenant, &key.device, Permission::ShadowDelete)?;
+    let (app_in, ctx, tenant, key) = (app.clone(), ctx.clone(), tenant.clone(), key.clone());
+    app.see_through(async move { delete_and_tell(&app_in, &ctx, &tenant, &key, client_token, via).await }).await
+}
+
+async fn delete_and_tell(
+    app: &App,
+    ctx: &Ctx,
+    tenant: &TenantId,
+    key: &ShadowKey,
+    client_token: Option<String>,
+    via: Via,
+) -> Result<Document> {
     let turn = app.shadows().turns.take(tenant, key).await;
     let policy = identity_policy(app, tenant).await?;
     let (ctx_in, key_in, now) = (ctx.clone(), key.clone(), app.now());
@@ -223,6 +237,11 @@ pub async fn delete(
 /// `NoShadow` where there is none.
 pub async fn reassert(app: &App, ctx: &Ctx, tenant: &TenantId, key: &ShadowKey) -> Result<Vec<String>> {
     ctx.allow(tenant, Permission::ShadowUpdate)?;
+    let (app_in, ctx, tenant, key) = (app.clone(), ctx.clone(), tenant.clone(), key.clone());
+    app.see_through(async move { settle_and_tell(&app_in, &ctx, &tenant, &key).await }).await
+}
+
+async fn settle_and_tell(app: &App, ctx: &Ctx, tenant: &TenantId, key: &ShadowKey) -> Result<Vec<String>> {
     let turn = app.shadows().turns.take(tenant, key).await;
     let (ctx_in, key_in, now) = (ctx.clone(), key.clone(), app.now());
     let settled = app
@@ -250,7 +269,10 @@ pub async fn reassert(app: &App, ctx: &Ctx, tenant: &TenantId, key: &ShadowKey) 
 
 /// What a device that subscribes to `update/delta` is to be told at once (requirement S4): AWS does not do this, and its
 /// clients take it.
-pub async fn replay_delta(app: &App, tenant: &TenantId, key: &ShadowKey) -> Result<()> {
+///
+/// # Errors
+/// What the store cannot do.
+pub async fn replay_delta(app: &App, tenant: &TenantId, key: &ShadowKey) -> std::result::Result<(), Error> {
     let turn = app.shadows().turns.take(tenant, key).await;
     let key_in = key.clone();
     let row = app
@@ -258,6 +280,7 @@ pub async fn replay_delta(app: &App, tenant: &TenantId, key: &ShadowKey) -> Resu
             Box::pin(async move { Ok(tx.shadow(&key_in.device, &key_in.name).await?) })
         })
         .await?;
+    grace::forget(app, tenant, key);
     let document = row.map(rows::document_of).transpose()?;
     if let Some(document) = document
         && let Some(delta) = rules::delta(&document)

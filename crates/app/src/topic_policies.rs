@@ -8,6 +8,7 @@
 mod attach;
 mod explain;
 mod rights;
+mod weight;
 
 use fleetward_base::{TenantId, Timestamp, limits};
 use fleetward_core::access::Permission;
@@ -72,11 +73,14 @@ pub async fn create_topic_policy(
     }
     let text = checked(&document)?;
     let (now, by, ctx_in) = (app.now(), ctx.principal.actor().name, ctx.clone());
+    let (rules, pattern_bytes) = weight::columns(document.weight());
     let row = TopicPolicyRow {
         name: name.to_owned(),
         description,
         default_version: 1,
         latest_version: 1,
+        rules,
+        pattern_bytes,
         created_by: by,
         created_at: now,
         updated_at: now,
@@ -104,7 +108,8 @@ pub async fn create_topic_policy(
 /// Adds a version, which counts from now on unless `keep_default` says that the present one goes on to.
 ///
 /// # Errors
-/// `NotFound`; `Invalid` with the field; `TooLarge`; `Conflict` (`topic-policy-versions-full`).
+/// `NotFound`; `Invalid` with the field; `TooLarge`; `Conflict` (`topic-policy-versions-full`), (`topic-policy-weight-full`)
+/// where those that it is attached to would have more than they may.
 pub async fn update_topic_policy(
     app: &App,
     ctx: &Ctx,
@@ -115,6 +120,7 @@ pub async fn update_topic_policy(
 ) -> Result<TopicPolicyView> {
     ctx.allow(tenant, Permission::TopicPolicyManage)?;
     let text = checked(&document)?;
+    let (rules, pattern_bytes) = weight::columns(document.weight());
     let (now, ctx_in, name_in) = (app.now(), ctx.clone(), name.to_owned());
     let after = app
         .write(tenant, "update topic policy", move |tx| {
@@ -130,12 +136,13 @@ pub async fn update_topic_policy(
                 tx.insert_topic_policy_version(&version_row(&name_in, version, text, &by, now)).await?;
                 let default_version = if keep_default { before.default_version } else { version };
                 let latest = before.latest_version;
-                store(
-                    tx,
-                    TopicPolicyRow { default_version, latest_version: version, updated_at: now, ..before },
-                    latest,
-                )
-                .await?;
+                let after = TopicPolicyRow { default_version, latest_version: version, updated_at: now, ..before };
+                if keep_default {
+                    store(tx, after, latest).await?;
+                } else {
+                    store(tx, TopicPolicyRow { rules, pattern_bytes, ..after }, latest).await?;
+                    weight::check_all(tx, &name_in).await?;
+                }
                 let detail = json!({ "version": version, "counts": default_version });
                 let entry = ctx_in.done(now, Action::TopicPolicyChanged).subject(&name_in);
                 record(tx, &entry.severity(Severity::Notice).detail(detail)).await?;
@@ -152,7 +159,7 @@ pub async fn update_topic_policy(
 /// Has another version count. Asking twice is harmless.
 ///
 /// # Errors
-/// `NotFound`.
+/// `NotFound`; `Conflict` (`topic-policy-weight-full`).
 pub async fn set_default_version(
     app: &App,
     ctx: &Ctx,
@@ -166,12 +173,17 @@ pub async fn set_default_version(
         .write(tenant, "topic policy version", move |tx| {
             Box::pin(async move {
                 let before = existing(tx, &name_in).await?;
-                if !tx.topic_policy_versions(&name_in).await?.iter().any(|row| row.version == version) {
+                let versions = tx.topic_policy_versions(&name_in).await?;
+                let Some(chosen) = versions.iter().find(|row| row.version == version) else {
                     return Err(Error::NotFound { what: "version of the topic policy" });
-                }
+                };
                 if before.default_version != version {
                     let latest = before.latest_version;
-                    store(tx, TopicPolicyRow { default_version: version, updated_at: now, ..before }, latest).await?;
+                    let (rules, pattern_bytes) = weight::columns(weight::of(chosen)?);
+                    let after =
+                        TopicPolicyRow { default_version: version, updated_at: now, rules, pattern_bytes, ..before };
+                    store(tx, after, latest).await?;
+                    weight::check_all(tx, &name_in).await?;
                     let entry = ctx_in.done(now, Action::TopicPolicyChanged).subject(&name_in);
                     record(tx, &entry.severity(Severity::Notice).detail(json!({ "counts": version }))).await?;
                 }

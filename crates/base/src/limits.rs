@@ -57,6 +57,15 @@ pub const TOPIC_POLICY_VARIABLES: usize = 8;
 /// Topic policies attached to one device, or to one certificate; to the tenant and to selectors taken together.
 pub const TOPIC_POLICIES_PER_TARGET: u64 = 10;
 pub const TOPIC_POLICIES_FOR_MANY: u64 = 20;
+/// Rules, one for each topic of a statement, and the bytes of their patterns with the longest values put in: of the policies
+/// attached to one device, or to one certificate; of those attached to the tenant and to selectors. A device has no more than
+/// all three together.
+pub const TOPIC_RULES_PER_TARGET: usize = 256;
+pub const TOPIC_RULES_FOR_MANY: usize = 512;
+pub const TOPIC_PATTERN_BYTES_PER_TARGET: usize = 16 * 1024;
+pub const TOPIC_PATTERN_BYTES_FOR_MANY: usize = 32 * 1024;
+/// A value that is put in for a variable of a topic.
+pub const TOPIC_POLICY_VALUE_BYTES: usize = 128;
 /// A token, and the longest life that a tenant may allow one.
 pub const TOKEN_BYTES: usize = 8 * 1024;
 pub const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
@@ -189,9 +198,17 @@ pub const HUB_MESSAGE_PROPERTIES: usize = 64;
 /// How long a method of a device may take to answer, at most and by default.
 pub const METHOD_DEADLINE: Duration = Duration::from_secs(300);
 pub const METHOD_DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
+/// How long after a device connected its delta is not told unasked where it comes back with less than it had; shadows of which one
+/// waits so, above which all are told at once.
+pub const SHADOW_DELTA_GRACE: Duration = Duration::from_secs(10);
+pub const SHADOW_DELTAS_HELD: usize = 100_000;
 /// Calls of methods that wait for an answer: of one device, and of one tenant.
 pub const METHODS_PER_DEVICE: usize = 10;
 pub const METHODS_PER_TENANT: usize = 1000;
+/// How long a server may say nothing to its database until another one takes it for gone, and the last wills of such a server
+/// that are taken over in one transaction.
+pub const SERVER_SILENCE: Duration = Duration::from_secs(20);
+pub const WILLS_TAKEN_AT_ONCE: u32 = 1000;
 /// What waits to be said through an external broker, and requests from it that are worked on at once.
 pub const EXTERNAL_BROKER_BYTES: usize = 16 * 1024 * 1024;
 pub const EXTERNAL_BROKER_AT_ONCE: usize = 64;

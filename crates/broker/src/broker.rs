@@ -17,7 +17,7 @@ use crate::link::{TICK, Wheel};
 use crate::properties::Properties;
 use crate::record::Flags;
 use crate::retained::Retained;
-use crate::session::{LastWill, Session, WillChange};
+use crate::session::Session;
 use crate::space::Space;
 use crate::stats::{Counters, Stats};
 use crate::timers::Timers;
@@ -27,6 +27,7 @@ mod ending;
 mod redirect;
 mod retaining;
 mod rights;
+mod wills;
 
 pub use redirect::Redirect;
 
@@ -127,6 +128,8 @@ pub(crate) struct Inner {
     background: TaskTracker,
     stop: CancellationToken,
     tick: AtomicU32,
+    /// The tick in which it began.
+    started: AtomicU32,
     last_sweep: AtomicU32,
     /// Bytes that waited in memory at the last look.
     pub(crate) held_bytes: AtomicUsize,
@@ -137,6 +140,18 @@ impl Inner {
     /// The tick that is worked off, since the clock's zero. Read from memory: it is asked for with every packet.
     pub(crate) fn now_tick(&self) -> u32 {
         self.tick.load(Ordering::Relaxed)
+    }
+
+    /// A keep-alive for a client that may have come with all others, after a restart: see [`Config::keep_alive_spread`].
+    pub(crate) fn spread_keep_alive(&self, device: &DeviceId, secs: u16) -> u16 {
+        let since = TICK * self.now_tick().saturating_sub(self.started.load(Ordering::Relaxed));
+        if since >= self.config.keep_alive_spread {
+            return secs;
+        }
+        let fnv = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        let hash = device.as_str().bytes().fold(0x811C_9DC5, fnv);
+        let less = hash % (u32::from(secs / 10) + 1);
+        secs.saturating_sub(u16::try_from(less).unwrap_or_default())
     }
 
     fn read_clock(&self) -> u32 {
@@ -190,23 +205,7 @@ impl Inner {
             space.sessions.lock().insert(stored.client, session);
         }
         for stored in self.store.load_wills().await? {
-            let Some(will) = LastWill::unpack(&stored.will) else {
-                tracing::warn!(tenant = %stored.tenant, client = %stored.client, "a will that nobody can read is left out");
-                continue;
-            };
-            let stands = self.hooks.may_leave_will(&stored.tenant, &stored.client, &will.topic, will.retain).await;
-            let space = self.space(&stored.tenant);
-            let mut sessions = space.sessions.lock();
-            // One without a session ended with its connection, and is published at the first look.
-            let ended = || Session::ended(stored.tenant.clone(), stored.client.clone(), now);
-            let session = sessions.entry(stored.client.clone()).or_insert_with(ended).clone();
-            let mut state = session.lock();
-            if !stands {
-                session.change(&mut state, &self.committer, |p| p.wills.push(WillChange::Drop(will.pack())));
-                continue;
-            }
-            state.will = Some(Box::new(will));
-            self.arm(&session, &mut state);
+            self.adopt_will(stored, true).await;
         }
         for (tenant, stored) in self.store.load_retained().await? {
             let space = self.space(&tenant);
@@ -313,12 +312,14 @@ impl Broker {
             background: TaskTracker::new(),
             stop: CancellationToken::new(),
             tick: AtomicU32::new(0),
+            started: AtomicU32::new(0),
             last_sweep: AtomicU32::new(0),
             held_bytes: AtomicUsize::new(0),
             redirect: RwLock::default(),
             config,
         });
-        inner.wheel.advance(inner.read_clock());
+        inner.started.store(inner.read_clock(), Ordering::Relaxed);
+        inner.wheel.advance(inner.now_tick());
         inner.load().await?;
         let commits = inner.committer.clone().run(inner.store.clone(), inner.config.commit_linger);
         inner.background.spawn(commits);

@@ -26,6 +26,9 @@ pub struct Config {
     pub close_grace: Duration,
     /// The longest keep-alive, in seconds; a client that asks for more or for none gets this.
     pub keep_alive_max_secs: u16,
+    /// For so long after its start the broker gives clients of MQTT 5.0 keep-alives that are up to a tenth shorter than they
+    /// asked for, each by its name: those that came together do not go on pinging together. Zero: never.
+    pub keep_alive_spread: Duration,
     /// The longest session expiry, in seconds.
     pub session_expiry_max_secs: u32,
     /// Bytes that wait in the store for one session.
@@ -60,6 +63,7 @@ impl Default for Config {
             write_stall: Duration::from_secs(30),
             close_grace: Duration::from_secs(1),
             keep_alive_max_secs: limits::MQTT_KEEP_ALIVE_SECS,
+            keep_alive_spread: Duration::from_secs(300),
             session_expiry_max_secs: limits::MQTT_SESSION_EXPIRY_SECS,
             queue_bytes: limits::MQTT_OFFLINE_QUEUE_BYTES,
             outbound_bytes: limits::MQTT_OUTBOUND_BYTES,

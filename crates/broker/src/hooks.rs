@@ -229,9 +229,15 @@ pub trait Hooks: Send + Sync + 'static {
     /// and nobody else does unless it says so itself. What begins with `$` and has no owner is refused.
     fn owns(&self, topic: &str, retain: bool) -> bool;
 
-    /// Whether a client that is not connected may still have its will published there, asked when the broker starts.
-    async fn may_leave_will(&self, _tenant: &TenantId, _client: &DeviceId, _topic: &str, _retain: bool) -> bool {
-        true
+    /// Who a client that is not connected is, if it may still have its will published there. Asked of wills that a crash left.
+    async fn will_owner(
+        &self,
+        _tenant: &TenantId,
+        _client: &DeviceId,
+        _topic: &str,
+        _retain: bool,
+    ) -> Option<Arc<Principal>> {
+        None
     }
 
     /// Works on a publish to an owned topic. `Ok` means that what it changed is committed: the PUBACK follows it. The

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::broker::Inner;
+use crate::committer::Committer;
 use crate::deliver::Outbound;
-use crate::hooks::{Connect, Principal, Protocol};
+use crate::hooks::{Connect, Nack, Principal, Protocol, ServiceRequest};
 use crate::link::{Link, ticks};
 use crate::session::{LastWill, Session, State, WillChange};
 use crate::space::Space;
@@ -243,17 +246,45 @@ impl Inner {
 
     /// Publishes a will, and keeps it no longer. It was authorised when its connection began, and is once more, as far as
     /// it is known whose it was: rights may have gone since.
-    fn publish_will(&self, space: &Space, session: &Arc<Session>, will: &LastWill) {
+    pub(crate) fn publish_will(&self, space: &Space, session: &Arc<Session>, will: &LastWill) {
         let principal = session.lock().principal.clone();
-        let allowed = principal.is_none_or(|it| self.hooks.authorize_publish(&it, &will.topic, will.retain));
-        if allowed && topic::valid_name(&will.topic) {
+        let authorize = |it: &Arc<Principal>| self.hooks.authorize_publish(it, &will.topic, will.retain);
+        let allowed = principal.as_ref().is_none_or(authorize) && topic::valid_name(&will.topic);
+        if let Some(principal) = principal.filter(|_| allowed && self.hooks.owns(&will.topic, will.retain)) {
+            return self.serve_will(session, principal, will);
+        }
+        if allowed {
             self.route_will(space, session, will);
         }
         // Behind it, so that a crash in between publishes it twice and not never.
-        let mut state = session.lock();
-        session.change(&mut state, &self.committer, |p| p.wills.push(WillChange::Drop(will.pack())));
-        drop(state);
-        self.committer.want(None);
+        forget_will(&self.committer, session, will);
+    }
+
+    /// A will on a topic of a service goes the way of a publish there, and is kept until the service has committed it.
+    fn serve_will(&self, session: &Arc<Session>, principal: Arc<Principal>, will: &LastWill) {
+        let protocol = if session.lock().protocol == 5 { Protocol::V5 } else { Protocol::V311 };
+        let request = ServiceRequest {
+            topic: will.topic.as_str().into(),
+            payload: Bytes::copy_from_slice(&will.payload),
+            qos: will.qos,
+            retain: will.retain,
+            protocol,
+        };
+        let (hooks, committer, session, will) =
+            (Arc::clone(&self.hooks), Arc::clone(&self.committer), Arc::clone(session), will.clone());
+        self.tracker.spawn(async move {
+            match hooks.service(&principal, request).await {
+                // It comes again with the next start of a server.
+                Err(Nack::Unavailable) => {
+                    tracing::warn!(client = %session.client, "a will could not be handed to its service");
+                }
+                Err(nack) => {
+                    tracing::info!(client = %session.client, ?nack, "will refused");
+                    forget_will(&committer, &session, &will);
+                }
+                Ok(()) => forget_will(&committer, &session, &will),
+            }
+        });
     }
 
     fn route_will(&self, space: &Space, session: &Arc<Session>, will: &LastWill) {
@@ -271,4 +302,12 @@ impl Inner {
             Err(refused) => tracing::info!(tenant = %space.tenant, client = %session.client, ?refused, "will refused"),
         }
     }
+}
+
+/// What was published is kept no longer.
+fn forget_will(committer: &Committer, session: &Arc<Session>, will: &LastWill) {
+    let mut state = session.lock();
+    session.change(&mut state, committer, |p| p.wills.push(WillChange::Drop(will.pack())));
+    drop(state);
+    committer.want(None);
 }

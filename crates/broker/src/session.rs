@@ -87,7 +87,7 @@ impl Subscription {
 }
 
 /// The last will of a connection, or one that waits for its delay.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LastWill {
     /// The number of its connection, and when that began.
     pub(crate) epoch: u64,

@@ -116,6 +116,16 @@ pub struct View {
 
 /// What `request` makes of `current` (`None` where there never was one) at `now`.
 pub fn update(current: Option<&Document>, request: &UpdateRequest, now: Timestamp) -> Result<Applied, Refused> {
+    update_at(current, request, now, false)
+}
+
+/// As [`update`]; `at_start`: by a device that has just connected.
+pub fn update_at(
+    current: Option<&Document>,
+    request: &UpdateRequest,
+    now: Timestamp,
+    at_start: bool,
+) -> Result<Applied, Refused> {
     let known = known_version(current, now);
     if request.version.is_some_and(|expected| expected != known) {
         return Err(Refused::VersionConflict);
@@ -134,7 +144,7 @@ pub fn update(current: Option<&Document>, request: &UpdateRequest, now: Timestam
     let nothing = Sections::default();
     let before = previous.map_or(&nothing, |document| &document.state);
     let mut watch = previous.map(|document| document.watch.clone()).unwrap_or_default();
-    let (oscillates, stale) = watched(&mut watch, before, &state, now);
+    let (oscillates, stale) = watched(&mut watch, before, &state, now, at_start);
     let patch = history::diff(before, &state);
     let changes = current.map_or(0, |document| document.changes).saturating_add(u64::from(!patch.is_empty()));
     let version = known.saturating_add(1);
@@ -152,14 +162,28 @@ pub fn update(current: Option<&Document>, request: &UpdateRequest, now: Timestam
 }
 
 /// What an update shows beside its own: paths that oscillate, and a start with less than there was.
-fn watched(watch: &mut Watch, before: &Sections, after: &Sections, now: Timestamp) -> (Vec<String>, bool) {
+fn watched(
+    watch: &mut Watch,
+    before: &Sections,
+    after: &Sections,
+    now: Timestamp,
+    at_start: bool,
+) -> (Vec<String>, bool) {
     let none = Map::new();
     let moved = oscillation::Moved {
         desired: (before.desired.as_ref().unwrap_or(&none), after.desired.as_ref().unwrap_or(&none)),
         reported: (before.reported.as_ref().unwrap_or(&none), after.reported.as_ref().unwrap_or(&none)),
+        at_start,
     };
     let stale = watch.note_start(moved.reported, now);
     (watch.note(&moved, now), stale)
+}
+
+/// Whether the delta of an update need not be told at once: a device that has just connected says what it booted with, which
+/// is less than it once had, and likely knows more in a moment. `reports`: it speaks of itself and asks for nothing. What
+/// says nothing of its start (every client of AWS) is told as ever.
+pub fn is_held(applied: &Applied, reports: bool, at_start: bool) -> bool {
+    reports && at_start && applied.delta.is_some() && applied.document.watch.stale().is_some()
 }
 
 /// What a get answers. `name` is what a refusal calls the shadow: the thing, or `thing~shadow`.

@@ -12,6 +12,8 @@
 //!   it names them.
 //! - A value that is put in for a variable is text, never a wildcard, and never more than one level. An allow whose value is
 //!   missing or is no such text allows nothing; a deny then holds for every value.
+//! - What is asked with every message is bounded ([`Weight`]): what is attached to one device, certificate or tenant when it is
+//!   attached, and what holds for a device once more when it is compiled. Above that it may do nothing.
 //! - A filter is allowed where everything that it can match is allowed by one template, and denied where anything that it
 //!   can match is.
 
@@ -20,6 +22,7 @@ pub mod pattern;
 pub mod template;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 use std::collections::BTreeSet;
 
@@ -28,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use compiled::{Attached, CertificateFacts, Compiled, Explained, Facts, Judged, LeftOut, Origin, Verdict};
 pub use template::Template;
+pub use weight::{TooMuch, Weight};
 
 use crate::selector::Selector;
 use crate::text::text_enum;
@@ -112,6 +116,15 @@ impl Document {
             }
         }
         Ok(())
+    }
+
+    /// What it comes to at most, whichever device it is compiled for.
+    pub fn weight(&self) -> Weight {
+        let mut weight = Weight::default();
+        for template in self.statements.iter().flat_map(|statement| &statement.topics) {
+            weight.add(template.heaviest());
+        }
+        weight
     }
 
     /// Whether compiling it needs to know the certificate of the connection.

@@ -83,12 +83,18 @@ impl Hooks for MqttHooks {
             || hub::owns(topic)
     }
 
-    async fn may_leave_will(&self, tenant: &TenantId, client: &DeviceId, topic: &str, retain: bool) -> bool {
+    async fn will_owner(
+        &self,
+        tenant: &TenantId,
+        client: &DeviceId,
+        topic: &str,
+        retain: bool,
+    ) -> Option<Arc<Principal>> {
         match self.principal_outside(tenant, client.clone()).await {
-            Ok(principal) => principal.is_some_and(|it| self.authorize_publish(&it, topic, retain)),
+            Ok(principal) => principal.filter(|it| self.authorize_publish(it, topic, retain)),
             Err(error) => {
                 tracing::warn!(%tenant, device = %client, %error, "a device that left a will could not be asked after");
-                false
+                None
             }
         }
     }

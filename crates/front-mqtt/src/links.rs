@@ -14,6 +14,7 @@ use fleetward_app::{
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::{
     Hooks, Message, Nack, Principal, Protocol, PublishError, Qos, Reason, Redirect, ServiceRequest, StoredRetained,
+    StoredWill,
 };
 use fleetward_core::access::DeviceRights;
 use fleetward_core::job::Status;
@@ -88,6 +89,18 @@ impl DeviceLinks for MqttHooks {
             MqttHooks::recheck(self, &principal);
         }
         self.refresh_rates(tenant);
+    }
+
+    async fn adopt_wills(&self, wills: Vec<StoredWill>) {
+        if let Some(broker) = self.broker.get() {
+            broker.adopt_wills(wills).await;
+        }
+    }
+
+    fn keep_wills(&self) {
+        if let Some(broker) = self.broker.get() {
+            broker.keep_wills();
+        }
     }
 
     fn redirect(&self, to: Option<Elsewhere>) -> usize {

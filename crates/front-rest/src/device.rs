@@ -3,15 +3,18 @@
 //!
 //! The client certificate says who asks, for each request anew. Answers and refusals have AWS's bodies, and refusals the
 //! `x-amzn-ErrorType` from which its clients make their exceptions. Updates still publish `delta` and `documents`; a
-//! refusal over HTTPS publishes nothing.
+//! refusal over HTTPS publishes nothing. A connection has ten requests on shadows at work at once, whether by streams of HTTP/2
+//! or one after the other; what is above that gets 429, as over MQTT.
 
 mod publish;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
@@ -26,6 +29,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::body::read;
 use crate::listing::read_query;
@@ -36,15 +40,34 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const NAMES: u32 = 25;
 const NAMES_MAX: u32 = 100;
 
-/// The routes. Requests carry the [`Peer`] of their connection as an extension.
+/// The routes. Requests carry the [`Peer`] of their connection and its [`AtWork`] as extensions.
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/things/{thing}/shadow", get(show).post(update).delete(delete))
         .route("/api/things/shadow/ListNamedShadowsForThing/{thing}", get(names))
+        .route_layer(from_fn_with_state(app.clone(), bounded))
         .route("/topics/{*topic}", post(publish::publish))
         .route("/retainedMessage", get(publish::list))
         .route("/retainedMessage/{*topic}", get(publish::show))
         .with_state(app)
+}
+
+/// Requests on shadows that are at work for one connection; whoever serves connections gives each its own, as an extension.
+#[derive(Clone, Debug)]
+pub struct AtWork(Arc<Semaphore>);
+
+impl Default for AtWork {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(limits::SERVICE_REQUESTS_IN_FLIGHT)))
+    }
+}
+
+async fn bounded(State(app): State<App>, request: Request, next: Next) -> Response {
+    let Some(AtWork(places)) = request.extensions().get::<AtWork>().cloned() else { return next.run(request).await };
+    let Ok(place) = places.try_acquire_owned() else { return answer(&app, Err(Refused::TooManyRequests), None) };
+    let response = next.run(request).await;
+    drop(place);
+    response
 }
 
 #[derive(Debug, Default, Deserialize)]

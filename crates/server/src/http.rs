@@ -9,6 +9,7 @@ use axum::response::Response;
 use fleetward_app::Peer;
 use fleetward_app::enroll::{Channel, EXPORTER_BYTES, EXPORTER_LABEL};
 use fleetward_front_mqtt::websocket::Upgrades;
+use fleetward_front_rest::device::AtWork;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -26,8 +27,8 @@ const HEADER_DEADLINE: Duration = Duration::from_secs(60);
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 const H2_STREAMS: u32 = 64;
 
-/// A router behind a listener. Every request carries the [`Peer`], the [`Channel`] and the
-/// [`Upgrades`] of its connection as extensions.
+/// A router behind a listener. Every request carries the [`Peer`], the [`Channel`], the [`Upgrades`] and what is
+/// [`AtWork`] of its connection as extensions.
 #[derive(Clone)]
 pub(crate) struct HttpDoor {
     router: Router,
@@ -57,10 +58,12 @@ impl HttpDoor {
         let address = peer.address;
         let upgrades = Upgrades::default();
         let upgraded = upgrades.clone();
+        let at_work = AtWork::default();
         let service = service_fn(move |mut request: http::Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             request.extensions_mut().insert(channel);
             request.extensions_mut().insert(upgrades.clone());
+            request.extensions_mut().insert(at_work.clone());
             answer(router.clone(), request)
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());

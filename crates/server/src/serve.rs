@@ -99,6 +99,7 @@ async fn close(app: &App, broker: &fleetward_broker::Broker, stop: &Cancellation
             tracker.close();
             tracker.wait().await;
         }
+        app.settled().await;
         fleetward_app::presence::flush(app).await
     };
     match tokio::time::timeout(parts::CLOSE_DEADLINE, ordered).await {

@@ -871,7 +871,7 @@ CREATE TABLE journal (
 
 CREATE INDEX journal_device ON public.journal USING btree (tenant_id, device, id) WHERE (device IS NOT NULL);
 
-CREATE INDEX journal_ends ON public.journal USING btree (xid, id) WHERE (action = ANY (ARRAY['attestation.overdue'::text, 'attestation.verdict'::text, 'ca.revoked'::text, 'certificate.forgotten'::text, 'certificate.retired'::text, 'certificate.revoked'::text, 'claim.revoked'::text, 'deny_list.changed'::text, 'device.decommissioned'::text, 'device.revoked'::text, 'device.status_changed'::text, 'device.transferred'::text, 'factory_authority.revoked'::text]));
+CREATE INDEX journal_ends ON public.journal USING btree (xid, id) WHERE (action = ANY (ARRAY['attestation.overdue'::text, 'attestation.verdict'::text, 'ca.revoked'::text, 'certificate.forgotten'::text, 'certificate.retired'::text, 'certificate.revoked'::text, 'claim.revoked'::text, 'deny_list.changed'::text, 'device.decommissioned'::text, 'device.revoked'::text, 'device.status_changed'::text, 'device.transferred'::text, 'device.updated'::text, 'factory_authority.revoked'::text]));
 
 CREATE UNIQUE INDEX journal_sealed ON public.journal USING btree (tenant_id, seq) WHERE (seq IS NOT NULL);
 
@@ -989,6 +989,7 @@ CREATE TABLE mqtt_will (
     tenant_id text COLLATE "C" NOT NULL,
     client text COLLATE "C" NOT NULL,
     will bytea NOT NULL,
+    server text COLLATE "C" DEFAULT ''::text NOT NULL,
     CONSTRAINT mqtt_will_pkey PRIMARY KEY (tenant_id, client)
 );
 
@@ -1322,6 +1323,19 @@ ALTER TABLE sealed_key FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON sealed_key USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
+CREATE TABLE server (
+    tenant_id text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL,
+    beat bigint NOT NULL,
+    CONSTRAINT server_pkey PRIMARY KEY (tenant_id, id)
+);
+
+ALTER TABLE server ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE server FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON server USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
 CREATE TABLE shadow (
     tenant_id text COLLATE "C" NOT NULL,
     device text COLLATE "C" NOT NULL,
@@ -1445,6 +1459,8 @@ CREATE TABLE topic_policy (
     created_by text COLLATE "C" NOT NULL,
     created_at bigint NOT NULL,
     updated_at bigint NOT NULL,
+    rules bigint DEFAULT 0 NOT NULL,
+    pattern_bytes bigint DEFAULT 0 NOT NULL,
     CONSTRAINT topic_policy_pkey PRIMARY KEY (tenant_id, name)
 );
 

@@ -639,7 +639,8 @@ CREATE INDEX journal_device ON journal (tenant_id, device, id) WHERE device IS N
 
 CREATE INDEX journal_ends ON journal (id) WHERE action IN ('attestation.overdue', 'attestation.verdict', 'ca.revoked',
     'certificate.forgotten', 'certificate.retired', 'certificate.revoked', 'claim.revoked', 'deny_list.changed',
-    'device.decommissioned', 'device.revoked', 'device.status_changed', 'device.transferred', 'factory_authority.revoked');
+    'device.decommissioned', 'device.revoked', 'device.status_changed', 'device.transferred', 'device.updated',
+    'factory_authority.revoked');
 
 CREATE UNIQUE INDEX journal_sealed ON journal (tenant_id, seq) WHERE seq IS NOT NULL;
 
@@ -710,7 +711,7 @@ CREATE TABLE mqtt_subscription (
 CREATE TABLE mqtt_will (
     tenant_id TEXT NOT NULL,
     client TEXT NOT NULL,
-    will BLOB NOT NULL,
+    will BLOB NOT NULL, server TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (tenant_id, client)
 ) STRICT, WITHOUT ROWID;
 
@@ -949,6 +950,13 @@ CREATE TABLE sealed_key (
     PRIMARY KEY (tenant_id, purpose)
 ) STRICT;
 
+CREATE TABLE server (
+    tenant_id TEXT NOT NULL,
+    id TEXT NOT NULL,
+    beat INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE shadow (
     tenant_id TEXT NOT NULL,
     device TEXT NOT NULL,
@@ -1032,7 +1040,7 @@ CREATE TABLE topic_policy (
     latest_version INTEGER NOT NULL,
     created_by TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL, rules INTEGER NOT NULL DEFAULT 0, pattern_bytes INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant_id, name)
 ) STRICT, WITHOUT ROWID;
 

@@ -48,6 +48,7 @@ mod rotation_campaigns;
 mod rotations;
 mod scep_transactions;
 mod selector;
+mod servers;
 mod shadow_history;
 mod shadows;
 mod signers;
@@ -106,6 +107,7 @@ pub use rotation_campaigns::{CampaignRow, MemberRow};
 pub use rotations::{ExpiringRow, LadderRow, RenewalRequestRow, RotationRow};
 pub use scep_transactions::ScepTransactionRow;
 pub use selector::DeviceSelector;
+pub use servers::ServerRow;
 pub use shadow_history::{ShadowEventRow, ShadowHistoryRow};
 pub use shadows::ShadowRow;
 pub use signers::SignerRow;
@@ -115,6 +117,7 @@ pub use token_issuers::{TokenIssuerMark, TokenIssuerRow};
 pub use tokens::ApiTokenRow;
 pub use topic_policies::{
     TopicPolicyAttachmentRow, TopicPolicyGeneration, TopicPolicyOfRow, TopicPolicyRow, TopicPolicyVersionRow,
+    TopicPolicyWeight,
 };
 pub use transfers::TransferRow;
 pub use transparency::{LeafRow, LogRow, TileRow};

@@ -136,15 +136,21 @@ impl Store {
         self.journal.clone()
     }
 
-    /// Whether no other server was at the database when this one first asked: always with SQLite, whose file is locked.
+    /// Whether no other server was at the database when this one first asked: always with SQLite, whose file is locked. Others
+    /// see from then on that this one is there.
     ///
     /// # Errors
     /// Where the database does not answer.
-    pub async fn is_first(&self) -> Result<bool, StoreError> {
+    pub async fn came_alone(&self) -> Result<bool, StoreError> {
         match &*self.engine {
             Engine::Sqlite(_) => Ok(true),
-            Engine::Postgres(engine) => engine.is_first().await,
+            Engine::Postgres(engine) => engine.came_alone().await,
         }
+    }
+
+    /// Whether other servers may be at the same database.
+    pub fn is_shared(&self) -> bool {
+        matches!(&*self.engine, Engine::Postgres(_))
     }
 
     /// How often units have waited for PostgreSQL, commits included; 0 with SQLite, which is in the process.

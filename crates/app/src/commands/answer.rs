@@ -49,20 +49,22 @@ impl From<AnswerError> for Error {
 /// [`AnswerError::Refused`]; `NotFound`; `Conflict` (`command-changed`) where two answers met.
 pub async fn answer(app: &App, ctx: &Ctx, id: &CommandId, answer: Answer) -> Result<Answered, AnswerError> {
     let (tenant, device) = own(ctx)?;
-    let (ctx_in, of, id, now) = (ctx.clone(), device.clone(), id.clone(), app.now());
-    let answered = app
-        .store()
-        .write(tenant, "answer command", move |tx| {
+    let (tenant, device, ctx_in, id, now) = (tenant.clone(), device.clone(), ctx.clone(), id.clone(), app.now());
+    let (app_in, of) = (app.clone(), device.clone());
+    app.see_through(async move {
+        let taken = app_in.store().write(&tenant, "answer command", move |tx| {
             Box::pin(async move {
                 let row = tx.command_for_update(&of, &id).await?.ok_or(NO_SUCH)?;
                 take(tx, &ctx_in, rows::command_of(row)?, &answer, now).await
             })
-        })
-        .await?;
-    if answered.changed && !answered.command.status.is_open() {
-        deliver(app, tenant, device).await;
-    }
-    Ok(answered)
+        });
+        let answered: Answered = taken.await?;
+        if answered.changed && !answered.command.status.is_open() {
+            deliver(&app_in, &tenant, &device).await;
+        }
+        Ok(answered)
+    })
+    .await
 }
 
 async fn take(

@@ -38,6 +38,12 @@ pub async fn deliver(app: &App, tenant: &TenantId, device: &DeviceId) {
 /// # Errors
 /// Where the store does not answer.
 pub async fn look_after(app: &App, tenant: &TenantId, device: &DeviceId) -> Result<u64> {
+    let (app_in, tenant, device) = (app.clone(), tenant.clone(), device.clone());
+    // What was marked as sent is sent, whoever waits for it.
+    app.see_through(async move { move_on_and_send(&app_in, &tenant, &device).await }).await
+}
+
+async fn move_on_and_send(app: &App, tenant: &TenantId, device: &DeviceId) -> Result<u64> {
     let links = app.links().filter(|links| links.hears_commands(tenant, device));
     let contact = match links {
         Some(_) => Contact::Since(app.presence().of(tenant, device).connected_at.unwrap_or(Timestamp::EPOCH)),

@@ -38,17 +38,19 @@ pub(crate) const FIRMWARE: &str = "firmware";
 pub async fn report(app: &App, ctx: &Ctx, id: JobId, report: Report) -> Result<Reported, ReportError> {
     let (tenant, device) = ctx.device()?;
     let (ctx_in, key, now) = (ctx.clone(), key(id, device), app.now());
-    let reported = app
-        .store()
-        .write(tenant, "report deployment", move |tx| {
+    let (app_in, tenant, device) = (app.clone(), tenant.clone(), device.clone());
+    app.see_through(async move {
+        let taken = app_in.store().write(&tenant, "report deployment", move |tx| {
             Box::pin(async move {
                 let row = tx.deployment_for_update(&key).await?.ok_or(Error::NotFound { what: "deployment" })?;
                 take(tx, &ctx_in, rows::deployment_of(row)?, &report, now).await
             })
-        })
-        .await?;
-    after(app, tenant, device, &reported).await;
-    Ok(reported)
+        });
+        let reported: Reported = taken.await?;
+        after(&app_in, &tenant, &device, &reported).await;
+        Ok::<_, ReportError>(reported)
+    })
+    .await
 }
 
 /// Hands the device what is next for it, in progress from now on. One that it began already is given again as it is;

@@ -62,10 +62,25 @@ pub async fn send_message(app: &App, ctx: &Ctx, tenant: &TenantId, id: &DeviceId
         let most = limits::MQTT_PROPERTIES_TOPIC_BYTES;
         return Err(Error::invalid("properties", format!("at most {most} bytes, as they are sent")));
     }
+    let (app_in, ctx_in, tenant, id) = (app.clone(), ctx.clone(), tenant.clone(), id.clone());
+    let message = Message { message_id, topic, payload: new.payload, ttl };
+    // What the journal says was sent is sent, whoever waits for it.
+    app.see_through(async move { hand_over(&app_in, &ctx_in, &tenant, &id, message).await }).await
+}
+
+struct Message {
+    message_id: String,
+    topic: String,
+    payload: Bytes,
+    ttl: Duration,
+}
+
+async fn hand_over(app: &App, ctx: &Ctx, tenant: &TenantId, id: &DeviceId, message: Message) -> Result<Sent> {
+    let Message { message_id, topic, payload, ttl } = message;
     let links = app.links();
     let listens = links.and_then(|links| links.listens(tenant, id, &topic));
     let (app_in, ctx_in, id_in, now) = (app.clone(), ctx.clone(), id.clone(), app.now());
-    let detail = json!({ "message": message_id, "bytes": new.payload.len(), "to": "devicebound" });
+    let detail = json!({ "message": message_id, "bytes": payload.len(), "to": "devicebound" });
     let sent = app
         .write(tenant, "send message", move |tx| {
             Box::pin(async move {
@@ -88,7 +103,7 @@ pub async fn send_message(app: &App, ctx: &Ctx, tenant: &TenantId, id: &DeviceId
         return Ok(sent);
     }
     let Some(links) = links else { return Err(nobody_listens()) };
-    match links.send(tenant, &topic, new.payload, ttl).await {
+    match links.send(tenant, &topic, payload, ttl).await {
         Ok(0) => Err(nobody_listens()),
         Ok(_) => remember(app, ctx, tenant, Sent { message_id, connected: listens == Some(true) }).await,
         Err(_) => Err(Error::TooMany { what: "messages wait for the device", retry_after: Duration::from_secs(60) }),

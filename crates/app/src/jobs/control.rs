@@ -216,8 +216,9 @@ pub async fn cancel_job_execution(
     }
     let now = app.now();
     let (ctx_in, id_in, device_in) = (ctx.clone(), id.clone(), device.clone());
-    let (after, changes) = app
-        .write(tenant, "cancel job execution", move |tx| {
+    let (app_in, tenant, id) = (app.clone(), tenant.clone(), id.clone());
+    app.see_through(async move {
+        let canceled = app_in.write(&tenant, "cancel job execution", move |tx| {
             Box::pin(async move {
                 let job = rows::job_of(tx.job(&id_in).await?.ok_or(NO_JOB)?)?;
                 let row = tx.job_execution_for_update(&id_in, &device_in, None).await?.ok_or(NO_EXECUTION)?;
@@ -239,11 +240,13 @@ pub async fn cancel_job_execution(
                 let changes = settle::settle(tx, &job, steps, now, |action| ctx_in.done(now, action)).await?;
                 Ok((after, changes))
             })
-        })
-        .await?;
-    app.wake_job(tenant, id);
-    tell(app, tenant, &changes).await;
-    Ok(after)
+        });
+        let (after, changes) = canceled.await?;
+        app_in.wake_job(&tenant, &id);
+        tell(&app_in, &tenant, &changes).await;
+        Ok(after)
+    })
+    .await
 }
 
 /// Takes one execution away, of this number or the last; one that is in progress only with `force`.
@@ -262,8 +265,9 @@ pub async fn delete_job_execution(
     ctx.allow(tenant, Permission::JobControl)?;
     let now = app.now();
     let (ctx_in, id_in, device_in) = (ctx.clone(), id.clone(), device.clone());
-    let change = app
-        .write(tenant, "delete job execution", move |tx| {
+    let (app_in, tenant, id, device) = (app.clone(), tenant.clone(), id.clone(), device.clone());
+    app.see_through(async move {
+        let deleted = app_in.write(&tenant, "delete job execution", move |tx| {
             Box::pin(async move {
                 let row = tx.job_execution_for_update(&id_in, &device_in, number).await?;
                 let before = rows::execution_of(row.ok_or(NO_EXECUTION)?)?;
@@ -277,11 +281,13 @@ pub async fn delete_job_execution(
                 record(tx, &settle::told(entry, &before)).await?;
                 Ok(Change { before: settle::place(&before), ..Change::default() })
             })
-        })
-        .await?;
-    app.wake_job(tenant, id);
-    tell(app, tenant, &[(device.clone(), change)]).await;
-    Ok(())
+        });
+        let change = deleted.await?;
+        app_in.wake_job(&tenant, &id);
+        tell(&app_in, &tenant, &[(device, change)]).await;
+        Ok(())
+    })
+    .await
 }
 
 fn execution_state(what: &str) -> Error {

@@ -132,15 +132,22 @@ pub async fn start_next(
 /// [`ReportError::Refused`] with the work as it is; `NotFound`.
 pub async fn report(app: &App, ctx: &Ctx, id: &str, number: Option<u64>, report: Report) -> Result<Work, ReportError> {
     let (tenant, device) = ctx.device()?;
-    if let Ok(job) = id.parse::<JobId>()
-        && let Some(reported) = report_execution(app, ctx, &job, number, report.clone()).await?
-    {
-        let Reported { after, changes } = reported;
-        if after.status.is_terminal() && !changes.is_empty() {
-            app.wake_job(tenant, &job);
+    if let Ok(job) = id.parse::<JobId>() {
+        let (app_in, ctx_in, tenant, report) = (app.clone(), ctx.clone(), tenant.clone(), report.clone());
+        let taken = app.see_through(async move {
+            let Some(reported) = report_execution(&app_in, &ctx_in, &job, number, report).await? else {
+                return Ok(None);
+            };
+            let Reported { after, changes } = reported;
+            if after.status.is_terminal() && !changes.is_empty() {
+                app_in.wake_job(&tenant, &job);
+            }
+            tell(&app_in, &tenant, &changes).await;
+            Ok::<_, ReportError>(Some(after))
+        });
+        if let Some(after) = taken.await? {
+            return Ok(after.into());
         }
-        tell(app, tenant, &changes).await;
-        return Ok(after.into());
     }
     report_deployment(app, ctx, deployment_id(id, number)?, device, report).await
 }

@@ -2,7 +2,8 @@
 //!
 //! Whoever revokes ends the sessions of its own server at once. The others on the same database read the journal, which
 //! tells of it in the order of commits and without gaps, and ask the registry about the live sessions of the devices
-//! concerned. On a server that is alone it finds its own deeds, and no session any more.
+//! concerned. On a server that is alone it finds its own deeds, and no session any more. A record that was changed is
+//! followed in the same way, where the tenant has topic policies: they speak of what the record says.
 
 use std::collections::BTreeSet;
 
@@ -69,6 +70,8 @@ pub async fn tick(app: &App) -> Result<EndsStatus> {
                 wide.answers.insert(tenant.clone());
             }
             match (&of.row.device, action) {
+                // Nobody's rights come from it.
+                (Some(_), Some(Action::DeviceUpdated)) if app.topic_rights().has_none(tenant) => {}
                 (Some(device), _) => {
                     if let Some(links) = app.links() {
                         links.recheck(tenant, device);
@@ -110,7 +113,10 @@ struct Wide {
 
 /// Whether a certificate may stand otherwise after it.
 fn changes_answers(action: Action) -> bool {
-    !matches!(action, Action::AttestationOverdue | Action::AttestationVerdict | Action::DenyListChanged)
+    !matches!(
+        action,
+        Action::AttestationOverdue | Action::AttestationVerdict | Action::DenyListChanged | Action::DeviceUpdated
+    )
 }
 
 /// What changed somewhere is loaded first, then every session of the tenants is asked after.

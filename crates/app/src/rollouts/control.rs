@@ -71,33 +71,51 @@ where
     F: FnOnce(Timestamp, &Rollout, &Observed) -> Result<Option<Rollout>, Refused> + Send + 'static,
 {
     ctx.allow(tenant, Permission::RolloutControl)?;
-    let now = app.now();
-    let (app_in, ctx_in) = (app.clone(), ctx.clone());
-    let touched = app
-        .write(tenant, "control rollout", move |tx| {
-            Box::pin(async move {
-                let row = tx.rollout_for_update(id).await?.ok_or(Error::NotFound { what: "rollout" })?;
-                let before = rows::rollout_of(row)?;
-                let observed = observe::standing(&app_in, tx, &before, now).await?;
-                let decided = decide(now, &before, &observed)
-                    .map_err(|refused| Error::conflict("rollout-state", refused.to_string()))?;
-                let Some(after) = decided else { return Ok(Vec::new()) };
-                update(tx, &before, &after).await?;
-                let reason = after.halt.reason.as_ref().filter(|_| action == Action::RolloutPaused);
-                let detail = match reason {
-                    Some(reason) => json!({ "from": before.state.as_str(), "reason": reason.to_string() }),
-                    None => json!({ "from": before.state.as_str() }),
-                };
-                let entry = ctx_in.done(now, action).subject(id).severity(Severity::Notice).detail(detail);
-                journal::record(tx, &entry).await?;
-                queued_devices(tx, id).await
-            })
-        })
-        .await?;
-    // What is queued now is handed out again, or no longer.
-    app.wake_rollouts();
-    tell(app, tenant, &touched).await;
+    let (app_in, ctx_in, tenant_in) = (app.clone(), ctx.clone(), tenant.clone());
+    app.see_through(async move {
+        let touched = carry_out(&app_in, ctx_in, &tenant_in, id, action, decide).await?;
+        // What is queued now is handed out again, or no longer.
+        app_in.wake_rollouts();
+        tell(&app_in, &tenant_in, &touched).await;
+        Ok::<_, Error>(())
+    })
+    .await?;
     rollout(app, ctx, tenant, id).await
+}
+
+/// Decides and commits; the devices that are to be told.
+async fn carry_out<F>(
+    app: &App,
+    ctx_in: Ctx,
+    tenant: &TenantId,
+    id: RolloutId,
+    action: Action,
+    decide: F,
+) -> Result<Vec<DeviceId>>
+where
+    F: FnOnce(Timestamp, &Rollout, &Observed) -> Result<Option<Rollout>, Refused> + Send + 'static,
+{
+    let (app_in, now) = (app.clone(), app.now());
+    app.write(tenant, "control rollout", move |tx| {
+        Box::pin(async move {
+            let row = tx.rollout_for_update(id).await?.ok_or(Error::NotFound { what: "rollout" })?;
+            let before = rows::rollout_of(row)?;
+            let observed = observe::standing(&app_in, tx, &before, now).await?;
+            let decided = decide(now, &before, &observed)
+                .map_err(|refused| Error::conflict("rollout-state", refused.to_string()))?;
+            let Some(after) = decided else { return Ok(Vec::new()) };
+            update(tx, &before, &after).await?;
+            let reason = after.halt.reason.as_ref().filter(|_| action == Action::RolloutPaused);
+            let detail = match reason {
+                Some(reason) => json!({ "from": before.state.as_str(), "reason": reason.to_string() }),
+                None => json!({ "from": before.state.as_str() }),
+            };
+            let entry = ctx_in.done(now, action).subject(id).severity(Severity::Notice).detail(detail);
+            journal::record(tx, &entry).await?;
+            queued_devices(tx, id).await
+        })
+    })
+    .await
 }
 
 /// Writes the rollout in place of what was read.

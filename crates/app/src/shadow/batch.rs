@@ -4,6 +4,9 @@
 //! for company, and under load one commit and a handful of statements stand for up to `SHADOW_BATCH` updates. An update that
 //! is refused does not touch the others. Where a whole transaction fails by a fault that one of them may have brought, each
 //! is tried alone.
+//!
+//! What was committed is told from here and not by its caller, who may have hung up: each update by itself, in its turn, and
+//! then the caller has its answer.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,9 +19,10 @@ use fleetward_store::{JournalEntry, ShadowEventRow, ShadowRow, TenantTx};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedMutexGuard, oneshot};
-use tokio_util::task::TaskTracker;
 
-use super::{Result, ShadowError, ShadowKey, Via, firmware, known, room_for_name, rows, sections, tell};
+use super::{
+    Result, ShadowError, ShadowKey, Via, firmware, grace, history, known, room_for_name, rows, sections, tell,
+};
 use crate::deployments::note_firmware;
 use crate::error::Error;
 use crate::identity_policy::identity_policy;
@@ -31,6 +35,9 @@ pub(super) struct Work {
     pub(super) ctx: Ctx,
     pub(super) key: ShadowKey,
     pub(super) request: UpdateRequest,
+    pub(super) via: Via,
+    /// By a device that has just connected.
+    pub(super) at_start: bool,
     pub(super) now: Timestamp,
 }
 
@@ -39,7 +46,7 @@ type Turn = OwnedMutexGuard<()>;
 struct Waiting {
     work: Arc<Work>,
     turn: Turn,
-    answer: oneshot::Sender<(Result<Applied>, Turn)>,
+    answer: oneshot::Sender<Result<Applied>>,
 }
 
 #[derive(Default)]
@@ -53,8 +60,6 @@ struct Queue {
 #[derive(Default)]
 pub(crate) struct Batches {
     queues: Mutex<HashMap<TenantId, Queue>>,
-    /// Whoever waits for an answer waits for these, so that a door which is drained has waited for them too.
-    tasks: TaskTracker,
 }
 
 impl std::fmt::Debug for Batches {
@@ -63,9 +68,8 @@ impl std::fmt::Debug for Batches {
     }
 }
 
-/// Has the update done and waits for its commit. The turn comes back, so that it is kept until all is told; where the
-/// caller has gone meanwhile, what is due to others is told for it.
-pub(super) async fn submit(app: &App, tenant: &TenantId, work: Work, turn: Turn) -> (Result<Applied>, Option<Turn>) {
+/// Has the update done, and waits until it is committed and told. The turn is kept until then.
+pub(super) async fn submit(app: &App, tenant: &TenantId, work: Work, turn: Turn) -> Result<Applied> {
     let (answer, done) = oneshot::channel();
     let starts = {
         let mut queues = app.shadows().batches.queues.lock();
@@ -76,12 +80,9 @@ pub(super) async fn submit(app: &App, tenant: &TenantId, work: Work, turn: Turn)
         starts
     };
     if starts {
-        app.shadows().batches.tasks.spawn(work_off(app.clone(), tenant.clone()));
+        app.set_off(work_off(app.clone(), tenant.clone()));
     }
-    match done.await {
-        Ok((outcome, turn)) => (outcome, Some(turn)),
-        Err(_) => (Err(Error::Unavailable { what: "the server" }.into()), None),
-    }
+    done.await.unwrap_or_else(|_| Err(Error::Unavailable { what: "the server" }.into()))
 }
 
 /// The next ones; none ends this lane.
@@ -127,16 +128,23 @@ async fn work_off(app: App, tenant: TenantId) {
         let works: Vec<_> = taken.iter().map(|waiting| Arc::clone(&waiting.work)).collect();
         let outcomes = write(&app, &tenant, works).await;
         for (waiting, outcome) in taken.into_iter().zip(outcomes) {
-            let (work, tenant) = (waiting.work, tenant.clone());
-            if let Err((Ok(applied), turn)) = waiting.answer.send((outcome, waiting.turn)) {
-                let (tasks, app) = (&app.shadows().batches.tasks, app.clone());
-                tasks.spawn(async move {
-                    tell::updated(&app, &tenant, &work.key, &applied, Via::Call).await;
-                    drop(turn);
-                });
-            }
+            app.set_off(conclude(app.clone(), tenant.clone(), waiting, outcome));
         }
     }
+}
+
+/// What follows from a commit: whoever listens is told, and whoever asked is answered, if it is still there.
+async fn conclude(app: App, tenant: TenantId, waiting: Waiting, outcome: Result<Applied>) {
+    let Waiting { work, turn, answer } = waiting;
+    if let Ok(applied) = &outcome {
+        let held = grace::holds(&app, &tenant, &work, applied);
+        tell::updated(&app, &tenant, &work.key, applied, work.via, held).await;
+        if !applied.patch.is_empty() {
+            history::grew(&app, &tenant, &work.key, applied.document.changes);
+        }
+    }
+    drop(turn);
+    answer.send(outcome).ok();
 }
 
 /// One transaction for all, or one for each where that failed and another might not.
@@ -220,7 +228,7 @@ async fn apply(
     if current.is_none() {
         room_for_name(tx, &work.key).await?;
     }
-    let mut applied = rules::update(current, &work.request, work.now)?;
+    let mut applied = rules::update_at(current, &work.request, work.now, work.at_start)?;
     if !policy.oscillation && !applied.document.watch.is_empty() {
         applied.document.watch = Watch::default();
         applied.oscillates.clear();

@@ -11,9 +11,10 @@ use super::{ShadowKey, Via, light};
 use crate::{App, hub};
 
 /// Delta before accepted: a client that has seen `accepted` drops a delta of the same version (AWS leaves the order open).
-pub(super) async fn updated(app: &App, tenant: &TenantId, key: &ShadowKey, applied: &Applied, via: Via) {
+/// `held`: it is told later.
+pub(super) async fn updated(app: &App, tenant: &TenantId, key: &ShadowKey, applied: &Applied, via: Via, held: bool) {
     let document = &applied.document;
-    if let Some(found) = &applied.delta {
+    if let Some(found) = applied.delta.as_ref().filter(|_| !held) {
         delta(app, tenant, key, document, found, applied.client_token.clone()).await;
     }
     if via == Via::Message {

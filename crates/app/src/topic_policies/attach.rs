@@ -7,7 +7,7 @@ use fleetward_core::topic_policy::Target;
 use fleetward_store::{TenantTx, TopicPolicyAttachmentRow};
 use serde_json::json;
 
-use super::{changed, existing};
+use super::{changed, existing, weight};
 use crate::error::{Error, Result};
 use crate::journal::record;
 use crate::{App, Ctx};
@@ -24,7 +24,8 @@ pub struct AttachmentView {
 /// Has a policy hold for a target from now on. Asking twice is harmless.
 ///
 /// # Errors
-/// `NotFound` for the policy, and for a device or certificate that is not there; `Conflict` (`topic-policy-attachments-full`).
+/// `NotFound` for the policy, and for a device or certificate that is not there; `Conflict` (`topic-policy-attachments-full`),
+/// (`topic-policy-weight-full`) where what is attached there would be more than is asked with every message.
 pub async fn attach_topic_policy(
     app: &App,
     ctx: &Ctx,
@@ -44,7 +45,7 @@ pub async fn attach_topic_policy(
     let (row_in, target_in) = (row.clone(), target.clone());
     app.write(tenant, "attach topic policy", move |tx| {
         Box::pin(async move {
-            existing(tx, &row_in.policy).await?;
+            let policy = existing(tx, &row_in.policy).await?;
             check_target(tx, &target_in).await?;
             if !tx.attach_topic_policy(&row_in).await? {
                 return Ok(());
@@ -62,6 +63,8 @@ pub async fn attach_topic_policy(
             if found > most {
                 return Err(Error::conflict("topic-policy-attachments-full", format!("there are {most} already")));
             }
+            weight::count(tx, policy).await?;
+            weight::check_at(tx, &target_in).await?;
             tx.touch_topic_policies().await?;
             let detail = json!({ "kind": row_in.kind, "target": row_in.target });
             let entry = ctx_in.done(now, Action::TopicPolicyAttached).subject(&row_in.policy);

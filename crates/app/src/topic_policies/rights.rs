@@ -33,6 +33,11 @@ impl Known {
         any.remove(tenant);
     }
 
+    /// Whether it is known that nothing is attached to anybody.
+    pub(crate) fn has_none(&self, tenant: &TenantId) -> bool {
+        self.any.read().get(tenant) == Some(&false)
+    }
+
     fn learn(&self, tenant: &TenantId, found: bool, forgotten: u64) {
         let mut any = self.any.write();
         if self.forgotten.load(Ordering::SeqCst) == forgotten {
@@ -52,7 +57,7 @@ pub fn forget_topic_rights(app: &App, tenant: &TenantId) {
 /// # Errors
 /// `NotFound` where there is no such device; where the store does not answer.
 pub async fn rights_of(app: &App, tenant: &TenantId, device: &DeviceId, serial: &str) -> Result<Arc<Compiled>> {
-    if app.topic_rights().any.read().get(tenant) == Some(&false) {
+    if app.topic_rights().has_none(tenant) {
         return Ok(Arc::clone(&NONE));
     }
     let forgotten = app.topic_rights().forgotten.load(Ordering::SeqCst);

@@ -19,7 +19,7 @@ use fleetward_core::selector::Selector;
 use fleetward_store::CommandFilter;
 
 use crate::fixture::{Fixture, device, tenant};
-use crate::fleet::{Told, add_device, as_device};
+use crate::fleet::{Told, add_device, as_device, hang_up};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -393,4 +393,34 @@ impl House {
     async fn ops_owner(&self) -> Ctx {
         self.fixture.operator("acme", "owner").await
     }
+}
+
+/// What is queued or free to go after a commit is sent, though whoever brought it about waits for it no longer.
+#[tokio::test]
+async fn commands_are_sent_though_the_caller_hangs_up() {
+    let house = House::new().await;
+    house.connect("gw-1").await;
+    let stands = async |of: &str, wanted: Status| {
+        let found = command(house.app(), &house.ops, &tenant("acme"), &device("gw-1"), &id(of)).await;
+        found.is_ok_and(|it| it.command.status == wanted)
+    };
+    let sent = async |wanted: &str| {
+        while !house.sent().contains(&wanted.to_owned()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    hang_up(house.app(), house.send(&["gw-1"], new("a")), async |_| {
+        stands("a", Status::Queued).await || stands("a", Status::Sent).await
+    })
+    .await;
+    sent("a#1").await;
+    house.send(&["gw-1"], new("b")).await.expect("it waits behind the first");
+    assert!(house.sent().is_empty());
+    let answer = house.answers("gw-1", "a", Status::Succeeded);
+    hang_up(house.app(), answer, async |_| stands("a", Status::Succeeded).await).await;
+    sent("b#1").await;
+    house.send(&["gw-1"], new("c")).await.expect("it waits behind the second");
+    let cancel = cancel_command(house.app(), &house.ops, &tenant("acme"), &device("gw-1"), &id("b"), true).await;
+    cancel.expect("by force");
+    sent("c#1").await;
 }

@@ -275,3 +275,13 @@ pub(crate) fn as_device(app: &App, tenant: &TenantId, name: &str) -> Ctx {
         },
     )
 }
+
+/// Polls a request until what it asks for is committed, and hangs up before it has its answer.
+pub(crate) async fn hang_up<T>(app: &App, request: impl Future<Output = T>, committed: impl AsyncFn(&App) -> bool) {
+    let mut request = Box::pin(request);
+    assert!(futures::poll!(request.as_mut()).is_pending(), "it waits for its commit");
+    while !committed(app).await {
+        tokio::task::yield_now().await;
+    }
+    drop(request);
+}

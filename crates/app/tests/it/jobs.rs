@@ -14,7 +14,7 @@ use fleetward_core::registry::DeviceFields;
 use fleetward_core::selector::Selector;
 
 use crate::fixture::{Fixture, device, tenant};
-use crate::fleet::{Told, add_device, as_device};
+use crate::fleet::{Told, add_device, as_device, hang_up};
 
 struct Stage {
     fixture: Fixture,
@@ -288,4 +288,18 @@ async fn many_devices_take_many_pages() {
     cancel.expect("canceled");
     stage.tick().await;
     assert_eq!(stage.show("wide").await, "canceled canceled 1203");
+}
+
+#[tokio::test]
+async fn devices_are_told_of_their_queue_though_the_caller_hangs_up() {
+    let stage = Stage::set(1).await;
+    let told = Told::listen(stage.app());
+    stage.create("reboot", Selection::Snapshot, "{}").await;
+    stage.tick().await;
+    told.take_changed();
+    let report = stage.say("d0", "reboot", Status::InProgress);
+    hang_up(stage.app(), report, async |_| stage.pending("d0").await == ["reboot 1 in_progress"]).await;
+    while told.take_changed() != [device("d0")] {
+        tokio::task::yield_now().await;
+    }
 }

@@ -7,7 +7,7 @@ use fleetward_core::shadow::Refused;
 use serde_json::json;
 
 use crate::fixture::{Fixture, device, tenant};
-use crate::fleet::{Told, add_device, as_device};
+use crate::fleet::{Told, add_device, as_device, hang_up};
 
 fn classic(name: &str) -> ShadowKey {
     ShadowKey::classic(device(name))
@@ -174,4 +174,34 @@ async fn what_a_device_reports_to_run_stands_in_its_record() {
         let found = fleetward_app::registry::device(app, &ops, &acme, &device("gw-1")).await.expect("there");
         assert_eq!(found.device.firmware.as_deref(), Some(runs), "{payload}");
     }
+}
+
+#[tokio::test]
+async fn what_is_committed_is_told_though_the_caller_hangs_up() {
+    let fixture = Fixture::new().await;
+    let (app, acme) = (&fixture.app, tenant("acme"));
+    let told = Told::listen(app);
+    add_device(app, &acme, "gw-1", "rev-a").await;
+    let ops = fixture.operator("acme", "operator").await;
+    let key = classic("gw-1");
+    let version = async |app: &fleetward_app::App| {
+        shadow::get(app, &ops, &tenant("acme"), &classic("gw-1")).await.map_or(0, |view| view.document.version)
+    };
+    for n in 1..=20_u64 {
+        let payload = format!(r#"{{"state":{{"desired":{{"n":{n}}}}}}}"#);
+        let update = shadow::update(app, &ops, &acme, &key, payload.as_bytes(), Via::Message);
+        hang_up(app, update, async |app| version(app).await == n).await;
+        let mut ends = Vec::new();
+        while ends.len() < 3 {
+            ends.extend(told.take_ends());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(ends, ["update/delta", "update/accepted", "update/documents"], "{n}");
+    }
+    let delete = shadow::delete(app, &ops, &acme, &key, None, Via::Message);
+    hang_up(app, delete, async |app| version(app).await == 0).await;
+    while told.take_ends() != ["delete/accepted"] {
+        tokio::task::yield_now().await;
+    }
+    app.settled().await;
 }

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use fleetward_app::identity_policy::{amend_policy, show_policy};
 use fleetward_app::journal::{self, JournalFilter};
+use fleetward_app::presence::Arrival;
 use fleetward_app::reconcile::shadows::{self, ShadowsStatus};
+use fleetward_app::shadow::grace::tell_due;
 use fleetward_app::shadow::history::{Changed, history};
 use fleetward_app::shadow::{self, ShadowKey, Via};
 use fleetward_app::{App, Ctx};
-use fleetward_base::TenantId;
+use fleetward_base::{TenantId, limits};
 use fleetward_core::journal::Action;
 use fleetward_core::shadow::Refused;
 use fleetward_core::shadow::history::apply;
@@ -207,6 +209,77 @@ async fn a_device_that_comes_back_with_less_is_marked() {
     update(app, &gw, &acme, &key, start(8, "boot-2")).await;
     assert_eq!(shown().await, Value::Null);
     assert_eq!(actions(app, &ops, &acme).await, [Action::ShadowStaleReport, Action::ShadowUpdated]);
+}
+
+#[tokio::test]
+async fn a_device_that_comes_back_with_less_has_a_moment_to_say_better() {
+    let fixture = Fixture::new().await;
+    let (app, acme) = (&fixture.app, tenant("acme"));
+    let told = Told::listen(app);
+    add_device(app, &acme, "gw-1", "rev-a").await;
+    let (ops, gw, key) = (fixture.operator("acme", "operator").await, as_device(app, &acme, "gw-1"), classic("gw-1"));
+    let report = |version: u64, boot: &str, channel: u32| json!({"reported": {"channel": channel, "_meta": {"applied_version": version, "boot_id": boot}}});
+    let deltas = || told.take_ends().iter().filter(|end| *end == "update/delta").count();
+    let boots = |epoch: u64| {
+        let arrival = Arrival { epoch, address: None, protocol: "mqtt-5" };
+        app.presence().connected(&acme, &device("gw-1"), app.now(), arrival);
+    };
+    update(app, &ops, &acme, &key, json!({"desired": {"channel": 6}})).await;
+    update(app, &gw, &acme, &key, report(1, "a", 6)).await;
+    // It booted with what it had before, and a moment later knows better.
+    boots(1);
+    deltas();
+    update(app, &gw, &acme, &key, report(0, "b", 1)).await;
+    assert_eq!(deltas(), 0, "not unasked");
+    update(app, &gw, &acme, &key, report(1, "b", 6)).await;
+    fixture.clock.advance(limits::SHADOW_DELTA_GRACE);
+    assert_eq!((tell_due(app).await.expect("told"), deltas()), (0, 0));
+    // It does not: it is told when the moment is over, once.
+    boots(2);
+    update(app, &gw, &acme, &key, report(0, "c", 2)).await;
+    fixture.clock.advance(limits::SHADOW_DELTA_GRACE - Duration::from_secs(1));
+    assert_eq!((tell_due(app).await.expect("told"), deltas()), (0, 0));
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!((tell_due(app).await.expect("told"), deltas()), (1, 1));
+    assert_eq!((tell_due(app).await.expect("told"), deltas()), (0, 0));
+    // Who asks is told at once, and so is a new wish; then nothing waits.
+    // Each time with another value, so that nothing goes to and fro.
+    for asks in 0..3_u32 {
+        update(app, &gw, &acme, &key, report(1, "c", 6)).await;
+        boots(3 + u64::from(asks));
+        update(app, &gw, &acme, &key, report(0, &format!("d{asks}"), 11 + asks)).await;
+        assert_eq!(deltas(), 0, "{asks}");
+        match asks {
+            0 => shadow::replay_delta(app, &acme, &key).await.expect("told"),
+            1 => assert!(shadow::get(app, &gw, &acme, &key).await.expect("there").delta.is_some()),
+            _ => drop(update(app, &ops, &acme, &key, json!({"desired": {"channel": 6, "power": 1}})).await),
+        }
+        assert_eq!(deltas(), usize::from(asks != 1), "{asks}");
+        fixture.clock.advance(limits::SHADOW_DELTA_GRACE);
+        assert_eq!((tell_due(app).await.expect("told"), deltas()), (0, 0), "{asks}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_of_its_start_is_told_at_once() {
+    let fixture = Fixture::new().await;
+    let (app, acme) = (&fixture.app, tenant("acme"));
+    let told = Told::listen(app);
+    add_device(app, &acme, "gw-1", "rev-a").await;
+    let (ops, gw, key) = (fixture.operator("acme", "operator").await, as_device(app, &acme, "gw-1"), classic("gw-1"));
+    update(app, &ops, &acme, &key, json!({"desired": {"channel": 6}})).await;
+    for (epoch, channel) in (1..).zip([6, 1, 6, 1, 6, 1]) {
+        let arrival = Arrival { epoch, address: None, protocol: "mqtt-3.1.1" };
+        app.presence().connected(&acme, &device("gw-1"), app.now(), arrival);
+        told.take();
+        update(app, &gw, &acme, &key, json!({"reported": {"channel": channel}})).await;
+        let delta = told.take_ends().contains(&"update/delta".to_owned());
+        assert_eq!(delta, channel == 1 && epoch < 6, "{epoch}: until it is seen to oscillate");
+        fixture.clock.advance(Duration::from_secs(60));
+    }
+    let view = shadow::get(app, &ops, &acme, &key).await.expect("there");
+    let found = view.document.watch.found().get("/channel").expect("it is found");
+    assert!(found.at_each_boot && found.explanation().starts_with("at each boot"));
 }
 
 async fn many_at_once(fixture: Fixture, most: u64) {

@@ -133,6 +133,84 @@ async fn attachments_have_their_bounds() {
     assert_eq!(code(&used.expect_err("in use")), "topic-policy-attached");
 }
 
+/// As many topics as a policy may have in so few bytes.
+fn wide(topics: usize, topic: &str) -> Document {
+    let statement = json!({ "effect": "allow", "actions": ["publish"], "topics": vec![topic; 20] });
+    serde_json::from_value(json!({ "statements": vec![statement; topics / 20] })).expect("a document")
+}
+
+#[tokio::test]
+async fn what_is_attached_is_bounded_by_what_it_comes_to() {
+    let fixture = Fixture::new().await;
+    let (app, admin, acme) = (&fixture.app, &fixture.admin, tenant("acme"));
+    add_device(app, &acme, "gw-1", "rev-a").await;
+    for name in ["a", "b"] {
+        create_topic_policy(app, admin, &acme, name, None, wide(160, "a")).await.expect("made");
+    }
+    make(&fixture, "small", "x").await;
+    let (target, selector) = (Target::Device(device("gw-1")), Target::Selector(Box::default()));
+    attach_topic_policy(app, admin, &acme, "a", target.clone()).await.expect("room");
+    let refused = attach_topic_policy(app, admin, &acme, "b", target.clone()).await.expect_err("320 rules");
+    assert_eq!(
+        (code(&refused), refused.to_string().contains("more than 256 rules for one device")),
+        ("topic-policy-weight-full", true),
+        "{refused}"
+    );
+    assert_eq!(topic_policies_at(app, admin, &acme, &target).await.expect("listed").len(), 1, "it left no trace");
+    attach_topic_policy(app, admin, &acme, "small", target.clone()).await.expect("room");
+    // One that is attached does not grow beyond it either, by a version or by another one that counts.
+    let grown = update_topic_policy(app, admin, &acme, "small", wide(160, "b"), false).await.expect_err("320 rules");
+    assert_eq!((code(&grown), grown.to_string().contains("for gw-1")), ("topic-policy-weight-full", true), "{grown}");
+    update_topic_policy(app, admin, &acme, "small", wide(160, "b"), true).await.expect("it does not count yet");
+    let grown = set_default_version(app, admin, &acme, "small", 2).await;
+    assert_eq!(code(&grown.expect_err("320 rules")), "topic-policy-weight-full");
+    // Patterns are counted with the longest values.
+    let long = wide(100, "${site}/${site}/${site}");
+    create_topic_policy(app, admin, &acme, "long", None, long).await.expect("made");
+    let refused = attach_topic_policy(app, admin, &acme, "long", selector.clone()).await.expect_err("38 KB");
+    assert!(refused.to_string().contains("more than 32768 bytes of patterns for the tenant"), "{refused}");
+    attach_topic_policy(app, admin, &acme, "a", selector).await.expect("room");
+    attach_topic_policy(app, admin, &acme, "a", Target::Tenant).await.expect("the same again counts once");
+}
+
+#[tokio::test]
+async fn what_was_attached_before_it_was_counted_closes() {
+    let fixture = Fixture::new().await;
+    let (app, admin, acme) = (&fixture.app, &fixture.admin, tenant("acme"));
+    add_device(app, &acme, "gw-1", "rev-a").await;
+    for name in ["a", "b", "c", "d"] {
+        create_topic_policy(app, admin, &acme, name, None, wide(400, "a")).await.expect("made");
+    }
+    // As an older version left it.
+    app.write(&acme, "test", |tx| {
+        Box::pin(async move {
+            for name in ["a", "b", "c", "d"] {
+                let row = tx.topic_policy(name).await?.expect("made");
+                let uncounted = fleetward_store::TopicPolicyRow { rules: 0, pattern_bytes: 0, ..row };
+                tx.update_topic_policy(&uncounted, 1).await?;
+                let (policy, attached_at) = (name.to_owned(), fleetward_base::Timestamp::EPOCH);
+                let (kind, target, attached_by) = ("tenant".to_owned(), String::new(), "test".to_owned());
+                let row = fleetward_store::TopicPolicyAttachmentRow { policy, kind, target, attached_by, attached_at };
+                tx.attach_topic_policy(&row).await?;
+            }
+            Ok(())
+        })
+    })
+    .await
+    .expect("attached");
+    let rights = rights_of(app, &acme, &device("gw-1"), "").await.expect("rights");
+    assert!(rights.connect_denied().is_some());
+    assert_eq!(rights.decide(Act::Publish, "x/gw-1", "gw-1"), Verdict::Denied);
+    // Whoever attaches it anew counts it.
+    let again = attach_topic_policy(app, admin, &acme, "a", Target::Device(device("gw-1"))).await;
+    assert_eq!(code(&again.expect_err("400 rules")), "topic-policy-weight-full");
+    for name in ["b", "c"] {
+        detach_topic_policy(app, admin, &acme, name, &Target::Tenant).await.expect("detached");
+    }
+    let rights = rights_of(app, &acme, &device("gw-1"), "").await.expect("rights");
+    assert_eq!(rights.decide(Act::Publish, "a", "gw-1"), Verdict::Allowed);
+}
+
 #[tokio::test]
 async fn what_holds_for_a_device_goes_with_it() {
     let fixture = Fixture::new().await;

@@ -212,6 +212,9 @@ fn build(inner: &Arc<Inner>, peer: &Peer, parsed: ParsedConnect, rest: Vec<u8>, 
     let asked = connect.keep_alive_secs;
     let rules = rules(principal.profile);
     let keep_alive_secs = if asked == 0 { config.keep_alive_max_secs } else { asked.min(config.keep_alive_max_secs) };
+    // Only 5.0 can be told (§3.2.2.3.14).
+    let keep_alive_secs =
+        if v5 { inner.spread_keep_alive(&principal.device, keep_alive_secs) } else { keep_alive_secs };
     let keep_alive_secs = keep_alive_secs.max(rules.keep_alive_min_secs);
     let mut output = Output::default();
     if v5 {

@@ -203,6 +203,37 @@ async fn silence_ends_it_after_one_and_a_half_keep_alives() {
     }
 }
 
+/// Those that come together after a restart do not go on pinging together.
+#[tokio::test]
+async fn after_a_start_keep_alives_are_spread() {
+    let spread = Config { keep_alive_spread: Duration::from_secs(60), ..config() };
+    let house = House::with(spread, MemoryStore::default()).await;
+    let given = async |name: &str, v5: bool| {
+        let asked = Hello { keep_alive: 1000, ..hello(v5, name) };
+        let client = Client::connect(&house, &format!("acme/{name}"), asked).await;
+        client
+            .connack_properties
+            .iter()
+            .find_map(|it| if let Property::ServerKeepAlive(it) = it { Some(it.val()) } else { None })
+    };
+    let mut seen = Vec::new();
+    for n in 0..20 {
+        let name = format!("gw-{n}");
+        let secs = given(&name, true).await;
+        assert!((900..=1000).contains(&secs.unwrap_or(1000)), "{secs:?}");
+        assert_eq!(given(&name, true).await, secs, "the same each time");
+        assert_eq!(given(&name, false).await, None, "3.1.1 cannot be told");
+        seen.push(secs);
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert!(seen.len() > 10, "{seen:?}");
+    house.pass(Duration::from_secs(61));
+    for n in 0..20 {
+        assert_eq!(given(&format!("gw-{n}"), true).await, None, "the storm is over");
+    }
+}
+
 /// A huge or absent keep-alive does not hold a socket for ever (CVE-2020-13849).
 #[tokio::test]
 async fn the_keep_alive_has_a_cap() {

@@ -75,6 +75,37 @@ impl Rules {
         last.expect("just seen")
     }
 
+    /// Waits until the service has had this payload.
+    pub(crate) async fn wait_served(&self, payload: &str) {
+        within("a request", async {
+            loop {
+                let mut news = std::pin::pin!(self.news.notified());
+                news.as_mut().enable();
+                let before = self.served.lock().len();
+                self.served.lock().retain(|it| it != payload);
+                if self.served.lock().len() < before {
+                    return;
+                }
+                news.await;
+            }
+        })
+        .await;
+    }
+
+    fn principal(&self, tenant: TenantId, device: DeviceId) -> Principal {
+        let rates = if tenant.as_str() == "acme" { *self.rates.lock() } else { TenantRates::default() };
+        Principal {
+            tenant,
+            device,
+            serial: "01".into(),
+            rights: DeviceRights::Full,
+            profile: *self.profile.lock(),
+            rates,
+            topics: Default::default(),
+            valid_until: *self.valid_until.lock(),
+        }
+    }
+
     fn allowed(&self, principal: &Principal, topic: &str) -> bool {
         if self.denied.lock().iter().any(|d| topic.starts_with(d.as_str())) || topic.starts_with("forbidden/") {
             return false;
@@ -92,21 +123,12 @@ impl Hooks for Rules {
         if device == "evil" {
             return Err(Refusal::Banned);
         }
-        Ok(Arc::new(Principal {
-            tenant: tenant.parse().expect("a tenant"),
-            device: device.parse().expect("a device"),
-            serial: "01".into(),
-            rights: DeviceRights::Full,
-            profile: *self.profile.lock(),
-            rates: if tenant == "acme" { *self.rates.lock() } else { TenantRates::default() },
-            topics: Default::default(),
-            valid_until: *self.valid_until.lock(),
-        }))
+        Ok(Arc::new(self.principal(tenant.parse().expect("a tenant"), device.parse().expect("a device"))))
     }
 
     /// One is barred while no server runs.
-    async fn may_leave_will(&self, _: &TenantId, client: &DeviceId, _: &str, _: bool) -> bool {
-        client.as_str() != "barred"
+    async fn will_owner(&self, tenant: &TenantId, client: &DeviceId, _: &str, _: bool) -> Option<Arc<Principal>> {
+        (client.as_str() != "barred").then(|| Arc::new(self.principal(tenant.clone(), client.clone())))
     }
 
     fn authorize_publish(&self, principal: &Principal, topic: &str, _retain: bool) -> bool {
@@ -188,6 +210,7 @@ pub(crate) struct House {
 pub(crate) fn config() -> Config {
     Config {
         own_ticker: false,
+        keep_alive_spread: Duration::ZERO,
         connects_per_client: None,
         publish_messages: None,
         publish_bytes: None,

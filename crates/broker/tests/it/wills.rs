@@ -109,6 +109,70 @@ async fn a_will_whose_right_went_while_no_server_ran_is_not_published() {
     assert!(house.store.load_wills().await.expect("rows").is_empty());
 }
 
+/// What a server that is gone left, as another one takes it over: the broker itself knows nothing of the two.
+async fn left_by_another(hello: Hello) -> Vec<fleetward_broker::StoredWill> {
+    let gone = House::new().await;
+    let _lives = Client::connect(&gone, "acme/dying", hello).await;
+    gone.store.load_wills().await.expect("rows")
+}
+
+#[tokio::test]
+async fn wills_of_a_server_that_is_gone_are_published_here() {
+    let house = House::new().await;
+    let mut watching = watcher(&house).await;
+    house.broker.adopt_wills(left_by_another(dying(None, false)).await).await;
+    house.pass(Duration::from_secs(1));
+    assert_eq!(watching.take().await.payload, b"x");
+    // With its delay, and not at all where its session goes on here.
+    house.broker.adopt_wills(left_by_another(dying(Some(30), false)).await).await;
+    house.pass(Duration::from_secs(29));
+    watching.ping().await;
+    house.pass(Duration::from_secs(2));
+    assert_eq!(watching.take().await.payload, b"x");
+    let lives = Client::connect(&house, "acme/dying", hello(false, "dying").kept()).await;
+    house.broker.adopt_wills(left_by_another(dying(Some(30), false)).await).await;
+    house.pass(Duration::from_secs(60));
+    watching.ping().await;
+    house.broker.adopt_wills(left_by_another(dying(None, false)).await).await;
+    assert_eq!(watching.take().await.payload, b"x", "its connection ended, whatever came after");
+    drop(lives);
+}
+
+#[tokio::test]
+async fn wills_that_another_server_took_are_kept_again() {
+    let house = House::new().await;
+    let _lives = Client::connect(&house, "acme/dying", dying(None, false)).await;
+    let kept = house.store.load_wills().await.expect("rows");
+    let drop = kept.iter().map(|will| {
+        let (tenant, client, will) = (will.tenant.clone(), will.client.clone(), will.will.clone());
+        fleetward_broker::Op::DropWill { tenant, client, will }
+    });
+    house.store.commit(drop.collect()).await.expect("taken");
+    house.broker.keep_wills();
+    Client::connect(&house, "acme/other", hello(true, "other").kept()).await;
+    assert_eq!(house.store.load_wills().await.expect("rows"), kept);
+}
+
+#[tokio::test]
+async fn a_will_on_a_topic_of_a_service_goes_to_the_service() {
+    let house = House::new().await;
+    let mut watching = watcher(&house).await;
+    let will = HelloWill { topic: "kept/x".into(), payload: b"gone".to_vec(), qos: 1, retain: true, delay: None };
+    let dying = Hello { will: Some(will), ..hello(true, "dying") };
+    drop(Client::connect(&house, "acme/dying", dying.clone()).await);
+    house.rules.wait_served("gone").await;
+    watching.ping().await;
+    assert_eq!(house.broker.stats().retained, 0, "what is retained there the service says");
+    // As after a crash.
+    let lives = Client::connect(&house, "acme/dying", dying).await;
+    let house = house.crash().await;
+    house.pass(Duration::from_secs(1));
+    house.rules.wait_served("gone").await;
+    Client::connect(&house, "acme/other", hello(true, "other").kept()).await;
+    assert!(house.store.load_wills().await.expect("rows").is_empty());
+    std::mem::drop(lives);
+}
+
 /// Whatever happens before the server dies: of each connection that had its CONNACK and did not say good-bye, the will has
 /// come, or the connection that took its place has one of its own.
 #[tokio::test]

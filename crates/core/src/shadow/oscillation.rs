@@ -28,9 +28,19 @@ pub struct Watch {
     rings: BTreeMap<String, Vec<u32>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     found: BTreeMap<String, Oscillation>,
+    /// How often a reported value went away from what is desired, by path.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    departures: BTreeMap<String, Departures>,
     /// The device has come back with less than it had.
     #[serde(skip_serializing_if = "Option::is_none")]
     stale: Option<Stale>,
+}
+
+/// How often, and how often of these right after the device had connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Departures {
+    all: u32,
+    at_start: u32,
 }
 
 /// One path that goes to and fro.
@@ -41,12 +51,17 @@ pub struct Oscillation {
     pub moves: u64,
     /// One of the two values is what is desired.
     pub reached: bool,
+    /// It went away from it each time right after the device had connected.
+    #[serde(default)]
+    pub at_each_boot: bool,
 }
 
 impl Oscillation {
     /// What it means, for the journal and for people.
     pub const fn explanation(&self) -> &'static str {
-        if self.reached {
+        if self.at_each_boot {
+            "at each boot the device goes back from the desired value to the other one"
+        } else if self.reached {
             "the device reaches the desired value and goes back to the other one, again and again"
         } else {
             "the device goes to and fro between two values, neither of which is desired"
@@ -55,7 +70,10 @@ impl Oscillation {
 
     /// What is worth looking at.
     pub const fn hint(&self) -> &'static str {
-        if self.reached {
+        if self.at_each_boot {
+            "it reports before it has asked for its delta, and does not keep what it applied over a restart: have it ask first, \
+             and keep what it applies before it reports that"
+        } else if self.reached {
             "it likely reports before it has asked for its delta, or does not keep what it applied over a restart"
         } else {
             "two programs on the device likely report the same key; or it is a measurement, which is not to be desired"
@@ -67,6 +85,8 @@ impl Oscillation {
 pub(super) struct Moved<'a> {
     pub(super) desired: (&'a Map<String, Value>, &'a Map<String, Value>),
     pub(super) reported: (&'a Map<String, Value>, &'a Map<String, Value>),
+    /// By a device that had just connected.
+    pub(super) at_start: bool,
 }
 
 impl Watch {
@@ -87,6 +107,7 @@ impl Watch {
     /// Begins anew on every path; whether anything oscillated.
     pub fn settle(&mut self) -> bool {
         self.rings.clear();
+        self.departures.clear();
         !std::mem::take(&mut self.found).is_empty()
     }
 
@@ -110,6 +131,7 @@ impl Watch {
         let same = |path: &String| at(moved.desired.0, path) == at(moved.desired.1, path);
         self.rings.retain(|path, _| same(path));
         self.found.retain(|path, _| same(path));
+        self.departures.retain(|path, _| same(path));
         let mut leaves = Vec::new();
         moved_leaves(moved.desired.1, moved.reported.0, moved.reported.1, &mut String::new(), &mut leaves);
         let mut new = Vec::new();
@@ -118,6 +140,11 @@ impl Watch {
                 continue;
             }
             let (before, after, wanted) = (hash(leaf.before), hash(leaf.after), hash(Some(leaf.desired)));
+            if before == wanted {
+                let departures = self.departures.entry(leaf.path.clone()).or_default();
+                departures.all = departures.all.saturating_add(1);
+                departures.at_start = departures.at_start.saturating_add(u32::from(moved.at_start));
+            }
             let ring = self.rings.entry(leaf.path.clone()).or_default();
             if ring.is_empty() {
                 ring.push(before);
@@ -128,7 +155,9 @@ impl Watch {
                 known.moves = known.moves.saturating_add(1);
             } else if takes_turns(ring) {
                 let (moves, reached) = (ROUNDS as u64 - 1, before == wanted || after == wanted);
-                self.found.insert(leaf.path.clone(), Oscillation { since: now, moves, reached });
+                let departures = self.departures.get(&leaf.path).copied().unwrap_or_default();
+                let at_each_boot = departures.all > 0 && departures.at_start == departures.all;
+                self.found.insert(leaf.path.clone(), Oscillation { since: now, moves, reached, at_each_boot });
                 new.push(leaf.path);
             }
         }
@@ -198,20 +227,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::shadow::{Applied, Document, UpdateRequest, settle, update};
+    use crate::shadow::{Applied, Document, UpdateRequest, settle, update_at};
 
     /// A device that is played updates, a second apart.
     #[derive(Default)]
     struct Played {
         document: Option<Document>,
         secs: i64,
+        at_start: bool,
     }
 
     impl Played {
         fn update(&mut self, state: &Value) -> Applied {
             self.secs += 1;
             let request = UpdateRequest::parse(json!({ "state": state }).to_string().as_bytes()).expect("a request");
-            let applied = update(self.document.as_ref(), &request, Timestamp::from_secs(self.secs)).expect("accepted");
+            let now = Timestamp::from_secs(self.secs);
+            let applied = update_at(self.document.as_ref(), &request, now, self.at_start).expect("accepted");
             self.document = Some(applied.document.clone());
             applied
         }
@@ -265,6 +296,26 @@ mod tests {
             Value::Object(applied.delta.expect("it differs").state),
             json!({"name": "y", "wifi": {"channel": 11}})
         );
+    }
+
+    #[test]
+    fn what_is_lost_at_each_boot_is_said_to_be() {
+        // When the device has just connected: with each departure, with none, with one of them.
+        for (starts, at_each_boot) in [([true; 3], true), ([false; 3], false), ([true, false, true], false)] {
+            let mut device = Played::default();
+            device.update(&json!({"desired": {"a": 1}}));
+            device.report(&json!({"a": 1}));
+            for at_start in starts {
+                device.at_start = at_start;
+                device.report(&json!({"a": 0}));
+                device.at_start = false;
+                device.report(&json!({"a": 1}));
+            }
+            let watch = device.document.expect("a document").watch;
+            let found = watch.found().get("/a").expect("it is found");
+            assert_eq!((found.reached, found.at_each_boot), (true, at_each_boot), "{starts:?}");
+            assert_eq!(found.explanation().starts_with("at each boot"), at_each_boot);
+        }
     }
 
     #[test]

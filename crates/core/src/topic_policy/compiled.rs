@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fleetward_base::TenantId;
 
 use super::pattern::Pattern;
-use super::{Act, Document, Effect, Statement};
+use super::{Act, Document, Effect, Statement, Weight};
 use crate::registry::Device;
 
 /// What of a certificate templates may ask for. A name that is there twice is not there.
@@ -114,6 +114,9 @@ impl Judged<'_> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compiled {
     connect_denied: Option<Origin>,
+    /// The rule with which they were more than a device may have: it may do nothing.
+    over: Option<Origin>,
+    weight: Weight,
     deny: Vec<Rule>,
     allow: Vec<Rule>,
     left_out: Vec<LeftOut>,
@@ -128,9 +131,17 @@ impl Compiled {
                 let origin =
                     Origin { policy: Arc::clone(&policy), version: *version, statement: at, template: "".into() };
                 compiled.add(statement, &origin, facts);
+                if compiled.over.is_some() {
+                    return compiled.closed();
+                }
             }
         }
         compiled
+    }
+
+    /// Without what was gathered: which of it would count, and which not, nobody has decided.
+    fn closed(self) -> Self {
+        Self { over: self.over, left_out: self.left_out, ..Self::default() }
     }
 
     fn add(&mut self, statement: &Statement, origin: &Origin, facts: &Facts<'_>) {
@@ -151,6 +162,13 @@ impl Compiled {
                     }
                 }
             };
+            self.weight.add(pattern.weight());
+            if let Some(why) = self.weight.over(Weight::OF_DEVICE) {
+                let why = format!("{why} hold for the device, which may do nothing until it is fewer");
+                self.left_out.push(LeftOut { origin: origin.clone(), effect: *effect, why });
+                self.over = Some(origin);
+                return;
+            }
             let rule = Rule { acts, pattern, origin };
             match effect {
                 Effect::Allow => self.allow.push(rule),
@@ -160,7 +178,7 @@ impl Compiled {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.connect_denied.is_none() && self.deny.is_empty() && self.allow.is_empty()
+        self.over.is_none() && self.connect_denied.is_none() && self.deny.is_empty() && self.allow.is_empty()
     }
 
     /// Templates that do not count as they are written.
@@ -168,9 +186,9 @@ impl Compiled {
         &self.left_out
     }
 
-    /// The statement that keeps the device out.
+    /// The statement that keeps the device out; or the first one too many, where more holds for it than it may have.
     pub fn connect_denied(&self) -> Option<&Origin> {
-        self.connect_denied.as_ref()
+        self.over.as_ref().or(self.connect_denied.as_ref())
     }
 
     /// Statements and built-in rules put together, as the door does it and as it is explained. `more` says whether the
@@ -192,7 +210,7 @@ impl Compiled {
 
     /// Whether `device`, whose policies these are, may do `act` on `topic`, which is a filter where it subscribes.
     pub fn decide(&self, act: Act, topic: &str, device: &str) -> Verdict {
-        if self.deny.is_empty() && self.allow.is_empty() && self.connect_denied.is_none() {
+        if self.is_empty() {
             return Verdict::Silent;
         }
         self.explain(act, topic, device).verdict
@@ -200,6 +218,9 @@ impl Compiled {
 
     /// As [`Self::decide`], and which statement said it.
     pub fn explain(&self, act: Act, topic: &str, device: &str) -> Explained<'_> {
+        if let Some(by) = &self.over {
+            return Explained { verdict: Verdict::Denied, by: Some(by) };
+        }
         if act == Act::Connect {
             let by = self.connect_denied.as_ref();
             return Explained { verdict: if by.is_some() { Verdict::Denied } else { Verdict::Silent }, by };

@@ -24,7 +24,7 @@ use fleetward_base::limits;
 use serde::{Deserialize, Serialize};
 
 use super::Facts;
-use super::pattern::{Pattern, Token};
+use super::pattern::{PLACES, Pattern, Token};
 use crate::registry::Scalar;
 use crate::text::text_enum;
 
@@ -134,6 +134,16 @@ impl Template {
         }
     }
 
+    /// What its pattern counts for at most, whatever the device: see [`Pattern::weight`].
+    pub(super) fn heaviest(&self) -> usize {
+        let pieces = self.pieces.iter().map(|piece| match piece {
+            Piece::Text(text) => text.len(),
+            Piece::Value(_) => limits::TOPIC_POLICY_VALUE_BYTES,
+        });
+        // One that is longer matches nothing, and is not kept.
+        (pieces.sum::<usize>() + 1).min(PLACES)
+    }
+
     fn tokens<E>(&self, mut fill: impl FnMut(&Variable, &mut Vec<Token>) -> Result<(), E>) -> Result<Pattern, E> {
         let mut tokens = Vec::with_capacity(self.text.len());
         for (at, piece) in self.pieces.iter().enumerate() {
@@ -165,8 +175,8 @@ fn check_value(value: &str) -> Result<(), &'static str> {
     if value.is_empty() {
         return Err("it is empty");
     }
-    if value.len() > limits::MQTT_TOPIC_BYTES {
-        return Err("it is longer than a topic");
+    if value.len() > limits::TOPIC_POLICY_VALUE_BYTES {
+        return Err("it is longer than a value in a topic may be");
     }
     if value.contains(['+', '#', '*']) {
         return Err("it holds a wildcard");

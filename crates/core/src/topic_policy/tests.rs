@@ -243,6 +243,47 @@ fn documents_that_are_refused() {
     assert!("${device}/".repeat(limits::TOPIC_POLICY_VARIABLES + 1).parse::<Template>().is_err());
 }
 
+/// As many statements as fit, each with as many topics as it may have.
+fn heavy(effect: &str, topic: &str) -> String {
+    let topics = vec![topic; limits::TOPIC_POLICY_TEMPLATES];
+    let statement = serde_json::json!({ "effect": effect, "actions": ["publish"], "topics": topics });
+    serde_json::json!({ "statements": vec![statement; limits::TOPIC_POLICY_STATEMENTS] }).to_string()
+}
+
+#[test]
+fn above_the_limit_a_device_may_do_nothing() {
+    let known = Known::new();
+    let heavy = heavy("allow", "*a*a*a*a*b");
+    let within = known.compiled(&[&heavy, &heavy]);
+    assert_eq!((within.is_empty(), within.connect_denied()), (false, None));
+    let over = known.compiled(&[&heavy, &heavy, &heavy, &one("allow", "publish", "a")]);
+    for (act, topic) in [(Act::Connect, ""), (Act::Publish, "a"), (Act::Subscribe, "x/#"), (Act::Receive, "own/x")] {
+        assert_eq!(over.decide(act, topic, "gw-1"), Verdict::Denied, "{act}");
+        let judged = over.judge(act, topic, "gw-1", true, |_| true);
+        assert!(!judged.is_allowed(), "{act}: not by a built-in rule either");
+    }
+    assert_eq!(over.connect_denied().map(|by| &*by.policy), Some("p2"), "the first one too many");
+    let why: Vec<&str> = over.left_out().iter().map(|it| it.why.as_str()).collect();
+    assert_eq!(why, ["more than 1024 rules hold for the device, which may do nothing until it is fewer"]);
+}
+
+#[test]
+fn what_a_document_weighs_is_the_most_that_it_comes_to() {
+    let text = one("allow", "publish", "plants/${attribute:plant}/#");
+    let document: Document = serde_json::from_str(&text).expect("a document");
+    let weight = document.weight();
+    assert_eq!((weight.rules, weight.bytes), (1, 7 + limits::TOPIC_POLICY_VALUE_BYTES + 2 + 1));
+    assert_eq!(weight.over(Weight::OF_TARGET), None);
+    assert_eq!(weight.over(Weight { rules: 0, bytes: 999 }), Some(TooMuch::Rules(0)));
+    assert_eq!(weight.over(Weight { rules: 1, bytes: 9 }), Some(TooMuch::Bytes(9)));
+    let mut known = Known::new();
+    let longest = "v".repeat(limits::TOPIC_POLICY_VALUE_BYTES);
+    known.device.attributes.insert("plant".to_owned(), Scalar::Text(longest.clone()));
+    assert_eq!(known.compiled(&[&text]).decide(Act::Publish, &format!("plants/{longest}/x"), "gw-1"), Verdict::Allowed);
+    known.device.attributes.insert("plant".to_owned(), Scalar::Text(format!("{longest}v")));
+    assert_eq!(known.compiled(&[&text]).left_out().len(), 1, "one that is longer allows nothing");
+}
+
 #[test]
 fn targets_are_read_as_they_are_written() {
     let selector = serde_json::from_str(r#"{"site":"berlin"}"#).expect("a selector");

@@ -3,6 +3,10 @@
 //! Requests are worked on side by side and acknowledged in the order in which they came (MQTT 5.0 §4.6), each behind the
 //! answers that it brought about: both go out on one stream, in one queue. What the broker has not acknowledged when the
 //! connection ends is said again in the next one.
+//!
+//! A broker that is slow, or says nothing any more, costs no memory: it is sent no more messages than `EXTERNAL_BROKER_AT_ONCE`
+//! before it acknowledges one, and no more bytes than it takes; it sends us no more requests than that either (Receive Maximum,
+//! MQTT 5.0 §3.1.2.11.3). All else waits in the [`Outlet`], which is bounded. Reading and writing do not wait for each other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -15,11 +19,11 @@ use futures::stream::{FuturesOrdered, StreamExt as _};
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event, TimerKind};
 use mqtt_protocol_core::mqtt::packet::{
-    GenericPacketTrait as _, Packet, Qos, SessionExpiryInterval, SubEntry, SubOpts, v5_0,
+    GenericPacketTrait as _, Packet, Qos, ReceiveMaximum, SessionExpiryInterval, SubEntry, SubOpts, v5_0,
 };
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, DisconnectReasonCode, MqttError};
 use mqtt_protocol_core::mqtt::{Connection, Version, role};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio_util::sync::CancellationToken;
 
 use super::Stream;
@@ -30,6 +34,8 @@ const KEEP_ALIVE_SECS: u16 = 30;
 const PING_ANSWER_MS: u64 = 10_000;
 /// How long a message of the server's own may take to come back to it.
 const TRIAL: Duration = Duration::from_secs(3);
+/// Bytes that are packed before the broker has taken what was packed before them.
+const PACKED: usize = 64 * 1024;
 
 /// A message that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,16 +78,21 @@ enum Out {
 }
 
 pub(crate) struct Link {
-    stream: Box<dyn Stream>,
+    reader: ReadHalf<Box<dyn Stream>>,
+    writer: WriteHalf<Box<dyn Stream>>,
     connection: Connection<role::Client>,
     clock: Arc<dyn Clock>,
     arrived: VecDeque<Arrived>,
     out: VecDeque<Out>,
     /// Sent and not acknowledged, in the order of sending.
     unacknowledged: BTreeMap<u64, (u16, Said)>,
+    /// Acknowledged, and still counted.
+    acknowledged: Vec<Said>,
     sent: u64,
     inbound: BytesMut,
     outbound: BytesMut,
+    /// Written and not flushed.
+    unflushed: bool,
     ping_at: Option<Duration>,
     overdue_at: Option<Duration>,
     connected: bool,
@@ -96,16 +107,20 @@ impl Link {
         let mut connection = Connection::<role::Client>::with_options(Version::V5_0, options);
         connection.set_auto_pub_response(false);
         connection.set_pingresp_recv_timeout(PING_ANSWER_MS);
+        let (reader, writer) = tokio::io::split(stream);
         let mut link = Self {
-            stream,
+            reader,
+            writer,
             connection,
             clock,
             arrived: VecDeque::new(),
             out: VecDeque::new(),
             unacknowledged: BTreeMap::new(),
+            acknowledged: Vec::new(),
             sent: 0,
             inbound: BytesMut::new(),
             outbound: BytesMut::new(),
+            unflushed: false,
             ping_at: None,
             overdue_at: None,
             connected: false,
@@ -135,6 +150,10 @@ impl Link {
         self.publish(Said { topic: topic.to_owned(), payload: Bytes::new() });
         let heard = self.until(|link| link.arrived.iter().any(|arrived| arrived.topic == topic));
         tokio::time::timeout(TRIAL, heard).await.map_err(|_| End::NotShared)??;
+        // It is not of the outlet, which does not count it.
+        let taken = self.until(|link| link.unacknowledged.is_empty());
+        tokio::time::timeout(limits::EXTERNAL_BROKER_DEADLINE, taken).await.map_err(|_| End::Silent)??;
+        self.acknowledged.clear();
         let mut heard = Vec::new();
         self.arrived.retain(|arrived| {
             let own = arrived.topic == topic;
@@ -155,6 +174,7 @@ impl Link {
         W: Future<Output = bool>,
     {
         let outcome = self.serve_all(outlet, serve, stop).await;
+        self.settle(outlet);
         let queued = std::mem::take(&mut self.out).into_iter().filter_map(|out| match out {
             Out::Publish(said) => Some(said),
             Out::Acknowledge(_) => None,
@@ -178,13 +198,16 @@ impl Link {
                 let (id, work) = (arrived.id, serve(arrived));
                 at_work.push_back(async move { work.await.then_some(id) });
             }
+            self.settle(outlet);
             self.take_from(outlet);
             self.pump();
-            self.write().await?;
             if let Some(end) = self.end.take() {
                 return Err(end);
             }
             let span = self.until_timer();
+            let writing = self.outbound.has_remaining() || self.unflushed;
+            // What is full is looked at again when something has gone out of it.
+            let room = self.out.len() < limits::EXTERNAL_BROKER_AT_ONCE;
             // With so many at work nothing more is read: the broker waits.
             let reading = self.arrived.is_empty();
             tokio::select! {
@@ -200,8 +223,9 @@ impl Link {
                     self.out.extend(std::iter::from_fn(|| outlet.pop()).map(Out::Publish));
                     self.out.extend(id.map(Out::Acknowledge));
                 }
-                () = outlet.news() => {}
-                read = self.stream.read_buf(&mut self.inbound), if reading => {
+                () = outlet.news(), if room => {}
+                written = put(&mut self.writer, &mut self.outbound, &mut self.unflushed), if writing => written?,
+                read = self.reader.read_buf(&mut self.inbound), if reading => {
                     if read? == 0 {
                         return Err(End::Closed);
                     }
@@ -221,13 +245,19 @@ impl Link {
         }
     }
 
+    /// What the broker has acknowledged is counted no longer.
+    fn settle(&mut self, outlet: &Outlet) {
+        self.acknowledged.drain(..).for_each(|said| outlet.done(&said));
+    }
+
     fn connect(&mut self, client_id: &str) -> Result<(), MqttError> {
         let expiry = SessionExpiryInterval::new(limits::EXTERNAL_BROKER_SESSION_SECS)?;
+        let most = ReceiveMaximum::new(u16::try_from(limits::EXTERNAL_BROKER_AT_ONCE).unwrap_or(u16::MAX))?;
         let packet = v5_0::Connect::builder()
             .client_id(client_id)?
             .clean_start(false)
             .keep_alive(KEEP_ALIVE_SECS)
-            .props(vec![expiry.into()])
+            .props(vec![expiry.into(), most.into()])
             .build()?;
         let events = self.connection.checked_send(packet);
         self.absorb(events);
@@ -253,7 +283,7 @@ impl Link {
             if done(self) {
                 return Ok(());
             }
-            if self.stream.read_buf(&mut self.inbound).await? == 0 {
+            if self.reader.read_buf(&mut self.inbound).await? == 0 {
                 return Err(End::Closed);
             }
             self.understand();
@@ -276,8 +306,9 @@ impl Link {
     /// Packs what may go now. An acknowledgement waits behind what stands before it.
     fn pump(&mut self) {
         while let Some(next) = self.out.front() {
-            let blocked = self.connection.get_receive_maximum_vacancy_for_send() == Some(0);
-            if blocked && matches!(next, Out::Publish(_)) {
+            let blocked = self.unacknowledged.len() >= limits::EXTERNAL_BROKER_AT_ONCE
+                || self.connection.get_receive_maximum_vacancy_for_send() == Some(0);
+            if self.outbound.len() >= PACKED || (blocked && matches!(next, Out::Publish(_))) {
                 return;
             }
             match self.out.pop_front() {
@@ -317,9 +348,9 @@ impl Link {
     async fn write(&mut self) -> io::Result<()> {
         let any = self.outbound.has_remaining();
         while self.outbound.has_remaining() {
-            self.stream.write_buf(&mut self.outbound).await?;
+            self.writer.write_buf(&mut self.outbound).await?;
         }
-        if any { self.stream.flush().await } else { Ok(()) }
+        if any || self.unflushed { self.writer.flush().await } else { Ok(()) }
     }
 
     /// So that nobody waits for our keep-alive. The session stays.
@@ -392,7 +423,9 @@ impl Link {
             }
             Packet::V5_0Puback(packet) => {
                 let id = packet.packet_id();
-                self.unacknowledged.retain(|_, (known, _)| *known != id);
+                let found = self.unacknowledged.iter().find(|(_, (known, _))| *known == id).map(|(number, _)| *number);
+                let said = found.and_then(|number| self.unacknowledged.remove(&number));
+                self.acknowledged.extend(said.map(|(_, said)| said));
             }
             Packet::V5_0Publish(packet) => self.arrived.push_back(Arrived {
                 topic: packet.topic_name().to_owned(),
@@ -408,7 +441,171 @@ impl Link {
     }
 }
 
+/// Hands on some of what is packed, or has it sent off. What is broken off has done nothing.
+async fn put(writer: &mut WriteHalf<Box<dyn Stream>>, outbound: &mut BytesMut, unflushed: &mut bool) -> io::Result<()> {
+    if outbound.has_remaining() {
+        writer.write_buf(outbound).await?;
+        *unflushed = true;
+    } else {
+        writer.flush().await?;
+        *unflushed = false;
+    }
+    Ok(())
+}
+
 /// Ends after a while.
 async fn timer(span: Duration) {
     tokio::time::timeout(span, std::future::pending::<()>()).await.ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use fleetward_base::{ManualClock, Timestamp};
+    use futures::FutureExt as _;
+    use tokio::io::DuplexStream;
+
+    use super::*;
+
+    const WINDOW: usize = limits::EXTERNAL_BROKER_AT_ONCE;
+
+    /// A broker's end of the connection, after its CONNACK.
+    struct Broker {
+        stream: DuplexStream,
+        read: BytesMut,
+    }
+
+    impl Broker {
+        async fn packet(&mut self) -> BytesMut {
+            loop {
+                if let [_, first, second, ..] = self.read[..] {
+                    let (len, head) = if first < 128 {
+                        (usize::from(first), 2)
+                    } else {
+                        (usize::from(first & 0x7F) | usize::from(second) << 7, 3)
+                    };
+                    if self.read.len() >= head + len {
+                        return self.read.split_to(head + len);
+                    }
+                }
+                assert!(self.stream.read_buf(&mut self.read).await.expect("reads") > 0, "the connection ended");
+            }
+        }
+
+        /// The id of the next message.
+        async fn publish(&mut self) -> [u8; 2] {
+            let packet = self.packet().await;
+            assert_eq!(packet[0] & 0xF0, 0x30, "{packet:?}");
+            let head = if packet[1] < 128 { 2 } else { 3 };
+            let topic = usize::from(packet[head]) << 8 | usize::from(packet[head + 1]);
+            packet[head + 2 + topic..][..2].try_into().expect("an id")
+        }
+
+        async fn write(&mut self, bytes: &[u8]) {
+            self.stream.write_all(bytes).await.expect("there is room");
+        }
+    }
+
+    async fn open(clock: Arc<ManualClock>) -> (Link, Broker) {
+        let (ours, theirs) = tokio::io::duplex(16 * 1024);
+        let mut broker = Broker { stream: theirs, read: BytesMut::new() };
+        let opening = Link::open(Box::new(ours), "server", clock);
+        let greeting = async {
+            let connect = broker.packet().await;
+            let most = [0x21, 0, u8::try_from(WINDOW).expect("small")];
+            assert!(connect.windows(3).any(|found| found == most), "it says its Receive Maximum: {connect:?}");
+            broker.write(&[0x20, 3, 0, 0, 0]).await;
+        };
+        let (link, ()) = tokio::join!(opening, greeting);
+        (link.expect("opened"), broker)
+    }
+
+    fn outlet() -> Outlet {
+        Outlet::new("acme".parse().expect("a name"))
+    }
+
+    fn full(outlet: &Outlet) -> usize {
+        (0..).find(|n: &usize| !outlet.push(&format!("t/{n}"), &[0; 4096])).unwrap_or_default()
+    }
+
+    /// Lets both go on until neither has anything to do; what was published.
+    async fn rest(running: &mut Pin<Box<impl Future<Output = Result<(), End>>>>, broker: &mut Broker) -> Vec<[u8; 2]> {
+        let (mut ids, mut idle) = (Vec::new(), 0);
+        while idle < 5 {
+            assert!(futures::poll!(running.as_mut()).is_pending(), "it goes on");
+            let before = ids.len();
+            while let Some(id) = broker.publish().now_or_never() {
+                ids.push(id);
+            }
+            idle = if ids.len() == before { idle + 1 } else { 0 };
+            tokio::task::yield_now().await;
+        }
+        ids
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_acknowledges_nothing_gets_a_window_and_no_more() {
+        let (mut link, mut broker) = open(Arc::new(ManualClock::at(Timestamp::EPOCH))).await;
+        let (outlet, stop) = (outlet(), CancellationToken::new());
+        let held = full(&outlet);
+        assert!(held * 4096 > limits::EXTERNAL_BROKER_BYTES * 9 / 10);
+        let mut running = Box::pin(link.run(&outlet, |_| async { true }, &stop));
+        let ids = rest(&mut running, &mut broker).await;
+        assert_eq!(ids.len(), WINDOW);
+        assert!(!outlet.push("x", &[0; 4096]), "what is on its way counts");
+        // Each acknowledgement makes room for one, there and here.
+        for id in &ids[..3] {
+            broker.write(&[0x40, 2, id[0], id[1]]).await;
+            assert_eq!(rest(&mut running, &mut broker).await.len(), 1);
+            assert!(outlet.push("x", &[0; 4000]));
+        }
+        stop.cancel();
+        running.await.expect("told to stop");
+        assert_eq!(outlet.waiting(), held, "what was not acknowledged is said again");
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_does_not_read_is_left() {
+        let clock = Arc::new(ManualClock::at(Timestamp::EPOCH));
+        let (mut link, mut broker) = open(Arc::clone(&clock)).await;
+        let (outlet, stop) = (outlet(), CancellationToken::new());
+        let held = full(&outlet);
+        let mut running = Box::pin(link.run(&outlet, |_| async { true }, &stop));
+        for secs in [u64::from(KEEP_ALIVE_SECS) + 1, PING_ANSWER_MS / 1000 + 1] {
+            for _ in 0..10 {
+                assert!(futures::poll!(running.as_mut()).is_pending(), "it waits for the broker");
+                tokio::task::yield_now().await;
+            }
+            clock.advance(Duration::from_secs(secs));
+            // It says something, and takes nothing.
+            broker.write(&[0x30, 4, 0, 1, b'a', 0]).await;
+            if secs > 20 {
+                let pinged = tokio::time::timeout(Duration::from_millis(50), running.as_mut()).await;
+                assert!(pinged.is_err(), "it is asked first");
+            }
+        }
+        let ended = running.await;
+        assert!(matches!(ended, Err(End::Silent)), "{ended:?}");
+        assert!(link.outbound.len() < PACKED + 8192, "no more is packed than fits");
+        assert_eq!(outlet.waiting(), held);
+    }
+
+    #[tokio::test]
+    async fn requests_come_in_while_nothing_goes_out() {
+        let (mut link, mut broker) = open(Arc::new(ManualClock::at(Timestamp::EPOCH))).await;
+        let (outlet, stop) = (outlet(), CancellationToken::new());
+        full(&outlet);
+        let (heard, stopping) = (std::sync::atomic::AtomicUsize::new(0), stop.clone());
+        let serve = |arrived: Arrived| {
+            assert_eq!(arrived.topic, "a");
+            heard.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            stopping.cancel();
+            async { true }
+        };
+        // A broker that writes first and reads later.
+        broker.write(&[0x32, 6, 0, 1, b'a', 0, 1, 0]).await;
+        link.run(&outlet, serve, &stop).await.expect("told to stop");
+        assert_eq!(heard.into_inner(), 1);
+    }
 }

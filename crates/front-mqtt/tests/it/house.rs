@@ -25,7 +25,7 @@ use fleetward_vault::{MasterKey, Vault};
 use object_store::memory::InMemory;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_util::task::TaskTracker;
 
 /// Longer than anything here takes.
@@ -84,6 +84,19 @@ impl House {
         (house, server(&config).await.0)
     }
 
+    /// On PostgreSQL, and where that is.
+    pub(crate) async fn on_postgres() -> (Self, fleetward_store::Config) {
+        let address = PostgresCluster::shared().create_database().expect("a database");
+        let config = fleetward_store::Config::postgres(address);
+        (Self::on(&config, tempfile::tempdir().expect("a temporary folder")).await, config)
+    }
+
+    /// Another server, which devices can connect to, on the database of a house.
+    pub(crate) async fn beside(config: &fleetward_store::Config, admin: Ctx) -> Self {
+        let (app, clock) = server(config).await;
+        Self::open_doors(app, clock, admin, tempfile::tempdir().expect("a temporary folder")).await
+    }
+
     async fn on(config: &fleetward_store::Config, dir: tempfile::TempDir) -> Self {
         let (app, clock) = server(config).await;
         let offer = setup::offer(&app).await.expect("a store").expect("fresh");
@@ -92,6 +105,10 @@ impl House {
         for name in ["acme", "zenith"] {
             tenants::create_tenant(&app, &admin, tenant(name), None).await.expect("a tenant");
         }
+        Self::open_doors(app, clock, admin, dir).await
+    }
+
+    async fn open_doors(app: App, clock: Arc<ManualClock>, admin: Ctx, dir: tempfile::TempDir) -> Self {
         let hooks = Arc::new(MqttHooks::new(app.clone()));
         let sessions = Arc::new(StoredSessions::new(app.clone()));
         let config = Config {
@@ -165,6 +182,31 @@ impl House {
         let options = Options { version, ..Options::default() };
         let client = within(Client::connect(self.open(Some(device)), &device.name, &options)).await.expect("connected");
         Link { client, seen: Vec::new() }
+    }
+
+    /// A connection of a client of 3.1.1 that leaves a will, and knows nothing else.
+    pub(crate) async fn connect_with_will(
+        &self,
+        device: &Device,
+        topic: &str,
+        payload: &str,
+        retain: bool,
+    ) -> DuplexStream {
+        let text = |text: &str| {
+            let length = u16::try_from(text.len()).expect("short").to_be_bytes();
+            [length.as_slice(), text.as_bytes()].concat()
+        };
+        // Clean, a will with QoS 1, and a keep-alive of 60 s.
+        let flags = 0x0E | if retain { 0x20 } else { 0 };
+        let head = [text("MQTT"), vec![4, flags, 0, 60]].concat();
+        let body = [head, text(&device.name), text(topic), text(payload)].concat();
+        let mut stream = self.open(Some(device));
+        let packet = [vec![0x10, u8::try_from(body.len()).expect("short")], body].concat();
+        within(stream.write_all(&packet)).await.expect("sent");
+        let mut connack = [0; 4];
+        within(stream.read_exact(&mut connack)).await.expect("answered");
+        assert_eq!(connack, [0x20, 2, 0, 0]);
+        stream
     }
 
     pub(crate) async fn refused(&self, device: Option<&Device>, client_id: &str, version: Version) -> u8 {

@@ -7,7 +7,7 @@ use fleetward_core::access::DeviceRights;
 use fleetward_sim::mqtt::Version;
 use serde_json::{Value, json};
 
-use crate::house::{House, id, tenant};
+use crate::house::{House, id, tenant, within};
 
 const DESIRED: &str = "devices/gw-1/config/desired";
 const REPORTED: &str = "devices/gw-1/config/reported";
@@ -58,6 +58,26 @@ async fn a_client_that_knows_mqtt_keeps_its_configuration() {
     both.sort_by(|one, other| one.0.cmp(&other.0));
     assert_eq!(both[0], (DESIRED.to_owned(), json!({"interval": 60})));
     assert_eq!(both[1], (REPORTED.to_owned(), json!({"interval": 30, "note": "x"})));
+}
+
+/// A will is published in the name of its device, and goes the way of what the device publishes.
+#[tokio::test]
+async fn a_will_on_what_is_reported_is_a_report() {
+    let house = House::new().await;
+    let gw = house.enroll("acme", "gw-1", "rev-a").await;
+    want(&house, json!({"interval": 60})).await;
+    let link = house.connect_with_will(&gw, REPORTED, r#"{"online":false}"#, true).await;
+    drop(link);
+    let both = json!({"desired": {"interval": 60}, "reported": {"online": false}});
+    within(async {
+        while state(&house).await != both {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut link = house.connect(&gw, Version::V5).await;
+    link.subscribe(&[REPORTED]).await;
+    assert_eq!(link.next().await, (REPORTED.to_owned(), json!({"online": false})), "the server retains it");
 }
 
 #[tokio::test]

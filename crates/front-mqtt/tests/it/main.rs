@@ -16,3 +16,4 @@ mod provisioning;
 mod shadow;
 mod transfers;
 mod websocket;
+mod wills;

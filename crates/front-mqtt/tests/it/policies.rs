@@ -1,12 +1,14 @@
 //! Topic policies at the door: what they give and take, and that a change reaches who is connected.
 
-use fleetward_app::reconcile::topic_policies as follow;
-use fleetward_app::registry::{amend_device, device};
+use fleetward_app::reconcile::{ends, topic_policies as follow};
+use fleetward_app::registry::{amend_device, change_status, device};
 use fleetward_app::topic_policies::{
     Because, Question, attach_topic_policy, create_topic_policy, detach_topic_policy, explain_topic,
     update_topic_policy,
 };
+use fleetward_app::{App, Ctx};
 use fleetward_broker::Message;
+use fleetward_core::lifecycle::Transition;
 use fleetward_core::registry::{DeviceFields, Scalar};
 use fleetward_core::topic_policy::{Act, Document, Target};
 use fleetward_sim::mqtt::{Options, Version};
@@ -31,7 +33,11 @@ async fn make(house: &House, home: &str, name: &str, document: Document, target:
 }
 
 async fn amend(house: &House, home: &str, name: &str, plant: &str) {
-    let (app, admin, home) = (&house.app, &house.admin, tenant(home));
+    amend_on(&house.app, &house.admin, home, name, plant).await;
+}
+
+async fn amend_on(app: &App, admin: &Ctx, home: &str, name: &str, plant: &str) {
+    let home = tenant(home);
     let at = device(app, admin, &home, &id(name)).await.expect("a device").device.revision;
     let attributes = [("plant".to_owned(), Some(Scalar::Text(plant.to_owned())))].into();
     let fields = DeviceFields { attributes, ..DeviceFields::default() };
@@ -154,6 +160,44 @@ async fn what_another_server_changes_is_followed() {
     assert_eq!(follow::tick(&house.app).await.expect("a store"), 1);
     assert_eq!(link.ended().await, Some(0x87));
     assert_eq!(follow::tick(&house.app).await.expect("a store"), 0);
+}
+
+/// Two servers on one database: the record is changed on the one that the device is not connected to.
+#[tokio::test]
+async fn a_record_that_another_server_changes_is_followed() {
+    let (house, other) = House::with_another_server().await;
+    let (gw, neighbour) = (house.enroll("acme", "gw-1", "rev-a").await, house.enroll("acme", "gw-2", "rev-a").await);
+    for name in ["gw-1", "gw-2"] {
+        amend(&house, "acme", name, "berlin").await;
+    }
+    make(&house, "acme", "plant", plant(), Target::Tenant).await;
+    ends::begin(&house.app).await.expect("it listens");
+    let (mut link, mut stays) = (house.connect(&gw, Version::V5).await, house.connect(&neighbour, Version::V5).await);
+    assert_eq!(link.publish("plants/berlin/x", "1").await, 0);
+    stays.subscribe(&["plants/berlin/y"]).await;
+    amend_on(&other, &house.admin, "acme", "gw-1", "paris").await;
+    within(async {
+        loop {
+            ends::tick(&house.app).await.expect("a look");
+            if link.publish("plants/paris/x", "1").await == 0 {
+                return;
+            }
+        }
+    })
+    .await;
+    assert_eq!(link.publish("plants/berlin/x", "1").await, 0x87, "the connection goes on, with what holds now");
+    assert_eq!(stays.publish("plants/berlin/y", "1").await, 0, "nobody else is touched");
+    assert_eq!(stays.next().await.0, "plants/berlin/y");
+    // A device that is suspended over there is out here.
+    change_status(&other, &house.admin, &tenant("acme"), &id("gw-1"), Transition::Suspend).await.expect("suspended");
+    let looking = async {
+        loop {
+            ends::tick(&house.app).await.expect("a look");
+            tokio::task::yield_now().await;
+        }
+    };
+    let ended = tokio::select! { ended = link.ended() => ended, () = looking => unreachable!("it looks for ever") };
+    assert_eq!(ended, Some(0x98));
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use fleetward_app::{DeviceLinks, DeviceMessage, EndReason, Peer, Principal, Publ
 use fleetward_attest::tpm::Public;
 use fleetward_base::{DeviceId, Secret, TenantId, Timestamp};
 use fleetward_core::provisioning::Mode;
+use fleetward_front_rest::device::AtWork;
 use fleetward_front_rest::{attest, device, device_commands, device_jobs, identity};
 use fleetward_pki::{SoftKey, csr, name, pem};
 use http::{HeaderMap, Request};
@@ -92,6 +93,34 @@ async fn a_device_reads_and_writes_its_own_shadow() {
     assert_eq!(names["results"], json!(["config"]));
     let (status, _, deleted) = device.ask("DELETE", MINE, "").await;
     assert_eq!((status, &deleted["version"]), (200, &json!(1)));
+}
+
+/// As AWS has it: the eleventh at once is told that it is one too many, and what was begun goes on.
+#[tokio::test]
+async fn a_connection_has_ten_requests_at_work() {
+    let house = House::open().await;
+    let device = Device::enrolled(&house, "acme", "gw-1").await;
+    let (one, other) = (Device(device.0.clone().layer(axum::Extension(AtWork::default()))), &device);
+    let one = &one;
+    let (senders, bodies): (Vec<_>, Vec<_>) = (0..10).map(|_| tokio::sync::oneshot::channel::<Bytes>()).unzip();
+    let asked: Vec<_> = bodies
+        .into_iter()
+        .map(|body| {
+            let body = futures::stream::once(async move { body.await.map_err(std::io::Error::other) });
+            Box::pin(one.ask("POST", MINE, Body::from_stream(body)))
+        })
+        .collect();
+    let mut asked = futures::future::join_all(asked);
+    assert!(futures::poll!(&mut asked).is_pending(), "their bodies are still to come");
+    let refused = one.refusal("GET", MINE, "").await;
+    assert_eq!((refused.0, refused.1.as_str()), (429, "ThrottlingException"));
+    assert_eq!(other.ask("GET", MINE, "").await.0, 404, "another connection");
+    for sender in senders {
+        sender.send(Bytes::from_static(br#"{"state":{"reported":{"x":1}}}"#)).expect("it waits");
+    }
+    let answers: Vec<u16> = asked.await.into_iter().map(|answer| answer.0).collect();
+    assert_eq!(answers, [200; 10]);
+    assert_eq!(one.ask("GET", MINE, "").await.0, 200, "there is room again");
 }
 
 #[tokio::test]

@@ -26,8 +26,9 @@ use crate::{OpenError, StoreError};
 
 /// A unit that takes longer than this is broken off: the network may have swallowed it.
 const UNIT: Duration = Duration::from_secs(60);
-/// An advisory lock that the first server of a database holds while it runs. The number means nothing else.
-const FIRST: i64 = 4_201_170_732;
+/// An advisory lock that all servers of a database share while they run. The number means nothing else, and is not the one
+/// that the first server of older versions held for itself.
+const PLACE: i64 = 4_201_170_733;
 /// How often the journal is looked at for what other servers appended.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -38,8 +39,15 @@ pub(crate) struct PostgresEngine {
     tasks: TaskTracker,
     stop: CancellationToken,
     round_trips: Arc<AtomicU64>,
-    /// The connection that holds [`FIRST`].
-    first: Mutex<Option<ClientWrapper>>,
+    place: Mutex<Option<Place>>,
+}
+
+/// Holds [`PLACE`].
+#[derive(Debug)]
+struct Place {
+    client: ClientWrapper,
+    /// Nobody else held it when this server came.
+    alone: bool,
 }
 
 impl PostgresEngine {
@@ -57,7 +65,7 @@ impl PostgresEngine {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             round_trips: Arc::default(),
-            first: Mutex::new(None),
+            place: Mutex::new(None),
         };
         let client = engine.client().await?;
         let row = client
@@ -75,17 +83,23 @@ impl PostgresEngine {
         self.round_trips.load(Ordering::Relaxed)
     }
 
-    /// Whether this server came to the database before all others that are there. It stays so until it goes.
-    pub(crate) async fn is_first(&self) -> Result<bool, StoreError> {
-        let mut first = self.first.lock().await;
-        if first.is_none() {
-            let client = self.client().await?;
-            let row = client.query_one("SELECT pg_try_advisory_lock($1)", &[&FIRST]).await;
-            if row.and_then(|row| row.try_get::<_, bool>(0)).map_err(|error| fault(&error))? {
-                *first = Some(Object::take(client));
-            }
+    /// Whether no other server was at the database when this one first asked. From then on it holds a place there, which others
+    /// see; where the connection that holds it broke, it takes one again.
+    pub(crate) async fn came_alone(&self) -> Result<bool, StoreError> {
+        let mut place = self.place.lock().await;
+        if let Some(held) = place.as_ref().filter(|held| !held.client.is_closed()) {
+            return Ok(held.alone);
         }
-        Ok(first.is_some())
+        let client = self.client().await?;
+        let row = client.query_one("SELECT pg_try_advisory_lock($1)", &[&PLACE]).await;
+        let free: bool = row.and_then(|row| row.try_get(0)).map_err(|error| fault(&error))?;
+        client.execute("SELECT pg_advisory_lock_shared($1)", &[&PLACE]).await.map_err(|error| fault(&error))?;
+        if free {
+            client.execute("SELECT pg_advisory_unlock($1)", &[&PLACE]).await.map_err(|error| fault(&error))?;
+        }
+        let alone = place.take().map_or(free, |before| before.alone);
+        *place = Some(Place { client: Object::take(client), alone });
+        Ok(alone)
     }
 
     pub(crate) async fn client(&self) -> Result<Object, StoreError> {
@@ -159,7 +173,7 @@ impl PostgresEngine {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        drop(self.first.lock().await.take());
+        drop(self.place.lock().await.take());
         self.pool.close();
     }
 }

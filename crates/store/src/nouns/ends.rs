@@ -26,12 +26,12 @@ pub struct Place {
 
 from_row!(Place { xid: int, id: int });
 
-/// What may end a session on a server that did not do it itself, or change what is said of a certificate.
+/// What may end a session on a server that did not do it itself, change what it may, or what is said of a certificate.
 macro_rules! ends {
     () => {
         "('attestation.overdue', 'attestation.verdict', 'ca.revoked', 'certificate.forgotten', 'certificate.retired', \
          'certificate.revoked', 'claim.revoked', 'deny_list.changed', 'device.decommissioned', 'device.revoked', \
-         'device.status_changed', 'device.transferred', 'factory_authority.revoked')"
+         'device.status_changed', 'device.transferred', 'device.updated', 'factory_authority.revoked')"
     };
 }
 

@@ -145,11 +145,11 @@ impl TenantTx {
         self.conn.execute_rows(SQL, params![self.scope.key()], &columns).await.map(drop)
     }
 
-    /// Keeps the will of a connection, in place of what was kept for the client.
-    pub async fn keep_will(&mut self, client: &str, will: &[u8]) -> Result<(), StoreError> {
-        const SQL: &str = "INSERT INTO mqtt_will (tenant_id, client, will) VALUES ($1, $2, $3) \
-             ON CONFLICT (tenant_id, client) DO UPDATE SET will = excluded.will";
-        self.conn.execute(SQL, params![self.scope.key(), client, will]).await.map(drop)
+    /// Keeps the will of a connection on `server`, in place of what was kept for the client.
+    pub async fn keep_will(&mut self, client: &str, will: &[u8], server: &str) -> Result<(), StoreError> {
+        const SQL: &str = "INSERT INTO mqtt_will (tenant_id, client, will, server) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (tenant_id, client) DO UPDATE SET will = excluded.will, server = excluded.server";
+        self.conn.execute(SQL, params![self.scope.key(), client, will, server]).await.map(drop)
     }
 
     /// Takes away just this one; `false` where another has come in its place, or none is there.
@@ -313,18 +313,6 @@ impl SystemTx {
              WHERE (tenant_id, topic) > ($1, $2) ORDER BY tenant_id, topic LIMIT $3";
         let (tenant, topic) = after.map_or(("", ""), |(tenant, topic)| (tenant.as_str(), topic));
         self.across().await?.query(SQL, params![tenant, topic, limit]).await
-    }
-
-    /// All wills of connections that did not end, by tenant and client, for the start of the server.
-    pub async fn all_wills(
-        &mut self,
-        after: Option<(&TenantId, &str)>,
-        limit: u32,
-    ) -> Result<Vec<Of<WillRow>>, StoreError> {
-        const SQL: &str = "SELECT tenant_id, client, will FROM mqtt_will \
-             WHERE (tenant_id, client) > ($1, $2) ORDER BY tenant_id, client LIMIT $3";
-        let (tenant, client) = after.map_or(("", ""), |(tenant, client)| (tenant.as_str(), client));
-        self.across().await?.query(SQL, params![tenant, client, limit]).await
     }
 
     /// All sessions, by tenant and client, for the start of the server.

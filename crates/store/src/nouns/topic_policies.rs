@@ -17,6 +17,9 @@ pub struct TopicPolicyRow {
     pub default_version: u64,
     /// The greatest number that was given, also to one that was removed.
     pub latest_version: u64,
+    /// What the version that counts comes to at most; 0 where nobody has counted yet.
+    pub rules: u64,
+    pub pattern_bytes: u64,
     pub created_by: String,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -27,6 +30,8 @@ from_row!(TopicPolicyRow {
     description: opt_text,
     default_version: count,
     latest_version: count,
+    rules: count,
+    pattern_bytes: count,
     created_by: text,
     created_at: time,
     updated_at: time,
@@ -69,6 +74,15 @@ pub struct TopicPolicyOfRow {
 
 from_row!(TopicPolicyOfRow { policy: text, version: count, document: text, kind: text, target: text });
 
+/// What policies come to together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicPolicyWeight {
+    pub rules: u64,
+    pub pattern_bytes: u64,
+}
+
+from_row!(TopicPolicyWeight { rules: count, pattern_bytes: count });
+
 /// How often the policies of a tenant were changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicPolicyGeneration(pub u64);
@@ -78,6 +92,14 @@ impl crate::sql::FromRow for TopicPolicyGeneration {
         cells.count().map(Self)
     }
 }
+
+struct Overweight {
+    target: String,
+    rules: u64,
+    pattern_bytes: u64,
+}
+
+from_row!(Overweight { target: text, rules: count, pattern_bytes: count });
 
 struct Counted(u64);
 
@@ -89,7 +111,7 @@ impl crate::sql::FromRow for Counted {
 
 macro_rules! policy_columns {
     () => {
-        "name, description, default_version, latest_version, created_by, created_at, updated_at"
+        "name, description, default_version, latest_version, rules, pattern_bytes, created_by, created_at, updated_at"
     };
 }
 
@@ -99,7 +121,7 @@ impl TenantTx {
         const SQL: &str = concat!(
             "INSERT INTO topic_policy (tenant_id, ",
             policy_columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
         );
         let params = params![
             self.scope.key(),
@@ -107,6 +129,8 @@ impl TenantTx {
             &row.description,
             row.default_version,
             row.latest_version,
+            row.rules,
+            row.pattern_bytes,
             &row.created_by,
             row.created_at,
             row.updated_at
@@ -130,10 +154,11 @@ impl TenantTx {
         self.conn.query(SQL, params![self.scope.key(), after.unwrap_or_default(), limit]).await
     }
 
-    /// Its description and the numbers of its versions; `false` where `latest` is not its latest version any more.
+    /// Its description, the numbers of its versions and what it comes to; `false` where `latest` is not its latest version any more.
     pub async fn update_topic_policy(&mut self, row: &TopicPolicyRow, latest: u64) -> Result<bool, StoreError> {
         const SQL: &str = "UPDATE topic_policy SET description = $4, default_version = $5, latest_version = $6, \
-             updated_at = $7 WHERE tenant_id = $1 AND name = $2 AND latest_version = $3";
+             updated_at = $7, rules = $8, pattern_bytes = $9 \
+             WHERE tenant_id = $1 AND name = $2 AND latest_version = $3";
         let params = params![
             self.scope.key(),
             &row.name,
@@ -141,7 +166,9 @@ impl TenantTx {
             &row.description,
             row.default_version,
             row.latest_version,
-            row.updated_at
+            row.updated_at,
+            row.rules,
+            row.pattern_bytes
         ];
         self.conn.execute(SQL, params).await.map(hit)
     }
@@ -237,6 +264,44 @@ impl TenantTx {
              WHERE tenant_id = $1 AND kind IN ('tenant', 'selector')";
         let counted: Option<Counted> = self.conn.query_opt(SQL, params![self.scope.key()]).await?;
         Ok(counted.map_or(0, |counted| counted.0))
+    }
+
+    /// What is attached to this target of its own comes to.
+    pub async fn topic_policy_weight_at(&mut self, kind: &str, target: &str) -> Result<TopicPolicyWeight, StoreError> {
+        const SQL: &str = "SELECT CAST(COALESCE(sum(p.rules), 0) AS BIGINT), \
+             CAST(COALESCE(sum(p.pattern_bytes), 0) AS BIGINT) FROM topic_policy_attachment AS a \
+             JOIN topic_policy AS p ON p.tenant_id = a.tenant_id AND p.name = a.policy \
+             WHERE a.tenant_id = $1 AND a.kind = $2 AND a.target = $3";
+        Ok(self.conn.query_opt(SQL, params![self.scope.key(), kind, target]).await?.unwrap_or_default())
+    }
+
+    /// What is attached to the tenant and to selectors comes to, each policy once.
+    pub async fn topic_policy_weight_for_many(&mut self) -> Result<TopicPolicyWeight, StoreError> {
+        const SQL: &str = "SELECT CAST(COALESCE(sum(p.rules), 0) AS BIGINT), \
+             CAST(COALESCE(sum(p.pattern_bytes), 0) AS BIGINT) FROM topic_policy AS p \
+             WHERE p.tenant_id = $1 AND EXISTS (SELECT 1 FROM topic_policy_attachment AS a \
+                  WHERE a.tenant_id = p.tenant_id AND a.policy = p.name AND a.kind IN ('tenant', 'selector'))";
+        Ok(self.conn.query_opt(SQL, params![self.scope.key()]).await?.unwrap_or_default())
+    }
+
+    /// One of the devices and certificates that this policy is attached to whose policies come to more than `most`, with what
+    /// that is.
+    pub async fn topic_policy_overweight(
+        &mut self,
+        policy: &str,
+        most: TopicPolicyWeight,
+    ) -> Result<Option<(String, TopicPolicyWeight)>, StoreError> {
+        const SQL: &str = "SELECT o.target, CAST(sum(p.rules) AS BIGINT), CAST(sum(p.pattern_bytes) AS BIGINT) \
+             FROM topic_policy_attachment AS a \
+             JOIN topic_policy_attachment AS o ON o.tenant_id = a.tenant_id AND o.kind = a.kind AND o.target = a.target \
+             JOIN topic_policy AS p ON p.tenant_id = o.tenant_id AND p.name = o.policy \
+             WHERE a.tenant_id = $1 AND a.policy = $2 AND a.kind IN ('device', 'certificate') \
+             GROUP BY o.kind, o.target HAVING CAST(sum(p.rules) AS BIGINT) > $3 OR CAST(sum(p.pattern_bytes) AS BIGINT) > $4 \
+             ORDER BY o.kind, o.target LIMIT 1";
+        let found: Option<Overweight> =
+            self.conn.query_opt(SQL, params![self.scope.key(), policy, most.rules, most.pattern_bytes]).await?;
+        Ok(found
+            .map(|Overweight { target, rules, pattern_bytes }| (target, TopicPolicyWeight { rules, pattern_bytes })))
     }
 
     /// Whatever may hold for a device that shows this certificate, by the name of the policy: those of selectors too,

@@ -64,7 +64,7 @@ contract! {
     jobs: jobs_are_written_and_due, devices_get_one_execution, executions_change_at_their_version,
         devices_see_what_is_pending, timers_and_ends;
     journal: the_journal_is_appended_and_paged, the_journal_is_followed, the_journal_is_sealed, commits_wake_followers;
-    mqtt: sessions_outlive_connections, queues_are_appended_read_and_consumed, retained_messages, wills_are_kept_and_taken;
+    mqtt: sessions_outlive_connections, queues_are_appended_read_and_consumed, retained_messages, wills_are_kept_and_taken, servers_beat_and_are_missed;
     provisioning: templates_change_at_their_revision, claims_count_to_their_cap, pending_certificates_are_taken_once, the_oldest_that_wait_make_room,
         other_certificates_are_kept_listed_and_logged,
         factories_and_what_they_made, codes_are_used_once;
@@ -75,7 +75,7 @@ contract! {
     standing: deployments_stand_beside_presence, updates_are_taken_back_once;
     tenants: tenants_are_written_and_listed, tallies;
     token_issuers: token_issuers_are_replaced_and_paged, a_token_is_exchanged_once;
-    topic_policies: policies_have_versions, policies_are_attached, changes_are_counted;
+    topic_policies: policies_have_versions, policies_are_attached, changes_are_counted, what_is_attached_is_weighed;
     transfers: offers_end_once, a_transfer_waits_for_its_device, the_state_of_a_device_is_forgotten;
     units: tenants_do_not_see_each_other, a_failed_unit_leaves_nothing, a_panic_fails_its_unit_alone,
         a_passed_over_failure_is_not_committed, units_share_a_batch_and_fail_alone, two_writers_of_one_row,

@@ -1,4 +1,8 @@
-use fleetward_store::{QueueRow, QueueSize, RetainedRow, SessionRow, StoreErrorKind, SubscriptionRow, WillRow};
+use std::collections::BTreeSet;
+
+use fleetward_store::{
+    QueueRow, QueueSize, RetainedRow, SessionRow, StoreError, StoreErrorKind, SubscriptionRow, WillRow,
+};
 
 use crate::support::{Fixture, at};
 
@@ -151,13 +155,13 @@ pub(crate) async fn retained_messages(on: Fixture) {
 }
 
 pub(crate) async fn wills_are_kept_and_taken(on: Fixture) {
-    on.elsewhere(|tx| Box::pin(async move { tx.keep_will("a", &[9]).await })).await;
+    on.elsewhere(|tx| Box::pin(async move { tx.keep_will("a", &[9], "s1").await })).await;
     let dropped = on
         .write(|tx| {
             Box::pin(async move {
-                tx.keep_will("a", &[1]).await?;
-                tx.keep_will("a", &[2]).await?;
-                tx.keep_will("b", &[3]).await?;
+                tx.keep_will("a", &[1], "s1").await?;
+                tx.keep_will("a", &[2], "s1").await?;
+                tx.keep_will("b", &[3], "s1").await?;
                 Ok((tx.drop_will("a", &[1]).await?, tx.drop_will("b", &[3]).await?, tx.drop_will("c", &[]).await?))
             })
         })
@@ -166,7 +170,9 @@ pub(crate) async fn wills_are_kept_and_taken(on: Fixture) {
     let acme = on.acme.clone();
     let (first, rest) = on
         .system(move |tx| {
-            Box::pin(async move { Ok((tx.all_wills(None, 1).await?, tx.all_wills(Some((&acme, "a")), 5).await?)) })
+            Box::pin(
+                async move { Ok((tx.wills_of("s1", None, 1).await?, tx.wills_of("s1", Some((&acme, "a")), 5).await?)) },
+            )
         })
         .await;
     let told = |page: Vec<fleetward_store::Of<WillRow>>| -> Vec<_> {
@@ -174,4 +180,55 @@ pub(crate) async fn wills_are_kept_and_taken(on: Fixture) {
     };
     assert_eq!(told(first), [(Some(on.acme.clone()), "a".to_owned(), vec![2])]);
     assert_eq!(told(rest), [(Some(on.umbrella.clone()), "a".to_owned(), vec![9])]);
+}
+
+pub(crate) async fn servers_beat_and_are_missed(on: Fixture) {
+    on.elsewhere(|tx| Box::pin(async move { tx.keep_will("a", &[1], "s1").await })).await;
+    on.write(|tx| {
+        Box::pin(async move {
+            tx.keep_will("a", &[2], "s1").await?;
+            tx.keep_will("b", &[3], "s2").await?;
+            tx.keep_will("c", &[4], "s1").await?;
+            // Whoever connects to another server has its will there.
+            tx.keep_will("c", &[5], "s2").await
+        })
+    })
+    .await;
+    let beats = on.store.system_write("test", |tx| {
+        Box::pin(async move {
+            let tx = tx.installation().await?;
+            let beats = (tx.beat_server("s1").await?, tx.beat_server("s1").await?, tx.beat_server("s2").await?);
+            let found: Vec<_> = tx.servers().await?.into_iter().map(|row| (row.id, row.beat)).collect();
+            let removed = (tx.remove_server("s1", 1).await?, tx.remove_server("s1", 2).await?);
+            let missed = (tx.miss_server("s2", 9).await?, tx.miss_server("s2", 1).await?, tx.beat_server("s2").await?);
+            assert_eq!(missed, (false, true, 1), "nor is it missed; one that was sees it");
+            Ok::<_, StoreError>((beats, found, removed, tx.beat_server("s1").await?))
+        })
+    });
+    let (beats, found, removed, again) = beats.await.expect("beats");
+    assert_eq!(beats, (1, 2, 1));
+    assert_eq!(found, [("s1".to_owned(), 2), ("s2".to_owned(), 1)]);
+    assert_eq!((removed, again), ((false, true), 1), "one that beats is not removed; one that was sees it");
+    let first = take(&on, "s1", "s2", 1).await;
+    let rest = take(&on, "s1", "s2", 9).await;
+    assert_eq!((first.len(), rest.len()), (1, 1), "in every tenant, a bounded number");
+    assert_eq!(first.into_iter().chain(rest).collect::<BTreeSet<_>>(), [vec![1], vec![2]].into());
+    assert!(take(&on, "s1", "s3", 9).await.is_empty(), "nobody else gets them");
+    let all = on.store.system_write("test", |tx| {
+        Box::pin(async move {
+            tx.take_all_wills("s4").await?;
+            let left = tx.installation().await?.servers().await?.len();
+            Ok::<_, StoreError>((left, tx.wills_of("s4", None, 9).await?))
+        })
+    });
+    let (left, all) = all.await.expect("taken");
+    let all: BTreeSet<_> = all.into_iter().map(|of| of.row.will).collect();
+    assert_eq!((left, all), (0, [vec![1], vec![2], vec![3], vec![5]].into()));
+}
+
+async fn take(on: &Fixture, from: &'static str, to: &'static str, limit: u32) -> Vec<Vec<u8>> {
+    let taken = on.store.system_write("test", move |tx| {
+        Box::pin(async move { Ok::<_, StoreError>(tx.take_wills(from, to, limit).await?) })
+    });
+    taken.await.expect("taken").into_iter().map(|of| of.row.will).collect()
 }

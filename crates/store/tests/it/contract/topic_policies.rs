@@ -1,4 +1,6 @@
-use fleetward_store::{StoreErrorKind, TopicPolicyAttachmentRow, TopicPolicyRow, TopicPolicyVersionRow};
+use fleetward_store::{
+    StoreErrorKind, TopicPolicyAttachmentRow, TopicPolicyRow, TopicPolicyVersionRow, TopicPolicyWeight,
+};
 
 use crate::support::{Fixture, at};
 
@@ -12,6 +14,8 @@ fn policy(name: &str) -> TopicPolicyRow {
         description: None,
         default_version: 1,
         latest_version: 1,
+        rules: 2,
+        pattern_bytes: 30,
         created_by: "root".into(),
         created_at: at(1),
         updated_at: at(1),
@@ -58,6 +62,8 @@ pub(crate) async fn policies_have_versions(on: Fixture) {
                     description: Some("x".into()),
                     default_version: 2,
                     latest_version: 2,
+                    rules: 3,
+                    pattern_bytes: 31,
                     updated_at: at(3),
                     ..policy("a")
                 };
@@ -143,6 +149,60 @@ pub(crate) async fn policies_are_attached(on: Fixture) {
     let expected = [("a", "certificate", "0a"), ("a", "device", "gw-1"), ("b", "selector", "{}"), ("b", "tenant", "")];
     assert_eq!(of_device, expected.map(|(policy, kind, target)| told(policy, kind, target)));
     assert_eq!((detached, left), ((true, false, 1), 2));
+}
+
+pub(crate) async fn what_is_attached_is_weighed(on: Fixture) {
+    on.elsewhere(|tx| {
+        Box::pin(async move {
+            tx.insert_topic_policy(&TopicPolicyRow { rules: 900, ..policy("a") }).await?;
+            for kind in ["tenant", "device"] {
+                tx.attach_topic_policy(&attachment("a", kind, "gw-1")).await?;
+            }
+            Ok(())
+        })
+    })
+    .await;
+    let weight = |rules, pattern_bytes| TopicPolicyWeight { rules, pattern_bytes };
+    let (at, none, many, found) = on
+        .write(move |tx| {
+            Box::pin(async move {
+                for name in ["a", "b", "c"] {
+                    tx.insert_topic_policy(&policy(name)).await?;
+                }
+                for row in [
+                    attachment("a", "device", "gw-1"),
+                    attachment("b", "device", "gw-1"),
+                    attachment("a", "certificate", "0a"),
+                    attachment("c", "selector", "{}"),
+                    attachment("c", "tenant", ""),
+                    attachment("a", "tenant", ""),
+                ] {
+                    tx.attach_topic_policy(&row).await?;
+                }
+                let over = async |tx: &mut fleetward_store::TenantTx, name, rules, bytes| {
+                    tx.topic_policy_overweight(name, weight(rules, bytes)).await
+                };
+                let found = [
+                    over(tx, "a", 4, 60).await?,
+                    over(tx, "a", 3, 60).await?,
+                    over(tx, "b", 4, 59).await?,
+                    over(tx, "a", 1, 99).await?,
+                    over(tx, "c", 0, 0).await?,
+                ];
+                Ok((
+                    tx.topic_policy_weight_at("device", "gw-1").await?,
+                    tx.topic_policy_weight_at("device", "gw-2").await?,
+                    tx.topic_policy_weight_for_many().await?,
+                    found,
+                ))
+            })
+        })
+        .await;
+    assert_eq!((at, none), (weight(4, 60), weight(0, 0)));
+    assert_eq!(many, weight(4, 60), "each policy once");
+    let told = |target: &str, rules, bytes| Some((target.to_owned(), weight(rules, bytes)));
+    let expected = [None, told("gw-1", 4, 60), told("gw-1", 4, 60), told("0a", 2, 30), None];
+    assert_eq!(found, expected, "those for many are counted by themselves");
 }
 
 pub(crate) async fn changes_are_counted(on: Fixture) {
