@@ -8,7 +8,7 @@ resource "aws_iot_provisioning_template" "line" {
   template_body = jsonencode({
     Parameters = { SerialNumber = { Type = "String" } }
     Resources = {
-      thing       = { Type = "AWS::IoT::Thing", Properties = { ThingName = { Ref = "SerialNumber" } } }
+      thing = { Type = "AWS::IoT::Thing", Properties = { ThingName = { Ref = "SerialNumber" } } }
       certificate = {
         Type       = "AWS::IoT::Certificate"
         Properties = { CertificateId = { Ref = "AWS::IoT::Certificate::Id" }, Status = var.second ? "ACTIVE" : "Active" }
@@ -40,7 +40,8 @@ output "code" {
 }
 
 output "lamp" {
-  value = aws_iot_certificate.lamp.certificate_pem
+  value     = aws_iot_certificate.lamp.certificate_pem
+  sensitive = true
 }
 
 output "tags" {

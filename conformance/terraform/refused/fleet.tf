@@ -18,6 +18,7 @@ resource "aws_iot_billing_group" "group" {
 
 resource "aws_iot_indexing_configuration" "shadows" {
   thing_indexing_configuration {
-    thing_indexing_mode = "REGISTRY_AND_SHADOW"
+    thing_indexing_mode              = "REGISTRY_AND_SHADOW"
+    thing_connectivity_indexing_mode = "STATUS"
   }
 }
