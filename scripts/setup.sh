@@ -62,6 +62,16 @@ npm_clients() {
   printf '%s\n' "$stamp" >"$folder/stamp"
 }
 
+# go_client: the program of conformance/go in the cache. The SDK that it uses takes minutes once, and is kept.
+go_client() {
+  command -v go >/dev/null || {
+    say "there is no Go: conformance/run aws-go is skipped; install Go 1.24 or newer to have it"
+    return 0
+  }
+  [ -x "$cache/go/awsgo" ] || say "building the client of conformance/go (a minute or two, once)"
+  PYTHONPATH=conformance PYTHONDONTWRITEBYTECODE=1 FLEETWARD_CACHE=$cache python3 -c 'from fleet.go import build; build()'
+}
+
 for_build() {
   command -v cargo >/dev/null || {
     say "no Rust toolchain: install it from https://rustup.rs, then run this again" >&2
@@ -88,6 +98,7 @@ for_test() {
   venv async conformance/requirements-async.txt
   venv aws conformance/requirements-aws.txt
   npm_clients
+  go_client
   if ! command -v cargo-deny >/dev/null && ! [ -x "$cache/tools/bin/cargo-deny" ]; then
     say "building cargo-deny $cargo_deny into $cache/tools (some minutes, once)"
     cargo install --quiet --locked --root "$cache/tools" "cargo-deny@$cargo_deny"

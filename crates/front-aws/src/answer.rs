@@ -63,8 +63,8 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "MissingAuthenticationTokenException", "Missing Authentication Token")
     }
 
-    pub(crate) fn unknown_operation() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "UnknownOperationException", "This operation is not offered here")
+    pub(crate) fn unknown_operation(message: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "UnknownOperationException", message)
     }
 
     pub(crate) fn internal() -> Self {

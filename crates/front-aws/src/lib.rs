@@ -71,7 +71,7 @@ async fn serve(door: &Door, request: Request) -> Response {
 
 async fn answer(door: &Door, id: fleetward_base::RequestId, request: Request) -> Result<Answer, Refusal> {
     let entered = gate::enter(door, id, request).await?;
-    let (operation, path) = operations::find(&entered).ok_or_else(Refusal::unknown_operation)?;
+    let (operation, path) = operations::find(&entered).ok_or_else(|| operations::unknown(&entered))?;
     let call = Call::new(door, operation, path, entered)?;
     tracing::debug!(request_id = %id, operation = operation.name, "asked for");
     // The use case asks again. Asked first, a refusal tells nothing of what is there.

@@ -8,6 +8,8 @@ mod groups;
 mod jobs;
 mod labels;
 mod policies;
+mod refused;
+mod registration;
 mod search;
 mod shadows;
 mod templates;
@@ -149,6 +151,7 @@ operations! {
     Iot "POST" "/indices/statistics" GetStatistics DeviceRead search::statistics;
     Iot "GET" "/indices/{indexName}" DescribeIndex DeviceRead search::describe;
     Iot "GET" "/indexing/config" GetIndexingConfiguration DeviceRead search::configuration;
+    Iot "POST" "/indexing/config" UpdateIndexingConfiguration DeviceUpdate search::configure;
     Iot "POST" "/provisioning-templates" CreateProvisioningTemplate ProvisioningManage templates::create;
     Iot "GET" "/provisioning-templates" ListProvisioningTemplates ProvisioningRead templates::list;
     Iot "GET" "/provisioning-templates/{templateName}" DescribeProvisioningTemplate ProvisioningRead templates::describe;
@@ -158,6 +161,7 @@ operations! {
     Iot "POST" "/provisioning-templates/{templateName}/versions" CreateProvisioningTemplateVersion ProvisioningManage templates::create_version;
     Iot "GET" "/provisioning-templates/{templateName}/versions" ListProvisioningTemplateVersions ProvisioningRead templates::versions;
     Iot "GET" "/provisioning-templates/{templateName}/versions/{versionId}" DescribeProvisioningTemplateVersion ProvisioningRead templates::describe_version;
+    Iot "GET" "/registrationcode" GetRegistrationCode ProvisioningManage registration::code;
     Iot "GET" "/endpoint" DescribeEndpoint DeviceRead endpoint::describe;
     Iot "POST" "/tags" TagResource DeviceUpdate labels::tag;
     Iot "POST" "/untag" UntagResource DeviceUpdate labels::untag;
@@ -175,6 +179,11 @@ pub(crate) fn find(entered: &Entered) -> Option<(&'static Operation, Vec<(&'stat
         .iter()
         .filter(|operation| operation.service == entered.service && operation.method == method)
         .find_map(|operation| Some((operation, fitting(operation.path, path)?)))
+}
+
+/// What a caller is told whose operation is none of these.
+pub(crate) fn unknown(entered: &Entered) -> Refusal {
+    Refusal::unknown_operation(refused::instead(entered.parts.uri.path()))
 }
 
 /// What stands in the places of a pattern. Parts are taken apart before they are decoded, so that a slash in one stays.

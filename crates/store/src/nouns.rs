@@ -85,7 +85,7 @@ pub use ends::{EndedRow, Place};
 pub use enroll_tokens::EnrollTokenRow;
 pub use enrollment_requests::EnrollmentRequestRow;
 pub use enrollments::EnrollmentRow;
-pub use factories::{ClaimCodeRow, FactoryAuthorityRow, FactoryCertificateRow};
+pub use factories::{ClaimCodeRow, FactoryAuthorityRow, FactoryCertificateRow, RegistrationCodeRow};
 pub use idempotency::IdempotencyRow;
 pub use inventory::{InventoryFilter, InventoryRow, MakerRow};
 pub use issuers::{IssuerRevision, IssuerRow, UntoldRow};

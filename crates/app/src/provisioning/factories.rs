@@ -1,5 +1,7 @@
 //! Authorities of factories: registered by who holds their key, and then good for what they issue.
 
+use std::time::Duration;
+
 use fleetward_base::{Rng, TenantId, Timestamp, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::journal::{Action, Severity};
@@ -14,6 +16,8 @@ use crate::journal::record;
 use crate::{App, Ctx, authority};
 
 const NAME_BYTES: usize = 100;
+/// A code that is told again holds so much longer, so that somebody can still sign it.
+const STANDING: Duration = Duration::from_secs(24 * 3600);
 /// The value of the installation whose row is held while an authority is registered.
 const REGISTERING: &str = "factory-registration";
 pub(crate) const ACTIVE: &str = "active";
@@ -75,6 +79,25 @@ pub async fn create_registration_code(app: &App, ctx: &Ctx, tenant: &TenantId) -
     })
     .await?;
     Ok((code, expires_at))
+}
+
+/// The code that was given out last, where it holds a day longer at least and nothing was registered with it; another one
+/// otherwise. Who asks again and again, as a plan of infrastructure does, is told the same.
+///
+/// # Errors
+/// `Denied`.
+pub async fn standing_registration_code(app: &App, ctx: &Ctx, tenant: &TenantId) -> Result<(String, Timestamp)> {
+    ctx.allow(tenant, Permission::ProvisioningManage)?;
+    let until = app.now().plus(STANDING);
+    let known = app
+        .read(tenant, "registration code", move |tx| {
+            Box::pin(async move { Ok(tx.standing_registration_code(until).await?) })
+        })
+        .await?;
+    match known {
+        Some(known) => Ok((known.code, known.expires_at)),
+        None => create_registration_code(app, ctx, tenant).await,
+    }
 }
 
 /// 64 hexadecimal digits, as AWS's are: no longer than a common name may be.

@@ -34,6 +34,8 @@ const OPERATORS: &str = ":operators";
 /// Why one stands on the deny list.
 const SET_ASIDE: &str = "set aside";
 const DETACHED: &str = "detached from its device";
+/// Both: attached again it does not count either.
+const DETACHED_ASIDE: &str = "set aside, and detached from its device";
 /// Why one was revoked that is not to be seen any more.
 const REMOVED: &str = "removed";
 
@@ -250,13 +252,27 @@ async fn again(tx: &mut TenantTx, ctx: &Ctx, known: &KnownCertificate, same: boo
         return Err(Error::conflict("certificate-revoked", "it was revoked"));
     }
     if known.device.is_none() {
+        let denial = tx.denial(Denied::Serial.as_str(), &known.serial).await?;
         take_back(tx, ctx, &known.serial, now).await?;
+        // Somebody has said that it does not count; that it was detached meanwhile does not change that.
+        if denial.is_some_and(|denial| denial.reason == DETACHED_ASIDE) {
+            set_aside(tx, ctx, &known.serial, SET_ASIDE, now).await?;
+        }
     }
     Ok(())
 }
 
-/// Takes a certificate from its device: it counts no more, until it is attached to the same device again. Its session ends.
-/// Asking twice is harmless.
+/// Why it stands on the deny list, if it does.
+async fn denial_of(app: &App, tenant: &TenantId, serial: &str) -> Result<Option<String>> {
+    let serial = serial.to_owned();
+    let row = app.read(tenant, "denial", move |tx| {
+        Box::pin(async move { Ok(tx.denial(Denied::Serial.as_str(), &serial).await?) })
+    });
+    Ok(row.await?.map(|row| row.reason))
+}
+
+/// Takes a certificate from its device: it counts no more, until it is attached to the same device again; one that was set
+/// aside before does not count then either. Its session ends. Asking twice is harmless.
 ///
 /// # Errors
 /// `NotFound` for the certificate, also where it is not this device's.
@@ -266,15 +282,14 @@ pub async fn detach(app: &App, ctx: &Ctx, tenant: &TenantId, id: &str, device: &
     if known.bound_to.as_ref() != Some(device) {
         return Err(NOT_THERE);
     }
-    // Detached and attached again it would count, though somebody has said that it does not.
-    if known.state == State::Inactive && known.device.is_some() {
-        return Err(Error::conflict("certificate-inactive", "it is set aside; make it active or revoke it"));
-    }
+    let denial = denial_of(app, tenant, &known.serial).await?;
+    let aside = matches!(denial.as_deref(), Some(SET_ASIDE | DETACHED_ASIDE));
+    let reason = if aside { DETACHED_ASIDE } else { DETACHED };
     let (serial, ctx_in, now) = (known.serial.clone(), ctx.clone(), app.now());
     app.write(tenant, "detach certificate", move |tx| {
         Box::pin(async move {
             take_back(tx, &ctx_in, &serial, now).await?;
-            set_aside(tx, &ctx_in, &serial, DETACHED, now).await
+            set_aside(tx, &ctx_in, &serial, reason, now).await
         })
     })
     .await?;
@@ -414,7 +429,7 @@ async fn bound(app: &App, tenant: &TenantId, tx: &mut TenantTx, row: Certificate
         _ if denied || !standing.is_accepted() => State::Inactive,
         _ => State::Active,
     };
-    let detached = denial.is_some_and(|denial| denial.reason == DETACHED);
+    let detached = denial.is_some_and(|denial| matches!(denial.reason.as_str(), DETACHED | DETACHED_ASIDE));
     Ok(KnownCertificate {
         id: row.fingerprint,
         serial: row.serial,

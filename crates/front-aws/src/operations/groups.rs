@@ -8,7 +8,7 @@ use fleetward_app::search::search_devices;
 use fleetward_app::{Error, labels};
 use fleetward_core::search::Query;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::labels::{Tag, write};
 use super::things::AttributePayload;
@@ -79,9 +79,11 @@ pub(super) async fn create(call: &Call<'_>) -> Result<Answer, Refusal> {
 pub(super) async fn describe(call: &Call<'_>) -> Result<Answer, Refusal> {
     let name = call.path("thingGroupName");
     let (group, above) = groups::device_group(call.app(), &call.ctx, &call.tenant, name).await?;
-    let mut properties = json!({ "attributePayload": { "attributes": group.attributes } });
-    if let (Some(text), Some(fields)) = (&group.description, properties.as_object_mut()) {
-        fields.insert("thingGroupDescription".to_owned(), json!(text));
+    // What a group does not have is not named: Terraform would see properties that nobody wrote, and take them away.
+    let mut properties = Map::new();
+    properties.extend(group.description.iter().map(|text| ("thingGroupDescription".to_owned(), json!(text))));
+    if !group.attributes.is_empty() {
+        properties.insert("attributePayload".to_owned(), json!({ "attributes": group.attributes }));
     }
     let above: Vec<Value> = above.iter().map(|name| name_and_arn(call, name)).collect();
     let mut metadata = json!({ "creationDate": group.created_at.secs(), "rootToParentThingGroups": above });
@@ -98,6 +100,8 @@ pub(super) async fn describe(call: &Call<'_>) -> Result<Answer, Refusal> {
     })))
 }
 
+/// Attributes that are given take the place of all properties, unless they say that they merge: who leaves the description
+/// out then (as Terraform does where it was removed) wants none. Without attributes the description alone changes.
 pub(super) async fn update(call: &Call<'_>) -> Result<Answer, Refusal> {
     let (name, body) = (call.path("thingGroupName"), call.body::<Body>()?);
     let (app, ctx, tenant) = (call.app(), &call.ctx, &call.tenant);
@@ -108,8 +112,8 @@ pub(super) async fn update(call: &Call<'_>) -> Result<Answer, Refusal> {
         Some(payload) => (false, payload.merge),
     };
     let mut fields = properties.fields();
-    fields.description = fields.description.or(known.description);
     if keeps || merges {
+        fields.description = fields.description.or(known.description);
         for (key, value) in known.attributes {
             fields.attributes.entry(key).or_insert(value);
         }
@@ -124,6 +128,10 @@ pub(super) async fn delete(call: &Call<'_>) -> Result<Answer, Refusal> {
     let (name, expected) = (call.path("thingGroupName"), call.number("expectedVersion")?);
     match groups::remove_device_group(call.app(), &call.ctx, &call.tenant, name, expected).await {
         Err(Error::NotFound { what: "group" }) => Ok(Answer::Nothing),
+        // In AWS's words: Terraform tries again where it reads them, until the groups within are gone.
+        Err(Error::Conflict { code: "group-not-empty", reason }) => {
+            Err(Refusal::invalid(format!("{reason}: there are still child groups attached")))
+        }
         other => other.map(|()| Answer::Nothing).map_err(Refusal::from),
     }
 }

@@ -186,8 +186,13 @@ pub(super) async fn attach(call: &Call<'_>) -> Result<Answer, Refusal> {
     Ok(Answer::Nothing)
 }
 
+/// A target that is not there is no `ResourceNotFoundException` here, as with AWS: Terraform knows these words, and then
+/// takes the attachment for gone.
 pub(super) async fn detach(call: &Call<'_>) -> Result<Answer, Refusal> {
-    let target = target(call, &call.body::<Body>()?.target).await?;
+    let target = target(call, &call.body::<Body>()?.target).await.map_err(|refusal| {
+        let gone = refusal.status == StatusCode::NOT_FOUND;
+        if gone { Refusal::invalid(format!("Invalid Target: {}", refusal.message)) } else { refusal }
+    })?;
     detached(call, &target).await
 }
 

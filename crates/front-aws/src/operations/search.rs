@@ -4,7 +4,7 @@ use fleetward_app::search::{count_devices, search_devices};
 use fleetward_core::search::Query;
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::things::{attributes_of, thing_id};
 use crate::answer::{Answer, Refusal};
@@ -87,14 +87,52 @@ pub(super) async fn describe(call: &Call<'_>) -> Result<Answer, Refusal> {
     Ok(Answer::Json(json!({ "indexName": INDEX, "indexStatus": "ACTIVE", "schema": schema })))
 }
 
+/// How it is indexed: what the registry and presence say, always.
+const MODES: [(&str, &str); 4] = [
+    ("thingIndexingMode", "REGISTRY"),
+    ("thingConnectivityIndexingMode", "STATUS"),
+    ("deviceDefenderIndexingMode", "OFF"),
+    ("namedShadowIndexingMode", "OFF"),
+];
+const GROUP_MODES: [(&str, &str); 1] = [("thingGroupIndexingMode", "OFF")];
+
 pub(super) async fn configuration(_: &Call<'_>) -> Result<Answer, Refusal> {
+    let said = |modes: &[(&str, &str)]| -> Value {
+        Value::Object(modes.iter().map(|(name, mode)| ((*name).to_owned(), json!(mode))).collect())
+    };
     Ok(Answer::Json(json!({
-        "thingIndexingConfiguration": {
-            "thingIndexingMode": "REGISTRY",
-            "thingConnectivityIndexingMode": "STATUS",
-            "deviceDefenderIndexingMode": "OFF",
-            "namedShadowIndexingMode": "OFF",
-        },
-        "thingGroupIndexingConfiguration": { "thingGroupIndexingMode": "OFF" },
+        "thingIndexingConfiguration": said(&MODES),
+        "thingGroupIndexingConfiguration": said(&GROUP_MODES),
     })))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Configuration {
+    thing_indexing_configuration: Map<String, Value>,
+    thing_group_indexing_configuration: Map<String, Value>,
+}
+
+/// There is nothing to choose: who asks for what is so is told that it is, and everybody else that it is not.
+pub(super) async fn configure(call: &Call<'_>) -> Result<Answer, Refusal> {
+    let asked = call.body::<Configuration>()?;
+    agrees(&asked.thing_indexing_configuration, &MODES)?;
+    agrees(&asked.thing_group_indexing_configuration, &GROUP_MODES)?;
+    Ok(Answer::Nothing)
+}
+
+fn agrees(asked: &Map<String, Value>, modes: &[(&str, &str)]) -> Result<(), Refusal> {
+    for (name, value) in asked {
+        match modes.iter().find(|(known, _)| *known == name.as_str()) {
+            Some((_, mode)) if value == *mode => {}
+            Some((_, mode)) => return Err(Refusal::invalid(format!("{name} is {mode} here and cannot be changed"))),
+            // Fields that are declared, filters: a list or an object that names nothing asks for nothing.
+            None if value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty) => {}
+            None => {
+                let message = "every attribute is indexed as it is: no fields are declared and nothing is filtered";
+                return Err(Refusal::invalid(message));
+            }
+        }
+    }
+    Ok(())
 }

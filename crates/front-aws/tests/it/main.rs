@@ -1,5 +1,6 @@
 //! The door as AWS's clients reach it: signed requests against a server of its own for each test.
 
+mod declared;
 mod golden;
 mod house;
 mod manners;

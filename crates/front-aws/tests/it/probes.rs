@@ -22,7 +22,7 @@ const TEMPLATE: &str = r#"{"Parameters":{"S":{"Type":"String"}},"Resources":{
 const POLICY: &str =
     r#"{"Statement":[{"Effect":"Allow","Action":"iot:Publish","Resource":"arn:aws:iot:*:*:topic/a"}]}"#;
 
-fn request() -> String {
+pub(crate) fn request() -> String {
     let (key, _) = SoftKey::generate();
     pem::write("CERTIFICATE REQUEST", &csr::write(&name::write(None, "x"), &[], &key).expect("a request"))
 }
@@ -126,6 +126,7 @@ const ANYWHERE: &[&str] = &[
     "DescribeEndpoint",
     "DescribeIndex",
     "GetIndexingConfiguration",
+    "GetRegistrationCode",
     "GetStatistics",
     "ListCertificates",
     "ListJobs",
@@ -136,6 +137,7 @@ const ANYWHERE: &[&str] = &[
     "ListThings",
     "ListJobExecutionsForJob",
     "SearchIndex",
+    "UpdateIndexingConfiguration",
     "ListNamedShadowsForThing",
 ];
 

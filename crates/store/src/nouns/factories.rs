@@ -70,6 +70,15 @@ from_row!(FactoryCertificateRow {
     activated_by: opt_text,
 });
 
+/// A code that an authority signs to be registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistrationCodeRow {
+    pub code: String,
+    pub expires_at: Timestamp,
+}
+
+from_row!(RegistrationCodeRow { code: text, expires_at: time });
+
 /// A code that goes with a device to whoever unpacks it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimCodeRow {
@@ -290,6 +299,16 @@ impl TenantTx {
         const SQL: &str = "INSERT INTO registration_code (tenant_id, code, created_by, created_at, expires_at) \
              VALUES ($1, $2, $3, $4, $5)";
         self.conn.execute(SQL, params![self.scope.key(), code, by, at, expires_at]).await.map(drop)
+    }
+
+    /// The code that holds longest, if it holds after `until`.
+    pub async fn standing_registration_code(
+        &mut self,
+        until: Timestamp,
+    ) -> Result<Option<RegistrationCodeRow>, StoreError> {
+        const SQL: &str = "SELECT code, expires_at FROM registration_code WHERE tenant_id = $1 AND expires_at > $2 \
+             ORDER BY expires_at DESC, code LIMIT 1";
+        self.conn.query_opt(SQL, params![self.scope.key(), until]).await
     }
 
     /// Uses a code up; `false` where there is none, or its time is over.

@@ -1,6 +1,6 @@
 use fleetward_store::{
     AuthorityRow, ClaimCodeRow, ClaimRow, FactoryAuthorityRow, FactoryCertificateRow, OtherCertificateRow,
-    PendingCertificateRow, TemplateRow,
+    PendingCertificateRow, RegistrationCodeRow, TemplateRow,
 };
 
 use crate::support::{Fixture, at, device, token};
@@ -308,8 +308,12 @@ pub(crate) async fn codes_are_used_once(on: Fixture) {
             tx.insert_registration_code("abc", "ops", at(1), at(10)).await?;
             tx.insert_registration_code("old", "ops", at(1), at(2)).await?;
             assert!(!tx.use_registration_code("old", at(5)).await?);
+            let standing = Some(RegistrationCodeRow { code: "abc".to_owned(), expires_at: at(10) });
+            assert_eq!(tx.standing_registration_code(at(5)).await?, standing);
+            assert_eq!(tx.standing_registration_code(at(10)).await?, None, "over by then");
             assert!(tx.use_registration_code("abc", at(5)).await?);
             assert!(!tx.use_registration_code("abc", at(5)).await?);
+            assert_eq!(tx.standing_registration_code(at(1)).await?.map(|row| row.code).as_deref(), Some("old"));
             assert_eq!(tx.forget_registration_codes(at(5)).await?, 1);
 
             tx.insert_claim_code(&row(1)).await?;
