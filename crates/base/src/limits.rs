@@ -384,6 +384,9 @@ pub const JOB_TARGETS: usize = 100;
 pub const JOB_WINDOWS: usize = 16;
 /// Devices that the targets of a job name.
 pub const JOB_DEVICES: usize = 10_000;
+/// Steps of a job document that an agent takes, and the words that a step gives its program.
+pub const JOB_STEPS: usize = 64;
+pub const JOB_STEP_ARGUMENTS: usize = 64;
 /// Executions a minute that a job may be held to.
 pub const JOB_RATE_PER_MINUTE: u32 = 100_000;
 /// Executions that one transaction hands out or ends; those of a job with a rate, which are a second's; and turns of one job

@@ -8,6 +8,7 @@ pub mod jobs;
 pub mod provisioning;
 pub mod shadow;
 pub mod sigv4;
+pub mod steps;
 mod token;
 pub mod topic;
 
