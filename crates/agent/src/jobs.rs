@@ -192,11 +192,8 @@ impl Jobs {
                 (JobsOp::StartNext, serde_json::to_vec(&request))
             }
             Asked::Describe(which) => {
-                let request = DescribeRequest {
-                    include_job_document: Some(false),
-                    client_token,
-                    execution_number: which.number,
-                };
+                let request =
+                    DescribeRequest { include_job_document: Some(false), client_token, execution_number: which.number };
                 (JobsOp::Describe(&which.job), serde_json::to_vec(&request))
             }
             Asked::Update(which) => {
@@ -243,7 +240,8 @@ impl Jobs {
                 which.job == execution.job_id && which.number.is_none_or(|number| number == execution.execution_number)
             })
         };
-        match body.execution.as_ref().and_then(|execution| Some((same(execution)?.0.clone(), execution.version_number))) {
+        match body.execution.as_ref().and_then(|execution| Some((same(execution)?.0.clone(), execution.version_number)))
+        {
             Some(known) => self.known = Some(known),
             None => {
                 if let Some((which, _)) = self.known.take() {
@@ -384,8 +382,7 @@ fn offered(execution: Execution) -> Offered {
         return Offered::Update(Offer { job: execution.job_id, content });
     }
     let document = document.and_then(|document| steps::Document::parse(document).map_err(|bad| bad.to_string()));
-    let key =
-        Key { job: execution.job_id, number: execution.execution_number, queued_at: execution.queued_at };
+    let key = Key { job: execution.job_id, number: execution.execution_number, queued_at: execution.queued_at };
     Offered::Steps(tasks::Offer { key, document })
 }
 

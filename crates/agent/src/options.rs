@@ -78,7 +78,12 @@ pub struct RunOptions {
     pub commands: Option<PathBuf>,
     /// A command that a job may run by runCommand, spelled as in its document: `/usr/bin/systemctl,restart,app`. May be given more
     /// than once; in the environment, one a line. Any other is rejected.
-    #[arg(long = "job-command", env = "FLEETWARD_JOB_COMMANDS", value_name = "PROGRAM,ARGUMENT,...", value_delimiter = '\n')]
+    #[arg(
+        long = "job-command",
+        env = "FLEETWARD_JOB_COMMANDS",
+        value_name = "PROGRAM,ARGUMENT,...",
+        value_delimiter = '\n'
+    )]
     pub job_commands: Vec<JobCommand>,
     /// File that says which boot this is: another text after each restart of the device.
     #[arg(

@@ -260,7 +260,8 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn programs_get_the_user_and_their_arguments() {
         let fixture = Fixture::new();
-        fixture.handler("say", r#"echo "$#:$1:$2:$FLEETWARD_JOB:$FLEETWARD_JOB_TRY:$FLEETWARD_STEP:$FLEETWARD_RESUMES""#);
+        fixture
+            .handler("say", r#"echo "$#:$1:$2:$FLEETWARD_JOB:$FLEETWARD_JOB_TRY:$FLEETWARD_STEP:$FLEETWARD_RESUMES""#);
         let input = json!({"handler": "say", "args": ["a b"]});
         let said = fixture.runs(action(json!({ "input": input }))).await;
         assert_eq!((said.failure, said.stdout.as_str()), (None, "2::a b:j:2:n:1"));

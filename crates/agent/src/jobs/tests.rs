@@ -199,7 +199,8 @@ fn a_job_of_steps_is_told_by_its_try() {
     assert_eq!((topic.as_str(), &body["executionNumber"]), ("j/get", &json!(2)));
     word.verdict = Some(Verdict::Succeeded);
     assert_eq!(jobs.say(word), [], "one at a time");
-    let over = json!({"code": "TerminalStateReached", "message": "", "timestamp": 1, "clientToken": body["clientToken"]});
+    let over =
+        json!({"code": "TerminalStateReached", "message": "", "timestamp": 1, "clientToken": body["clientToken"]});
     let heard = heard(&mut jobs, "j/get/rejected", over);
     assert_eq!(heard.steps, [tasks::Event::Acknowledged(which)]);
     assert_eq!(sent(&heard.send).0, "start-next");

@@ -109,7 +109,8 @@ fn check(handlers: &[&str], world: &World) {
     }
 }
 
-const JOBS: [&[&str]; 4] = [&["a", "b"], &["resume-a", "resume-b"], &["may-a", "resume-b", "may-c"], &["reboot-a", "b"]];
+const JOBS: [&[&str]; 4] =
+    [&["a", "b"], &["resume-a", "resume-b"], &["may-a", "resume-b", "may-c"], &["reboot-a", "b"]];
 
 #[test]
 fn without_a_cut_everything_runs_once() {

@@ -57,7 +57,8 @@ impl Device {
     }
 
     fn ended(&mut self, step: usize, failure: Option<&str>) -> Vec<Todo> {
-        let ended = Ended { failure: failure.map(str::to_owned), stdout: format!("out {step}\n"), stderr: String::new() };
+        let ended =
+            Ended { failure: failure.map(str::to_owned), stdout: format!("out {step}\n"), stderr: String::new() };
         self.steps.ended(&key(1), step, &ended, &self.disk).unwrap()
     }
 

@@ -1,5 +1,7 @@
 //! `wardctl job`
 
+mod bars;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use crate::client::pause;
 use crate::failure::Failure;
 use crate::output::{self, Column, Format};
 use crate::session::{Session, query};
+use bars::{Live, count, text};
 
 const COLUMNS: [Column; 6] = [
     ("ID", "/id"),
@@ -28,18 +31,6 @@ const EXECUTIONS: [Column; 7] = [
     ("DUE", "/due_at"),
     ("DETAIL", "/detail"),
 ];
-/// How the devices of a job can stand, in the order of their work, with the mark of each in a bar.
-const STANDINGS: [(&str, char); 8] = [
-    ("succeeded", '#'),
-    ("failed", 'x'),
-    ("timed_out", 'x'),
-    ("rejected", 'x'),
-    ("in_progress", '-'),
-    ("queued", '.'),
-    ("removed", ' '),
-    ("canceled", ' '),
-];
-const WIDTH: u64 = 30;
 /// How often in a row a followed job may be out of reach, each time for some four seconds of tries.
 const PATIENCE: u32 = 15;
 
@@ -154,6 +145,9 @@ pub(crate) struct Create {
     /// But judge nothing on fewer devices than this
     #[arg(long, value_name = "COUNT", requires = "abort_at", default_value_t = 1)]
     abort_min: u32,
+    /// Show how far it is until it is at its end; exit with 8 where that is no success. As JSON the last word is shown alone
+    #[arg(long, conflicts_with = "continuous")]
+    wait: bool,
     /// A file with the whole policy, for schedules, windows and rates that grow
     #[arg(long, value_name = "FILE", conflicts_with_all = ["rate", "timeout", "retries", "abort_at"])]
     policy: Option<PathBuf>,
@@ -216,13 +210,17 @@ impl Job {
             Self::Create(create) => {
                 let policy = create.policy.as_deref().map(object_of).transpose()?;
                 let body = create.body(object_of(&create.document)?, policy)?;
-                show(session, &client.post(&session.path(&["jobs"]).await?, &body).await?.value)
+                let made = client.post(&session.path(&["jobs"]).await?, &body).await?.value;
+                if create.wait {
+                    return follow(session, &create.job, &Live::new(session.out, false)).await;
+                }
+                show(session, &made)
             }
             Self::List { status, limit } => {
                 let path = session.path(&["jobs"]).await? + &query(&[("status", status.as_deref())]);
                 session.out.rows(&client.list(&path, limit).await?, &COLUMNS)
             }
-            Self::Show { job, follow: true } => follow(session, &job).await,
+            Self::Show { job, follow: true } => follow(session, &job, &Live::new(session.out, true)).await,
             Self::Show { job, follow: false } => {
                 show(session, &client.get(&session.path(&["jobs", &job]).await?).await?.value)
             }
@@ -272,45 +270,10 @@ fn show(session: &Session, job: &Value) -> Result<(), Failure> {
     }
 }
 
-fn count(job: &Value, status: &str) -> u64 {
-    job.pointer("/counts").and_then(|counts| counts.get(status)).and_then(Value::as_u64).unwrap_or(0)
-}
-
-/// A job as a person sees it: a bar over its devices, and the counts.
-fn text(job: &Value) -> String {
-    let at = |at: &str| output::cell(job.pointer(at));
-    let total: u64 = STANDINGS.iter().map(|(status, _)| count(job, status)).sum();
-    let mut text = format!("{}  {}  {}\n", at("/id"), at("/status"), at("/selection"));
-    text.push_str(&format!("[{}] {}/{total}\n", bar(job, total), count(job, "succeeded")));
-    let counts = STANDINGS.iter().map(|(status, _)| (count(job, status), status)).filter(|(count, _)| *count > 0);
-    let counts: Vec<String> = counts.map(|(count, status)| format!("{count} {}", status.replace('_', " "))).collect();
-    if !counts.is_empty() {
-        text.push_str(&format!("{}\n", counts.join(", ")));
-    }
-    if let Some(reason) = job.get("reason_code").and_then(Value::as_str) {
-        text.push_str(&format!("because: {}\n", output::cell(Some(&Value::from(reason)))));
-    }
-    text
-}
-
-fn bar(job: &Value, total: u64) -> String {
-    let (mut done, mut filled, mut bar) = (0_u64, 0_u64, String::new());
-    for (status, mark) in STANDINGS {
-        done = done.saturating_add(count(job, status));
-        let until = done.saturating_mul(WIDTH).checked_div(total).unwrap_or(0);
-        let width = until.saturating_sub(filled);
-        bar.extend(std::iter::repeat_n(mark, usize::try_from(width).unwrap_or(0)));
-        filled = filled.max(until);
-    }
-    let rest = WIDTH.saturating_sub(filled);
-    bar.extend(std::iter::repeat_n(' ', usize::try_from(rest).unwrap_or(0)));
-    bar
-}
-
-/// Follows a job until nothing more will happen to it by itself. Each change is a line, as JSON the whole job.
-async fn follow(session: &Session, job: &str) -> Result<(), Failure> {
+/// Follows a job until nothing more will happen to it by itself.
+async fn follow(session: &Session, job: &str, live: &Live) -> Result<(), Failure> {
     let path = session.path(&["jobs", job]).await?;
-    let (mut patience, mut last) = (0, String::new());
+    let mut patience = 0;
     loop {
         let found = match session.client.get(&path).await {
             Ok(found) => found.value,
@@ -323,19 +286,18 @@ async fn follow(session: &Session, job: &str) -> Result<(), Failure> {
             Err(failure) => return Err(failure),
         };
         patience = PATIENCE;
-        let now = text(&found);
-        if now != last {
-            match session.out {
-                Format::Json => output::json_line(&found)?,
-                Format::Table => output::line(now.trim_end())?,
-            }
-            last = now;
-        }
+        live.show(&found)?;
         let status = found.get("status").and_then(Value::as_str).unwrap_or_default();
         let working = count(&found, "in_progress") > 0;
         match status {
-            "completed" => return ended(&found),
-            "canceled" if !working => return Err(Failure::Rollout(format!("the job is {status}"))),
+            "completed" => {
+                live.end(&found)?;
+                return ended(&found);
+            }
+            "canceled" if !working => {
+                live.end(&found)?;
+                return Err(Failure::Rollout(format!("the job is {status}")));
+            }
             _ => pause(Duration::from_secs(1)).await,
         }
     }
@@ -388,18 +350,5 @@ mod tests {
         assert_eq!(body("x --document f --all --continuous").expect("good")["targets"], json!([{}]));
         assert!(body("x --document f").is_err(), "nobody is not everybody");
         assert!(body("x --document f --all --timeout 90s").is_err(), "not whole minutes");
-    }
-
-    #[test]
-    fn a_job_is_seen_at_a_glance() {
-        let job = json!({
-            "id": "reboot", "status": "in_progress", "selection": "snapshot",
-            "counts": { "succeeded": 5, "failed": 1, "timed_out": 1, "in_progress": 1, "queued": 2 },
-        });
-        let expected = "reboot  in_progress  snapshot\n[###############xxxxxx---......] 5/10\n\
-             5 succeeded, 1 failed, 1 timed out, 1 in progress, 2 queued\n";
-        assert_eq!(text(&job), expected);
-        let empty = json!({ "id": "x", "status": "scheduled", "selection": "continuous", "counts": {} });
-        assert_eq!(text(&empty), format!("x  scheduled  continuous\n[{}] 0/0\n", " ".repeat(30)));
     }
 }

@@ -81,7 +81,8 @@ impl Document {
         if version.as_str() != Some("1.0") {
             return Err(BadDocument::Version(short(version)));
         }
-        if document.get("conditions").is_some_and(|conditions| conditions.as_array().is_none_or(|all| !all.is_empty())) {
+        if document.get("conditions").is_some_and(|conditions| conditions.as_array().is_none_or(|all| !all.is_empty()))
+        {
             return Err(BadDocument::Conditions);
         }
         let listed = document.get("steps").and_then(Value::as_array).filter(|steps| !steps.is_empty());
@@ -89,9 +90,8 @@ impl Document {
         if listed.clone().count() > limits::JOB_STEPS {
             return Err(BadDocument::TooMany);
         }
-        let steps = listed.zip(1..).map(|(step, number)| {
-            action(step).map_err(|why| BadDocument::Step { step: number, why })
-        });
+        let steps =
+            listed.zip(1..).map(|(step, number)| action(step).map_err(|why| BadDocument::Step { step: number, why }));
         Ok(Self { steps: steps.collect::<Result<_, _>>()?, include_std_out })
     }
 }
@@ -244,7 +244,10 @@ mod tests {
             (json!({"version": "1.0", "steps": []}), "the job document is no list of steps"),
             (json!({"version": "2.0", "steps": []}), "the job document has version 2.0, and only 1.0 is known"),
             (json!({"version": 1, "steps": []}), "the job document has version 1, and only 1.0 is known"),
-            (json!({"version": "1.0", "conditions": [{}], "steps": []}), "the job has conditions, which are not known here"),
+            (
+                json!({"version": "1.0", "conditions": [{}], "steps": []}),
+                "the job has conditions, which are not known here",
+            ),
             (json!({"version": "1.0", "steps": [{}]}), "step 1: it has no action"),
             (step(json!({"type": "runHandler"})), "step 1: it has no name"),
             (step(json!({"name": "n", "type": "runShell"})), "step 1: its type is neither runHandler nor runCommand"),
