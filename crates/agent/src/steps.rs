@@ -427,12 +427,13 @@ fn told(outcome: &Outcome) -> Word {
 
 /// The last that fits of what was written before and now: whole characters, no control characters.
 fn tail(before: &str, now: &str) -> String {
-    let all: String = format!("{before}{now}").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let all: String =
+        format!("{before} {}", now.trim()).trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let mut from = all.len().saturating_sub(limits::DEPLOYMENT_DETAIL_BYTES);
     while !all.is_char_boundary(from) {
         from += 1;
     }
-    all.get(from..).unwrap_or_default().trim().to_owned()
+    all.get(from..).unwrap_or_default().trim_start().to_owned()
 }
 
 /// The first that fits, as a line without control characters.

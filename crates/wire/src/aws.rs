@@ -4,6 +4,7 @@
 
 pub mod commands;
 pub mod document;
+pub mod events;
 pub mod jobs;
 pub mod provisioning;
 pub mod shadow;
