@@ -113,6 +113,8 @@ async fn schedules_begin_and_end_whatever_the_server_does() {
                 "{at_end}: {name}"
             );
         }
+        // It is looked at every few seconds, should nobody say that an execution ended.
+        stage.fixture.clock.advance(Duration::from_secs(5));
         tick(&stage.fixture.restarted()).await.expect("another server's turn");
         assert_eq!(stage.show("timed").await, at_last, "{at_end}");
     }
