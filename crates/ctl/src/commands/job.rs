@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use fleetward_base::Timestamp;
 use serde_json::{Value, json};
 
 use crate::client::pause;
@@ -145,11 +146,20 @@ pub(crate) struct Create {
     /// But judge nothing on fewer devices than this
     #[arg(long, value_name = "COUNT", requires = "abort_at", default_value_t = 1)]
     abort_min: u32,
+    /// When it begins: a moment such as 2026-11-28T03:00:00Z
+    #[arg(long, value_name = "MOMENT")]
+    start: Option<Timestamp>,
+    /// When it hands out nothing more
+    #[arg(long, value_name = "MOMENT")]
+    end: Option<Timestamp>,
+    /// What its end does besides: stop_rollout (nothing), cancel what is queued, or force_cancel everything
+    #[arg(long, value_name = "HOW", requires = "end")]
+    at_end: Option<String>,
     /// Show how far it is until it is at its end; exit with 8 where that is no success. As JSON the last word is shown alone
     #[arg(long, conflicts_with = "continuous")]
     wait: bool,
     /// A file with the whole policy, for schedules, windows and rates that grow
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["rate", "timeout", "retries", "abort_at"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rate", "timeout", "retries", "abort_at", "start", "end"])]
     policy: Option<PathBuf>,
 }
 
@@ -171,7 +181,13 @@ impl Create {
         let minutes = self.timeout.map(minutes).transpose()?;
         let abort =
             |percent| json!([{ "failure": "all", "threshold_percent": percent, "minimum_executed": self.abort_min }]);
+        let schedule = super::object([
+            ("start_at_ms", self.start.map(|at| json!(at.millis()))),
+            ("end_at_ms", self.end.map(|at| json!(at.millis()))),
+            ("at_end", self.at_end.as_ref().map(|how| json!(how))),
+        ]);
         let spelled = super::object([
+            ("schedule", (self.start.is_some() || self.end.is_some()).then_some(schedule)),
             ("rate", self.rate.map(|rate| json!({ "maximum_per_minute": rate }))),
             ("timeout_minutes", minutes.map(|minutes| json!(minutes))),
             ("retry", self.retries.map(|retries| json!([{ "failure": "all", "retries": retries }]))),
@@ -348,6 +364,11 @@ mod tests {
         });
         assert_eq!(body(line).expect("good"), expected);
         assert_eq!(body("x --document f --all --continuous").expect("good")["targets"], json!([{}]));
+        let timed =
+            body("x --document f --all --start 2026-11-28T03:00:00Z --end 2026-11-28T04:00:00+01:00 --at-end cancel");
+        let schedule =
+            json!({ "start_at_ms": 1_795_834_800_000_i64, "end_at_ms": 1_795_834_800_000_i64, "at_end": "cancel" });
+        assert_eq!(timed.expect("good")["policy"]["schedule"], schedule);
         assert!(body("x --document f").is_err(), "nobody is not everybody");
         assert!(body("x --document f --all --timeout 90s").is_err(), "not whole minutes");
     }
