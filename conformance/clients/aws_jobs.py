@@ -11,11 +11,11 @@ import threading
 import time
 
 import awsiot
-from awscrt import mqtt
+from awscrt import mqtt, mqtt5
 from awscrt.mqtt_request_response import ClientOptions
 from awsiot import iotjobs
 from fleet.agent import agent, folder, operation
-from fleet.aws import WAIT, connect3, connect5, rejected
+from fleet.aws import WAIT, connect3, connect5, connect5_with, rejected
 from fleet.server import Server, programs, run
 from fleet.story import Story, expect, holds, quiet, until, within
 
@@ -291,6 +291,47 @@ def waited_for_by_wardctl(server):
         expect(done.returncode, code)
         shown = json.loads(done.stdout)
         expect((shown["id"], shown["status"], shown["counts"][status]), (job, "completed", 1))
+
+
+@story.check
+def a_watcher_hears_events(server):
+    """Job events on AWS's topics, for a client that a topic policy lets hear them; a device of the fleet is refused"""
+    watcher, device = server.enrol("acme", "aws-watcher"), server.enrol("acme", "aws-watched")
+    document = server.folder / "watch.json"
+    statement = {"effect": "allow", "actions": ["subscribe", "receive"], "topics": ["$aws/events/#"]}
+    document.write_text(json.dumps({"statements": [statement]}))
+    server.ctl("topic-policy", "create", "watch", "--document", document, tenant="acme")
+    server.ctl("topic-policy", "attach", "watch", "--device", watcher.name, tenant="acme")
+    server.ctl("tenant", "policy", "set", "jobs.events=true", tenant="acme")
+    heard = queue.Queue()
+    client = connect5_with(server, watcher, on_publish_received=lambda data: heard.put(data.publish_packet))
+
+    def subscribe(of, *topics):
+        wanted = [mqtt5.Subscription(topic, mqtt5.QoS.AT_LEAST_ONCE) for topic in topics]
+        return [int(code) for code in of.subscribe(mqtt5.SubscribePacket(wanted)).result(WAIT).reason_codes]
+
+    expect(subscribe(client, "$aws/events/job/#", "$aws/events/jobExecution/+/succeeded"), [1, 1])
+    connection = connect5(server, device)
+    expect(subscribe(connection, "$aws/events/#"), [0x87])
+    jobs = iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT))
+    create(server, "watched", device.name)
+    start = iotjobs.StartNextPendingJobExecutionRequest(thing_name=device.name)
+    until(lambda: jobs.start_next_pending_job_execution(start).result(WAIT).execution, "the job")
+    done = iotjobs.UpdateJobExecutionRequest(thing_name=device.name, job_id="watched", status="SUCCEEDED", status_details={"a": "b"})
+    jobs.update_job_execution(done).result(WAIT)
+
+    def event(topic):
+        packet = within(heard, WAIT, topic)
+        expect(packet.topic, topic)
+        return json.loads(packet.payload)
+
+    execution = event("$aws/events/jobExecution/watched/succeeded")
+    expect((execution["eventType"], execution["status"], execution["statusDetails"]), ("JOB_EXECUTION", "SUCCEEDED", {"a": "b"}))
+    holds(execution["thingArn"].endswith(f":thing/{device.name}"), execution)
+    job = event("$aws/events/job/watched/completed")
+    expect((job["status"], job["jobProcessDetails"]["numberOfSucceededThings"]), ("COMPLETED", 1))
+    client.stop()
+    connection.stop()
 
 
 @story.check

@@ -17,7 +17,6 @@ use fleetward_wire::aws::jobs::{
 };
 use fleetward_wire::aws::steps;
 use fleetward_wire::aws::topic::{self, JobsOp, JobsPart, Topic, What};
-use serde_json::Value;
 
 use crate::machine::{Content, Event, Offer, Operation, Report};
 use crate::mqtt::Message;

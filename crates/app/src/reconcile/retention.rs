@@ -33,19 +33,18 @@ pub async fn tick(app: &App) -> Result<u64> {
 async fn forget(app: &App, tenant: &TenantId) -> Result<u64> {
     let policy = identity_policy(app, tenant).await?;
     let now = app.now();
-    let (jobs, tries, kept) =
-        (now.minus(policy.jobs.retention()), now.minus(policy.jobs.retention()), policy.jobs.kept);
+    let (jobs, kept) = (now.minus(policy.jobs.retention()), policy.jobs.kept);
     let commands = now.minus(policy.commands.retention());
     let mut gone = 0_u64;
     for _ in 0..limits::RETENTION_PAGES_PER_TICK {
         let (page, more) = app
             .write(tenant, "forget what is over", move |tx| {
                 Box::pin(async move {
-                    let (jobs, more_jobs) = forget_jobs(tx, jobs, kept, now).await?;
-                    let tries = tx.forget_tries(tries, limits::RETENTION_PAGE).await?;
+                    let (over, more) = forget_jobs(tx, jobs, kept, now).await?;
+                    let tries = tx.forget_tries(jobs, limits::RETENTION_PAGE).await?;
                     let commands = tx.forget_commands(commands, limits::RETENTION_PAGE).await?;
                     let whole = u64::from(limits::RETENTION_PAGE);
-                    Ok((jobs + tries + commands, more_jobs || tries >= whole || commands >= whole))
+                    Ok((over + tries + commands, more || tries >= whole || commands >= whole))
                 })
             })
             .await?;
@@ -54,7 +53,9 @@ async fn forget(app: &App, tenant: &TenantId) -> Result<u64> {
             break;
         }
     }
-    app.wake_jobs();
+    if gone > 0 {
+        app.wake_jobs();
+    }
     Ok(gone)
 }
 
