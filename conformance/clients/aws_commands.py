@@ -6,11 +6,10 @@ import json
 import os
 import queue
 import signal
-import stat
-import subprocess
 import sys
 
 from awscrt import mqtt, mqtt5
+from fleet.agent import agent, operation
 from fleet.aws import WAIT, WAYS, Front, connect3, connect5
 from fleet.server import Server, programs, run
 from fleet.story import Story, expect, holds, until, within
@@ -233,39 +232,6 @@ def polled_by_curl(server):
     expect(ask(path, {"status": "succeeded", "version": todo[0]["version"], "result": {"pid": {"s": "7"}}})[0], 200)
     expect(ask(path, {"status": "failed"})[0], 409)
     expect(show(server, device, sent["id"])["result"], {"pid": {"s": "7"}})
-
-
-@contextlib.contextmanager
-def agent(server, name, token, boot="boot-1"):
-    """The agent's program, until the block ends; a boot of the device is a name in a file."""
-    folder = server.folder / f"agent-{name}"
-    (folder / "operations").mkdir(parents=True, exist_ok=True)
-    (folder / "token").write_text(token)
-    (folder / "boot").write_text(boot)
-    command = [programs() / "fleetward-agent", "run", "--server", "localhost", "--device-port", server.device_port]
-    command += ["--mqtt-port", server.mqtt_port, "--ca", server.ca, "--device", name, "--hardware", "rev-a"]
-    command += ["--tenant", "acme", "--token-file", folder / "token", "--data-dir", folder / "data"]
-    command += ["--commands", folder / "operations", "--boot-id", folder / "boot"]
-    with open(folder / "agent.log", "ab") as log:
-        child = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
-        try:
-            yield child
-        finally:
-            if child.poll() is None:
-                child.terminate()
-                child.wait(30)
-
-
-def operation(server, name, op, body, policy=None):
-    folder = server.folder / f"agent-{name}" / "operations"
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o755)
-    file = folder / op
-    file.write_text(f"#!/bin/sh\n{body}\n")
-    file.chmod(stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
-    if policy:
-        (folder / f"{op}.policy").write_text(policy)
-        (folder / f"{op}.policy").chmod(0o644)
 
 
 class Named:

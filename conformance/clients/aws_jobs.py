@@ -1,19 +1,23 @@
-"""The jobs clients of the AWS IoT device SDK, unmodified, on a job with a document of one's own; and the same by HTTPS."""
+"""The jobs clients of the AWS IoT device SDK, unmodified, on a job with a document of one's own; the same by HTTPS; and our agent,
+which works on such documents as the AWS IoT Device Client does."""
 
+import contextlib
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
 
 import awsiot
-from awscrt import mqtt
+from awscrt import mqtt, mqtt5
 from awscrt.mqtt_request_response import ClientOptions, SubscriptionStatusEventType
 from awsiot import iotjobs
 from fleet import matrix
-from fleet.aws import WAIT, WAYS, Front, connect, connect3, end, keep, rejected
-from fleet.server import Server, run
+from fleet.agent import agent, folder, operation
+from fleet.aws import WAIT, WAYS, Front, connect, connect3, connect5, end, keep, rejected
+from fleet.server import Server, programs, run
 from fleet.story import Story, expect, holds, quiet, until, within
 
 story = Story("awsiotsdk jobs")
@@ -200,6 +204,171 @@ def by_https(server):
     expect(ask("GET", "/by-https")[:2], (410, "terminalstateexception"))
     expect(ask("GET", "/nothing")[:2], (404, "resourcenotfoundexception"))
     expect(ask("PUT", "/$next", {})[2], {})
+
+
+class Named:
+    def __init__(self, name):
+        self.name = name
+
+
+def steps(*handlers, last=None, **more):
+    """A document as the AWS IoT Device Client reads it; a step is a handler, or a handler with its arguments."""
+
+    def action(handler, *args):
+        return {"action": {"name": f"do {handler}", "type": "runHandler", "input": {"handler": handler, "args": args, "path": "default"}}}
+
+    document = {"version": "1.0", "includeStdOut": True, "steps": [action(*([it] if isinstance(it, str) else it)) for it in handlers]}
+    return {**document, **({"finalStep": action(last)} if last else {}), **more}
+
+
+def execution(server, job, status, number=1):
+    def found():
+        rows = server.ctl("job", "executions", job, tenant="acme")
+        return next((row for row in rows if row["number"] == number and row["status"] == status), None)
+
+    return until(found, f"{job} is {status}")
+
+
+def wardctl(server, *arguments):
+    env = {
+        "FLEETWARD_URL": server.endpoints["operator_url"],
+        "FLEETWARD_CA_FILE": str(server.ca),
+        "FLEETWARD_TOKEN": server.token,
+        "FLEETWARD_TENANT": "acme",
+    }
+    return run([programs() / "wardctl", *arguments], env=env, check=False)
+
+
+@story.check
+def our_agent_runs_handlers(server):
+    """Our agent: handlers of the owner's directory one after the other, what they write, and what the owner does not allow"""
+    device = Named("job-agent")
+    token = server.enrol_token("acme", device.name, "--hardware", "rev-a")
+    runs = folder(server, device.name) / "runs"
+    operation(server, device.name, "note", f'echo "$FLEETWARD_JOB $2" >> {runs}; echo "noted $2"')
+    operation(server, device.name, "fails", "echo no disk >&2; exit 3")
+    command = {"action": {"name": "greet", "type": "runCommand", "input": {"command": "echo,Hello World"}}}
+    other = {"action": {"name": "greet", "type": "runCommand", "input": {"command": "echo,Goodbye"}}}
+    with agent(server, device.name, token, "--job-command", "echo,Hello World"):
+        good = steps(["note", "one"], ["note", "two"], last="note")
+        create(server, "good", device.name, document={**good, "steps": [*good["steps"], command]})
+        done = execution(server, "good", "succeeded")
+        expect(done["detail"], {"step": "4/4 do note", "stdout": "noted one noted two Hello World noted"})
+        holds(done["due_at"] is None, "its timers are gone")
+        expect(runs.read_text().splitlines(), ["good one", "good two", "good "])
+        create(server, "failing", device.name, document=steps("fails", ["note", "never"]))
+        failed = execution(server, "failing", "failed")["detail"]
+        holds("no disk" in failed["reason"] and failed["step"] == "1/2 do fails", failed)
+        for job, document, why in (
+            ("unknown", steps(["note", "never"], "sh"), "there is no handler sh here"),
+            ("elsewhere", steps("../note"), "name cannot be that of a handler"),
+            ("forbidden", {"version": "1.0", "steps": [other]}, "does not allow that command"),
+            ("nonsense", {"hello": "world"}, "no list of steps"),
+        ):
+            create(server, job, device.name, document=document)
+            reason = execution(server, job, "rejected")["detail"]["reason"]
+            holds(why in reason, reason)
+    expect(len(runs.read_text().splitlines()), 3, "nothing else ran")
+
+
+@story.check
+def our_agent_is_killed_in_the_middle(server):
+    """Killed in its second step, our agent goes on there where the handler knows how, and says so where it does not"""
+    device = Named("job-killed")
+    token = server.enrol_token("acme", device.name, "--hardware", "rev-a")
+    runs = folder(server, device.name) / "runs"
+    # It hangs where it is not told to go on. It is ended with the agent, as a service manager does it.
+    for op, policy in (("first", None), ("goes-on", "resume"), ("once", None), ("last", None)):
+        hang = '[ "$FLEETWARD_RESUMES" = 1 ] || [ "$FLEETWARD_JOB_TRY" = 2 ] || exec sleep 600' if op in ("goes-on", "once") else ":"
+        operation(server, device.name, op, f'echo "$FLEETWARD_JOB $FLEETWARD_JOB_TRY {op} $FLEETWARD_RESUMES $$" >> {runs}; {hang}', policy)
+
+    def ran(job):
+        lines = [line.split() for line in runs.read_text().splitlines()] if runs.exists() else []
+        return [line for line in lines if line[0] == job]
+
+    def killed_in(job):
+        with agent(server, device.name, token) as child:
+            until(lambda: len(ran(job)) == 2, "the second step")
+            shown = execution(server, job, "in_progress")
+            until(lambda: execution(server, job, "in_progress")["detail"]["step"].startswith("2/3"), "its step is told")
+            holds(shown["due_at"] is not None, "the server waits for it no longer than its step may take")
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(ran(job)[-1][4]), signal.SIGKILL)
+
+    create(server, "resumed", device.name, document=steps("first", "goes-on", "last"))
+    killed_in("resumed")
+    with agent(server, device.name, token):
+        execution(server, "resumed", "succeeded")
+    expect([line[2:4] for line in ran("resumed")], [["first", "0"], ["goes-on", "0"], ["goes-on", "1"], ["last", "0"]])
+
+    create(server, "unknown-end", device.name, "--retries", "1", document=steps("first", "once", "last"))
+    killed_in("unknown-end")
+    with agent(server, device.name, token):
+        failed = execution(server, "unknown-end", "failed")["detail"]
+        holds("did not see its end" in failed["reason"], failed)
+        execution(server, "unknown-end", "succeeded", number=2)
+        shown = wardctl(server, "job", "show", "unknown-end", "--follow")
+        expect(shown.returncode, 0)
+        holds(b"1 succeeded" in shown.stdout, shown.stdout)
+    tries = [["1", "first"], ["1", "once"], ["2", "first"], ["2", "once"], ["2", "last"]]
+    expect([line[1:3] for line in ran("unknown-end")], tries, "a try that was asked for, and nothing of it before")
+
+
+@story.check
+def waited_for_by_wardctl(server):
+    """`wardctl job create --wait` shows how far a job is; its exit code and its last JSON say how it ended"""
+    device = Named("job-agent")
+    for job, handler, code, status in (("waited", "note", 0, "succeeded"), ("waited-bad", "fails", 8, "failed")):
+        file = server.folder / f"{job}.json"
+        file.write_text(json.dumps(steps(handler)))
+        with agent(server, device.name, "unused"):
+            done = wardctl(server, "-o", "json", "job", "create", job, "--document", file, "--device", device.name, "--wait")
+        expect(done.returncode, code)
+        shown = json.loads(done.stdout)
+        expect((shown["id"], shown["status"], shown["counts"][status]), (job, "completed", 1))
+
+
+@story.check
+def a_watcher_hears_events(server):
+    """Job events on AWS's topics, for a client that a topic policy lets hear them; a device of the fleet is refused"""
+    watcher, device = server.enrol("acme", "aws-watcher"), server.enrol("acme", "aws-watched")
+    document = server.folder / "watch.json"
+    statement = {"effect": "allow", "actions": ["subscribe", "receive"], "topics": ["$aws/events/#"]}
+    document.write_text(json.dumps({"statements": [statement]}))
+    server.ctl("topic-policy", "create", "watch", "--document", document, tenant="acme")
+    server.ctl("topic-policy", "attach", "watch", "--device", watcher.name, tenant="acme")
+    server.ctl("tenant", "policy", "set", "jobs.events=true", tenant="acme")
+    heard = queue.Queue()
+    client = connect5(server, watcher, on_publish_received=lambda data: heard.put(data.publish_packet))
+
+    def subscribe(of, *topics):
+        wanted = [mqtt5.Subscription(topic, mqtt5.QoS.AT_LEAST_ONCE) for topic in topics]
+        return [int(code) for code in of.subscribe(mqtt5.SubscribePacket(wanted)).result(WAIT).reason_codes]
+
+    expect(subscribe(client, "$aws/events/job/#", "$aws/events/jobExecution/+/succeeded"), [1, 1])
+    connection = connect5(server, device)
+    expect(subscribe(connection, "$aws/events/#"), [0x87])
+    jobs = iotjobs.IotJobsClientV2(connection, ClientOptions(4, 2, WAIT))
+    create(server, "watched", device.name)
+    start = iotjobs.StartNextPendingJobExecutionRequest(thing_name=device.name)
+    until(lambda: jobs.start_next_pending_job_execution(start).result(WAIT).execution, "the job")
+    done = iotjobs.UpdateJobExecutionRequest(thing_name=device.name, job_id="watched", status="SUCCEEDED", status_details={"a": "b"})
+    jobs.update_job_execution(done).result(WAIT)
+
+    def event(topic):
+        packet = within(heard, WAIT, topic)
+        expect(packet.topic, topic)
+        return json.loads(packet.payload)
+
+    execution = event("$aws/events/jobExecution/watched/succeeded")
+    expect((execution["eventType"], execution["status"], execution["statusDetails"]), ("JOB_EXECUTION", "SUCCEEDED", {"a": "b"}))
+    holds(execution["thingArn"].endswith(f":thing/{device.name}"), execution)
+    job = event("$aws/events/job/watched/completed")
+    expect((job["status"], job["jobProcessDetails"]["numberOfSucceededThings"]), ("COMPLETED", 1))
+    client.stop()
+    connection.stop()
 
 
 @story.check

@@ -1,6 +1,6 @@
 //! The running agent: one loop that feeds events to the machines and performs what they ask for.
 //!
-//! Decisions are elsewhere (`machine`, `jobs`, `shadow`, `identity`); here is the order of things. There is one session at a
+//! Decisions are elsewhere (`machine`, `jobs`, `steps`, `shadow`, `identity`); here is the order of things. There is one session at a
 //! time, and whatever takes long (connecting, enrolling, downloading, handlers) is a task whose end is an event. Nothing here
 //! is lost with the process: what must not be is on the disk before it counts.
 
@@ -11,6 +11,7 @@ mod commands;
 mod effects;
 mod handover;
 mod opening;
+mod steps;
 
 use std::io;
 use std::sync::Arc;
@@ -37,12 +38,14 @@ use crate::mqtt::{End, Message, Session, Target};
 use crate::options::RunOptions;
 use crate::record::{BadRecord, Slot};
 use crate::shadow::{self, Applied, Change, Shadow};
+use crate::steps::{Ended, Run};
 use crate::tls::Server;
 use anchors::{AnchorsError, Looking};
 use attestation::Attestation;
 use certificates::Certificates;
 use commands::Orders;
 use handover::{Going, GoingError};
+use steps::Tasks;
 
 /// How often unanswered requests, the certificate and the connection are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -95,6 +98,12 @@ enum Done {
         reboots: bool,
         result: Result<String, HandlerError>,
     },
+    /// The program of a job's step ended.
+    Stepped {
+        run: Box<Run>,
+        reboots: bool,
+        ended: Ended,
+    },
     Attested(Result<Verdict, AttestError>),
     Listed(Result<Listed, EstError>),
     AnchorsTold(Result<(), AnchorsError>),
@@ -131,6 +140,7 @@ pub struct Agent {
     jobs: Jobs,
     shadow: Shadow,
     orders: Orders,
+    tasks: Tasks,
     certificates: Certificates,
     attestation: Attestation,
     looking: Looking,
@@ -182,9 +192,11 @@ impl Agent {
         let (signers, signers_given) = opening::signers(&options, going.as_ref())?;
         let policy = Policy { hardware: options.hardware.clone(), signers };
         let operations = Handlers::new(options.commands.clone(), folder.resolve(""), options.handler_limit());
+        let tasks = Tasks::open(&options, operations.clone(), disk.as_ref())?;
         let orders = Orders::open(&options, operations, disk.as_ref())?;
         Ok(Self {
             orders,
+            tasks,
             handlers: Handlers::new(options.handlers.clone(), folder.resolve(""), options.handler_limit()),
             machine: Machine::new(record, policy),
             jobs: Jobs::new(&options.device),
@@ -326,6 +338,7 @@ impl Agent {
         self.online.send_replace(true);
         self.jobs.session_began();
         self.orders_go_on();
+        self.steps_go_on();
         let fetch = self.shadow.session_began();
         self.send(fetch.into_iter().collect());
         self.happened(Event::Connected)
@@ -354,6 +367,7 @@ impl Agent {
         for event in jobs.events {
             self.happened(event)?;
         }
+        jobs.steps.into_iter().for_each(|event| self.steps_heard(event));
         match self.shadow.hear(&message) {
             shadow::Heard::Send(message) => self.send(vec![message]),
             shadow::Heard::Apply(changes) => self.apply(changes),
@@ -387,6 +401,10 @@ impl Agent {
             }
             Done::Ran { id, reboots, result } => {
                 self.command_ran(&id, reboots, result);
+                Ok(())
+            }
+            Done::Stepped { run, reboots, ended } => {
+                self.stepped(&run, reboots, &ended);
                 Ok(())
             }
             Done::Attested(result) => {

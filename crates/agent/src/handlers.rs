@@ -1,4 +1,5 @@
-//! The programs that may apply configuration: files of one directory, chosen by the owner of the device.
+//! The programs that may apply configuration, or be run by commands and jobs: files of one directory, chosen by the owner of
+//! the device.
 //!
 //! A key of the shadow is a file's name and never more: no path, no argument, no shell. The file must lie in the directory
 //! itself (a link out of it is refused), belong to root or to the agent's user, and be writable for nobody else; so must the
@@ -17,6 +18,8 @@ use tokio::time::timeout;
 
 /// Bytes of a handler's standard error, and of its standard output, that are looked at.
 const SAID_BYTES: u64 = 4096;
+/// Bytes that are kept of the end of what the program of a job writes, from each of its two outputs.
+const TAIL_BYTES: usize = 4096;
 /// The name of the handler that tests a new image.
 pub const SELF_TEST: &str = "self-test";
 /// The name of the handler that takes away what is not the agent's own, before the device goes to another tenant.
@@ -37,6 +40,17 @@ pub enum HandlerError {
     Failed { status: ExitStatus, detail: String },
     #[error("its handler could not run: {0}")]
     Io(#[from] io::Error),
+}
+
+/// How the program of a step ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub status: ExitStatus,
+    /// The last that it wrote.
+    pub stdout: String,
+    pub stderr: String,
+    /// Lines on standard error.
+    pub complaints: u64,
 }
 
 /// The directory of handlers. Without one, there are none.
@@ -125,18 +139,8 @@ impl Handlers {
         limit: Duration,
     ) -> Result<String, HandlerError> {
         let file = self.find(key)?;
-        let mut command = Command::new(file);
-        command
-            .current_dir(&self.work)
-            .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("FLEETWARD_KEY", key)
-            .envs(environment.iter().map(|(name, value)| (*name, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
+        let mut command = self.command(&file, environment);
+        command.env("FLEETWARD_KEY", key).stdin(Stdio::piped());
         let mut child = spawn(&mut command).await?;
         let group = child.id();
         match timeout(limit, converse(&mut child, input)).await {
@@ -151,6 +155,67 @@ impl Handlers {
             }
         }
     }
+
+    /// Runs a program that was found, with these arguments and nothing on standard input, and waits for its end.
+    ///
+    /// # Errors
+    /// Why it did not run to its end. One that takes too long is ended, with all that it started.
+    pub async fn run_step(
+        &self,
+        program: &Path,
+        arguments: &[String],
+        environment: &[(&str, String)],
+        limit: Duration,
+    ) -> Result<Ran, HandlerError> {
+        let mut command = self.command(program, environment);
+        command.args(arguments).stdin(Stdio::null());
+        let mut child = spawn(&mut command).await?;
+        let group = child.id();
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let ends = async {
+            let ((stdout, _), (stderr, complaints)) = tokio::join!(end_of(stdout), end_of(stderr));
+            Ok::<_, io::Error>(Ran { status: child.wait().await?, stdout, stderr, complaints })
+        };
+        match timeout(limit, ends).await {
+            Ok(ran) => Ok(ran?),
+            Err(_elapsed) => {
+                end_group(group);
+                let _ended = child.wait().await;
+                Err(HandlerError::TimedOut(limit))
+            }
+        }
+    }
+
+    /// A program with nothing of the agent's environment, in a process group of its own.
+    fn command(&self, program: &Path, environment: &[(&str, String)]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(&self.work)
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs(environment.iter().map(|(name, value)| (*name, value)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        command
+    }
+}
+
+/// The end of what a program writes, and how many lines that was.
+async fn end_of(from: Option<impl AsyncRead + Unpin>) -> (String, u64) {
+    let (mut kept, mut lines, mut open) = (Vec::new(), 0_u64, false);
+    let mut piece = vec![0; TAIL_BYTES];
+    if let Some(mut from) = from {
+        while let Ok(count @ 1..) = from.read(&mut piece).await {
+            let said = piece.get(..count).unwrap_or_default();
+            lines += said.iter().filter(|byte| **byte == b'\n').map(|_| 1).sum::<u64>();
+            open = said.last() != Some(&b'\n');
+            kept.extend_from_slice(said);
+            kept.drain(..kept.len().saturating_sub(TAIL_BYTES));
+        }
+    }
+    (String::from_utf8_lossy(&kept).trim().to_owned(), lines + u64::from(open))
 }
 
 /// Starts a program; again, for a moment, where the file was written just now and is still open elsewhere.
@@ -311,6 +376,26 @@ mod tests {
         fixture.mode("handlers/say.policy", 0o666);
         assert!(matches!(handlers.beside("say", "policy"), Err(HandlerError::Untrusted(_))));
         assert!(matches!(handlers.beside("none", "policy"), Err(HandlerError::Absent)));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn of_a_step_the_end_of_what_it_writes_is_kept() {
+        let fixture = Fixture::new();
+        fixture.script(
+            "handlers/long",
+            "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; echo \"$1,$2,$A\"; cat; echo a >&2; printf b >&2; exit 3",
+        );
+        let handlers = fixture.handlers();
+        let file = handlers.find("long").unwrap();
+        let arguments = ["x y".to_owned(), "$HOME".to_owned()];
+        let environment = [("A", "b".to_owned())];
+        let ran = handlers.run_step(&file, &arguments, &environment, Duration::from_secs(20)).await.unwrap();
+        assert!(ran.stdout.ends_with("line 2999\nx y,$HOME,b") && ran.stdout.len() <= TAIL_BYTES, "{}", ran.stdout);
+        assert_eq!((ran.status.code(), ran.stderr.as_str(), ran.complaints), (Some(3), "a\nb", 2));
+        fixture.script("handlers/slow", "sleep 1000");
+        let slow = handlers.find("slow").unwrap();
+        let ended = handlers.run_step(&slow, &[], &[], Duration::from_millis(200)).await;
+        assert!(matches!(ended, Err(HandlerError::TimedOut(_))));
     }
 
     #[tokio::test(flavor = "current_thread")]

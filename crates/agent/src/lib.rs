@@ -1,7 +1,7 @@
 //! The device agent.
 //!
-//! Five state machines that do no I/O decide: `machine` (updates), `jobs`, `shadow` and `commands` (the conversation with the server) and
-//! `identity` (keys and certificates). `agent` performs. All that must survive a power cut goes through [`disk::Disk`], so
+//! Six state machines that do no I/O decide: `machine` (updates), `steps` (jobs that are none), `jobs`, `shadow` and `commands` (the
+//! conversation with the server) and `identity` (keys and certificates). `agent` performs. All that must survive a power cut goes through [`disk::Disk`], so
 //! that the tests can cut it at every step. To add a step to the update, begin in `machine` and its `power_cut` test; to add a
 //! new file, say there when it becomes durable.
 
@@ -27,5 +27,6 @@ pub mod record;
 pub mod shadow;
 pub mod slots;
 pub mod status;
+pub mod steps;
 pub mod tls;
 pub mod tpm;

@@ -71,11 +71,20 @@ pub struct RunOptions {
     /// directory must belong to root or to the agent's user and be writable for nobody else.
     #[arg(long, env = "FLEETWARD_HANDLERS", value_name = "DIR")]
     pub handlers: Option<PathBuf>,
-    /// Directory of operations: the executable file OP is what the command OP runs, and OP.policy beside it says what becomes of
-    /// one that was cut off: report_unknown (the default), rerun_if_idempotent, resume or reboots. Who may own them is as for
-    /// handlers. Without it every command is rejected.
+    /// Directory of operations: the executable file OP is what the command OP runs and what a step of a job runs as its handler,
+    /// and OP.policy beside it says what becomes of one that was cut off: report_unknown (the default), rerun_if_idempotent,
+    /// resume or reboots. Who may own them is as for handlers. Without it every command is rejected, and every job with a handler.
     #[arg(long, env = "FLEETWARD_COMMANDS", value_name = "DIR")]
     pub commands: Option<PathBuf>,
+    /// A command that a job may run by runCommand, spelled as in its document: `/usr/bin/systemctl,restart,app`. May be given more
+    /// than once; in the environment, one a line. Any other is rejected.
+    #[arg(
+        long = "job-command",
+        env = "FLEETWARD_JOB_COMMANDS",
+        value_name = "PROGRAM,ARGUMENT,...",
+        value_delimiter = '\n'
+    )]
+    pub job_commands: Vec<JobCommand>,
     /// File that says which boot this is: another text after each restart of the device.
     #[arg(
         long,
@@ -101,7 +110,7 @@ pub struct RunOptions {
     /// The version that the device left the factory with; used when the data folder is made.
     #[arg(long, env = "FLEETWARD_INITIAL_VERSION", value_name = "VERSION", default_value = "0")]
     pub initial_version: String,
-    /// Seconds that a handler may take, and a command that says nothing else.
+    /// Seconds that a handler may take, and a command or a step of a job that says nothing else.
     #[arg(long, env = "FLEETWARD_HANDLER_TIMEOUT", value_name = "SECONDS", default_value_t = 60)]
     pub handler_timeout: u64,
     /// Seconds within which a new image must reach the server, as part of its self-test.
@@ -114,6 +123,17 @@ pub struct StatusOptions {
     /// Folder for keys, slots and state.
     #[arg(long, env = "FLEETWARD_AGENT_DATA", value_name = "DIR", default_value = "/var/lib/fleetward-agent")]
     pub data_dir: PathBuf,
+}
+
+/// A whole command: a program and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobCommand(pub Vec<String>);
+
+impl std::str::FromStr for JobCommand {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        fleetward_wire::aws::steps::words(text).map(Self)
+    }
 }
 
 impl RunOptions {
@@ -140,6 +160,13 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Options::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_of_jobs_are_spelled_as_in_documents() {
+        let words = |text: &str| text.parse::<JobCommand>().map(|command| command.0);
+        assert_eq!(words("systemctl, restart,app"), Ok(vec!["systemctl".into(), "restart".into(), "app".into()]));
+        assert!(words("systemctl restart").is_err() && words("").is_err());
     }
 
     #[test]

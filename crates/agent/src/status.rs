@@ -50,6 +50,9 @@ pub fn describe(data_dir: &Path) -> Result<String, BadRecord> {
         writeln!(text, "finished      {} {:?}: {}{told}", outcome.job, outcome.verdict, outcome.reason)
             .expect(infallible);
     }
+    for line in crate::steps::Journal::load(&folder)?.lines() {
+        writeln!(text, "{line}").expect(infallible);
+    }
     match certificate(&folder) {
         Some(certificate) => {
             writeln!(text, "certificate   {} until {}", certificate.serial, certificate.not_after).expect(infallible);

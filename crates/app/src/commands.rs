@@ -23,6 +23,7 @@ use fleetward_core::selector::Selector;
 use fleetward_store::TenantTx;
 
 use crate::error::{Error, Result};
+use crate::identity_policy::identity_policy;
 use crate::registry::load;
 use crate::revocation::store_selector;
 use crate::{App, Ctx, idempotency};
@@ -54,8 +55,9 @@ pub struct NewCommand {
     pub content_type: Option<String>,
     pub lane: Option<String>,
     pub dedupe: Option<String>,
-    /// How long it is kept back, from now.
+    /// How long it is kept back: from now, or until then.
     pub wait: Option<Duration>,
+    pub not_before: Option<Timestamp>,
     /// How long it may wait for its device, from now.
     pub life: Option<Duration>,
     pub ack_timeout: Option<Duration>,
@@ -133,6 +135,7 @@ async fn put_into_queues(
     payload: Vec<u8>,
     now: Timestamp,
 ) -> Result<Vec<Command>> {
+    let most_kept = identity_policy(app, tenant).await?.commands.kept_per_device;
     let (app_in, ctx_in) = (app.clone(), ctx);
     app.write(tenant, "send command", move |tx| {
         Box::pin(async move {
@@ -142,7 +145,7 @@ async fn put_into_queues(
             model.id = kept.unwrap_or(model.id);
             let mut sent = Vec::new();
             for device in meant(tx, &to).await? {
-                sent.push(queue(tx, &ctx_in, &model, &payload, device, now).await?);
+                sent.push(queue(tx, &ctx_in, &model, &payload, device, most_kept, now).await?);
             }
             if fresh {
                 idempotency::keep(&app_in, tx, &ctx_in, &model.id).await?;
@@ -350,6 +353,7 @@ async fn queue(
     model: &Command,
     payload: &[u8],
     device: DeviceId,
+    most_kept: u32,
     now: Timestamp,
 ) -> Result<Command> {
     // The lock on the device keeps its places in order.
@@ -384,7 +388,7 @@ async fn queue(
     }
     let due = Some(new.not_before.map_or(now, |hour| hour.max(now)).min(new.expires_at));
     tx.insert_command(&rows::row_of(&new, payload.len() as u64, due), payload).await?;
-    tx.trim_commands(&new.device, limits::COMMANDS_KEPT_PER_DEVICE).await?;
+    tx.trim_commands(&new.device, most_kept).await?;
     deliver::journal(tx, ctx.principal.actor(), Some(ctx.request_id), None, &new, now).await?;
     Ok(new)
 }
@@ -418,9 +422,14 @@ fn checked(new: NewCommand, id: CommandId, by: String, now: Timestamp) -> Result
         return Err(Error::invalid("max_attempts", format!("1 to {}", limits::COMMAND_ATTEMPTS)));
     }
     let expires_at = now.plus(span("ttl_s", new.life, LIFE, limits::COMMAND_LIFE)?);
-    let not_before = new.wait.filter(|wait| !wait.is_zero()).map(|wait| now.plus(wait));
+    let (field, not_before) = match (new.wait.filter(|wait| !wait.is_zero()), new.not_before) {
+        (Some(_), Some(_)) => return Err(Error::invalid("not_before", "either this or wait_s")),
+        (Some(wait), None) => ("wait_s", Some(now.plus(wait))),
+        // What is over is no hour to wait for.
+        (None, hour) => ("not_before", hour.filter(|hour| *hour > now)),
+    };
     if not_before.is_some_and(|hour| hour >= expires_at) {
-        return Err(Error::invalid("wait_s", "less than ttl_s"));
+        return Err(Error::invalid(field, "sooner than ttl_s is over"));
     }
     let command = Command {
         id,

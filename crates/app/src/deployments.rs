@@ -7,7 +7,7 @@ pub(crate) mod document;
 mod report;
 
 use fleetward_base::DeviceId;
-use fleetward_core::deployment::{Deployment, JobId, Kind, Refused, Status};
+use fleetward_core::deployment::{Deployment, DeploymentId, Kind, Refused, Status};
 use fleetward_core::rollout::Rollout;
 use fleetward_store::{DeploymentKey, ReleaseRow, TenantTx};
 use fleetward_wire::aws::document::JobDocument;
@@ -21,7 +21,7 @@ pub use report::{Reported, report, start_next};
 
 /// A deployment with what it asks of the device.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub struct Offer {
     pub deployment: Deployment,
     pub document: JobDocument,
 }
@@ -56,20 +56,20 @@ pub async fn pending(app: &App, ctx: &Ctx) -> Result<Option<Deployment>> {
 ///
 /// # Errors
 /// `NotFound`.
-pub async fn describe(app: &App, ctx: &Ctx, id: JobId) -> Result<Job> {
+pub async fn describe(app: &App, ctx: &Ctx, id: DeploymentId) -> Result<Offer> {
     let (tenant, device) = ctx.device()?;
     let (app_in, key) = (app.clone(), key(id, device));
     app.read(tenant, "describe deployment", move |tx| {
         Box::pin(async move {
             let row = tx.deployment(&key).await?.ok_or(Error::NotFound { what: "deployment" })?;
             let (_, release) = of_rollout(tx, row.rollout).await?;
-            document::job(&app_in, rows::deployment_of(row)?, &release)
+            document::offer(&app_in, rows::deployment_of(row)?, &release)
         })
     })
     .await
 }
 
-fn key(id: JobId, device: &DeviceId) -> DeploymentKey {
+fn key(id: DeploymentId, device: &DeviceId) -> DeploymentKey {
     DeploymentKey { rollout: id.rollout, device: device.clone(), kind: id.kind.to_string() }
 }
 

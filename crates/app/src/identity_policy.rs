@@ -110,6 +110,7 @@ pub async fn amend_policy(
         })
         .await?;
     app.policies().known.write().remove(tenant);
+    app.followed().look_again();
     // Sessions on the word of a token service are held against the new rule.
     if let Some(links) = app.links().filter(|_| tokens) {
         links.recheck_all(tenant);

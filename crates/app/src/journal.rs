@@ -63,7 +63,7 @@ pub(crate) fn entry_of(row: JournalEntry) -> Result<Entry> {
     })
 }
 
-fn event_of(row: JournalRow) -> Result<Event> {
+pub(crate) fn event_of(row: JournalRow) -> Result<Event> {
     Ok(Event { id: row.id, seq: row.seq, entry: entry_of(row.entry)? })
 }
 

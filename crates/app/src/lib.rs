@@ -129,6 +129,7 @@ struct Inner {
     deny_lists: deny_list::DenyLists,
     logs: transparency::Logs,
     unlogged: enroll::Unlogged,
+    followed: reconcile::events::Followed,
     heard: reconcile::ends::Heard,
     looked: reconcile::crls::Looked,
     policies: identity_policy::Policies,
@@ -174,6 +175,7 @@ impl App {
             deny_lists: deny_list::DenyLists::default(),
             logs: transparency::Logs::default(),
             unlogged: enroll::Unlogged::default(),
+            followed: reconcile::events::Followed::default(),
             heard: reconcile::ends::Heard::default(),
             looked: reconcile::crls::Looked::default(),
             policies: identity_policy::Policies::default(),
@@ -325,6 +327,10 @@ impl App {
 
     pub(crate) fn unlogged(&self) -> &enroll::Unlogged {
         &self.inner.unlogged
+    }
+
+    pub(crate) fn followed(&self) -> &reconcile::events::Followed {
+        &self.inner.followed
     }
 
     pub(crate) fn heard(&self) -> &reconcile::ends::Heard {

@@ -186,6 +186,11 @@ pub trait DeviceLinks: Send + Sync + 'static {
         false
     }
 
+    /// Whether it listens to commands whose payload is of this media type.
+    fn hears_media(&self, tenant: &TenantId, device: &DeviceId, _content_type: &str) -> bool {
+        self.hears_commands(tenant, device)
+    }
+
     /// Hands a command to the device.
     fn send_command(&self, _tenant: &TenantId, _device: &DeviceId, _command: &OutgoingCommand) {}
 

@@ -6,9 +6,11 @@ pub mod campaigns;
 pub mod commands;
 pub mod crls;
 pub mod ends;
+pub mod events;
 pub mod expiry;
 pub mod issuers;
 pub mod jobs;
+pub mod retention;
 pub mod revocations;
 pub mod rollouts;
 pub mod rotation;
@@ -52,6 +54,8 @@ const EXPIRY_EVERY: Duration = Duration::from_secs(60);
 /// Keys that are disabled must be dropped everywhere within a second.
 const VAULT_EVERY: Duration = Duration::from_millis(250);
 const REWRAP_EVERY: Duration = Duration::from_secs(10);
+/// What becomes of jobs and commands is told right behind it.
+const EVENTS_EVERY: Duration = Duration::from_millis(250);
 /// A revoked device is out within a second, also where another server revoked it.
 const ENDS_EVERY: Duration = Duration::from_millis(250);
 const TOKEN_ISSUERS_EVERY: Duration = Duration::from_millis(500);
@@ -59,6 +63,7 @@ const TOKEN_ISSUERS_EVERY: Duration = Duration::from_millis(500);
 const SERVERS_EVERY: Duration = Duration::from_secs(5);
 const TOPIC_POLICIES_EVERY: Duration = Duration::from_secs(1);
 const JOBS_EVERY: Duration = Duration::from_secs(1);
+const RETENTION_EVERY: Duration = Duration::from_secs(60);
 const REVOCATIONS_EVERY: Duration = Duration::from_millis(250);
 const LOG_EVERY: Duration = Duration::from_secs(1);
 const CRLS_EVERY: Duration = Duration::from_secs(1);
@@ -264,6 +269,10 @@ fn look_after_state(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
     });
     every(tasks, stop, app, "histories", HISTORIES_EVERY, None, move |app| async move {
         shadows::thin_out(&app).await.map(said)
+    });
+    every(tasks, stop, app, "events", EVENTS_EVERY, None, |app| async move { events::tick(&app).await.map(|_| None) });
+    every(tasks, stop, app, "retention", RETENTION_EVERY, None, |app| async move {
+        retention::tick(&app).await.map(|gone| (gone > 0).then(|| format!("{gone} forgotten")))
     });
     every(
         tasks,

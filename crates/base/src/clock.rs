@@ -80,6 +80,71 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A text that is no moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a moment such as 2026-11-20T10:53:00Z or 2026-11-20T11:53:00.5+01:00")]
+pub struct BadTimestamp;
+
+impl std::str::FromStr for Timestamp {
+    type Err = BadTimestamp;
+    /// RFC 3339 §5.6, with whatever offset. What is below a millisecond is cut off; a leap second is the one after it.
+    fn from_str(text: &str) -> Result<Self, BadTimestamp> {
+        fn number(
+            text: Option<&str>,
+            digits: usize,
+            range: std::ops::RangeInclusive<i64>,
+        ) -> Result<i64, BadTimestamp> {
+            let good = text.filter(|text| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit()));
+            let number = good.and_then(|text| text.parse().ok()).filter(|number| range.contains(number));
+            number.ok_or(BadTimestamp)
+        }
+        let (date, time) = text.split_once(['T', 't', ' ']).ok_or(BadTimestamp)?;
+        let mut date = date.split('-');
+        let year = number(date.next(), 4, 0..=9999)?;
+        let month = number(date.next(), 2, 1..=12)?;
+        let day = number(date.next(), 2, 1..=31)?;
+        let days = days_from_civil(year, month, day);
+        if date.next().is_some() || civil_from_days(days) != (year, month, day) {
+            return Err(BadTimestamp);
+        }
+        let at = time.find(['Z', 'z', '+', '-']).ok_or(BadTimestamp)?;
+        let (time, offset) = time.split_at(at);
+        let (time, fraction) = time.split_once('.').map_or((time, None), |(time, fraction)| (time, Some(fraction)));
+        let mut time = time.split(':');
+        let hour = number(time.next(), 2, 0..=23)?;
+        let minute = number(time.next(), 2, 0..=59)?;
+        let second = number(time.next(), 2, 0..=60)?;
+        if time.next().is_some() {
+            return Err(BadTimestamp);
+        }
+        let millis = match fraction {
+            None => 0,
+            Some(digits) if (1..=9).contains(&digits.len()) => number(format!("{digits:0<9}").get(..3), 3, 0..=999)
+                .and_then(|millis| number(Some(digits), digits.len(), 0..=999_999_999).map(|_| millis))?,
+            Some(_) => return Err(BadTimestamp),
+        };
+        let away = match offset {
+            "Z" | "z" => 0,
+            offset => {
+                let (sign, offset) =
+                    (if offset.starts_with('-') { -1 } else { 1 }, offset.get(1..).ok_or(BadTimestamp)?);
+                let (hours, minutes) = offset.split_once(':').ok_or(BadTimestamp)?;
+                sign * (number(Some(hours), 2, 0..=23)? * 60 + number(Some(minutes), 2, 0..=59)?)
+            }
+        };
+        let secs = days * 86_400 + hour * 3600 + (minute - away) * 60 + second;
+        Ok(Self(secs * 1000 + millis))
+    }
+}
+
+/// The way back of [`civil_from_days`].
+const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
 /// Days since 1970-01-01 to the proleptic Gregorian year, month and day, counting in eras of 400 years from March.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
@@ -180,6 +245,50 @@ mod tests {
             (-1, "1969-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(Timestamp::from_millis(millis).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn read_as_rfc_3339() {
+        let read =
+            |text: &str| text.parse::<Timestamp>().map(|at| at.to_string()).unwrap_or_else(|bad| bad.to_string());
+        for (text, expect) in [
+            ("2026-11-20T10:53:00Z", "2026-11-20T10:53:00.000Z"),
+            ("2026-11-20t10:53:00.5z", "2026-11-20T10:53:00.500Z"),
+            ("2026-11-20 10:53:00.123456789+01:00", "2026-11-20T09:53:00.123Z"),
+            ("2000-02-29T23:59:60-00:30", "2000-03-01T00:30:00.000Z"),
+            ("1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(read(text), expect, "{text}");
+        }
+        for bad in [
+            "",
+            "2026-11-20",
+            "2026-11-20T10:53:00",
+            "2026-11-20T10:53Z",
+            "2026-13-01T00:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2026-11-20T24:00:00Z",
+            "2026-11-20T10:60:00Z",
+            "2026-11-20T10:53:61Z",
+            "2026-11-20T10:53:00.Z",
+            "2026-11-20T10:53:00.1234567890Z",
+            "2026-11-20T10:53:00.1xZ",
+            "2026-11-20T10:53:00+1:00",
+            "2026-11-20T10:53:00+0100",
+            "+026-11-20T10:53:00Z",
+            "2026-11-20T10:53:00:00Z",
+            "2026-11-20-01T10:53:00Z",
+            "2026-11-20T10:53:00Zx",
+            "ä",
+            "T",
+        ] {
+            assert_eq!(read(bad), BadTimestamp.to_string(), "{bad}");
+        }
+        // Every day of some centuries, and what is written reads the same.
+        for day in (-200_000..200_000).step_by(13) {
+            let at = Timestamp::from_millis(day * 86_400_000 + 12_345_678);
+            assert_eq!(at.to_string().parse(), Ok(at));
         }
     }
 

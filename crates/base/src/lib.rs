@@ -9,7 +9,7 @@ pub mod limits;
 pub mod rng;
 pub mod secret;
 
-pub use clock::{Clock, ManualClock, Timestamp};
+pub use clock::{BadTimestamp, Clock, ManualClock, Timestamp};
 pub use ids::{
     BadId, CommandId, DeviceId, JobId, ReleaseId, RequestId, RevocationId, RolloutId, SignerId, TenantId, TokenId,
     TransferId,

@@ -390,9 +390,15 @@ pub const COMMAND_ATTEMPTS: u32 = 100;
 pub const COMMAND_TARGETS: u32 = 1000;
 /// Devices whose commands one tick looks after.
 pub const COMMANDS_PER_TICK: u32 = 1000;
-/// How long a command is kept after its end, and how many of one device.
-pub const COMMAND_KEPT: Duration = Duration::from_secs(180 * 24 * 3600);
+/// How many days a command is kept after its end, and how many of one device, where a tenant says nothing of it; and the most
+/// that it may say.
+pub const COMMAND_RETENTION_DAYS: u32 = 180;
+pub const COMMAND_RETENTION_DAYS_MAX: u32 = 3650;
 pub const COMMANDS_KEPT_PER_DEVICE: u32 = 1000;
+pub const COMMANDS_KEPT_PER_DEVICE_MAX: u32 = 100_000;
+/// Rows that one transaction forgets of what became of commands and jobs, and such transactions of a tenant in one turn.
+pub const RETENTION_PAGE: u32 = 1000;
+pub const RETENTION_PAGES_PER_TICK: u32 = 50;
 /// The document of a job, its description, and the comment to its end.
 pub const JOB_DOCUMENT_CHARS: usize = 32_768;
 pub const JOB_DESCRIPTION_CHARS: usize = 2028;
@@ -401,6 +407,9 @@ pub const JOB_TARGETS: usize = 100;
 pub const JOB_WINDOWS: usize = 16;
 /// Devices that the targets of a job name.
 pub const JOB_DEVICES: usize = 10_000;
+/// Steps of a job document that an agent takes, and the words that a step gives its program.
+pub const JOB_STEPS: usize = 64;
+pub const JOB_STEP_ARGUMENTS: usize = 64;
 /// Executions a minute that a job may be held to.
 pub const JOB_RATE_PER_MINUTE: u32 = 100_000;
 /// Executions that one transaction hands out or ends; those of a job with a rate, which are a second's; and turns of one job
@@ -413,6 +422,14 @@ pub const JOBS_PER_PAGE: u32 = 100;
 pub const JOB_TIMERS_PER_PAGE: u32 = 500;
 /// Jobs of a tenant that have not ended.
 pub const JOBS_OPEN_PER_TENANT: u64 = 1000;
+/// How many days a job is kept after its end, with what its devices did, and how many such jobs, where a tenant says nothing of
+/// it; and the most that it may say.
+pub const JOB_RETENTION_DAYS: u32 = 90;
+pub const JOB_RETENTION_DAYS_MAX: u32 = 3650;
+pub const JOBS_KEPT: u32 = 10_000;
+pub const JOBS_KEPT_MAX: u32 = 100_000;
+/// Tries of one device at one job that are kept, the last one included.
+pub const JOB_TRIES_KEPT: u64 = 20;
 /// Executions that a device is shown as pending.
 pub const JOBS_PENDING_SHOWN: u32 = 15;
 /// The name of a rollout, and the note to a pause.

@@ -19,7 +19,7 @@ use fleetward_base::{CommandId, DeviceId, Timestamp, limits};
 
 use crate::text::{check_note, text_enum};
 
-pub use plan::{Contact, Planned, due, plan};
+pub use plan::{Contact, NOT_HEARD, Planned, due, plan};
 
 text_enum! {
     /// Where a command stands.

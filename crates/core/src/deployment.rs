@@ -47,14 +47,14 @@ text_enum! {
     }
 }
 
-/// What devices know a deployment by: the rollout, and whether it is its way back. Also the AWS job id.
+/// What its device knows a deployment by: the rollout, and whether it is its way back. For AWS it is the id of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId {
+pub struct DeploymentId {
     pub rollout: RolloutId,
     pub kind: Kind,
 }
 
-impl fmt::Display for JobId {
+impl fmt::Display for DeploymentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             Kind::Update => write!(f, "{}", self.rollout),
@@ -63,7 +63,7 @@ impl fmt::Display for JobId {
     }
 }
 
-impl std::str::FromStr for JobId {
+impl std::str::FromStr for DeploymentId {
     type Err = fleetward_base::BadId;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (rollout, kind) = match text.strip_suffix("-rollback") {
@@ -71,12 +71,12 @@ impl std::str::FromStr for JobId {
             None => (text, Kind::Update),
         };
         let id = Self { rollout: rollout.parse()?, kind };
-        // A UUID has other spellings; an id has one, or two topics would name one job.
+        // A UUID has other spellings; an id has one, or two topics would name one deployment.
         if id.to_string() == text {
             Ok(id)
         } else {
             Err(fleetward_base::BadId {
-                kind: "job id",
+                kind: "deployment id",
                 rule: "a hyphenated lower-case UUID, with or without -rollback",
             })
         }
@@ -109,8 +109,8 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    pub fn job_id(&self) -> JobId {
-        JobId { rollout: self.rollout, kind: self.kind }
+    pub fn id(&self) -> DeploymentId {
+        DeploymentId { rollout: self.rollout, kind: self.kind }
     }
 }
 

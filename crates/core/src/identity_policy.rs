@@ -8,9 +8,11 @@
 
 mod attestation;
 mod certificates;
+mod commands;
 mod detection;
 pub mod enrolment;
 mod est;
+mod jobs;
 mod provisioning;
 mod renewal;
 mod revocation;
@@ -19,13 +21,17 @@ mod shadow;
 mod tokens;
 mod transfer;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 pub use attestation::{AttestationPolicy, ClassRule, OnFailure};
 pub use certificates::CertificatesPolicy;
+pub use commands::CommandsPolicy;
 pub use detection::{DetectionPolicy, Reaction};
 pub use enrolment::EnrolmentPolicy;
 pub use est::{ChallengePassword, EstPolicy, Layout};
+pub use jobs::JobsPolicy;
 pub use provisioning::ProvisioningPolicy;
 pub use renewal::{KeyReuse, RenewalPolicy};
 pub use revocation::RevocationPolicy;
@@ -34,14 +40,18 @@ pub use shadow::ShadowPolicy;
 pub use tokens::TokensPolicy;
 pub use transfer::TransferPolicy;
 
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// The policy of a tenant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IdentityPolicy {
     pub attestation: AttestationPolicy,
     pub certificates: CertificatesPolicy,
+    pub commands: CommandsPolicy,
     pub detection: DetectionPolicy,
     pub enrolment: EnrolmentPolicy,
+    pub jobs: JobsPolicy,
     pub provisioning: ProvisioningPolicy,
     pub renewal: RenewalPolicy,
     pub est: EstPolicy,
@@ -67,8 +77,10 @@ impl IdentityPolicy {
     pub fn check(&self) -> Result<(), Invalid> {
         self.attestation.check()?;
         self.certificates.check()?;
+        self.commands.check()?;
         self.detection.check()?;
         self.enrolment.check()?;
+        self.jobs.check()?;
         self.renewal.check()?;
         self.revocation.check()?;
         self.shadow.check()?;
@@ -100,6 +112,22 @@ mod tests {
         assert_eq!(silent.check(), Ok(()));
         assert!(serde_json::from_str::<IdentityPolicy>(r#"{"certificate": {}}"#).is_err());
         assert!(serde_json::from_str::<IdentityPolicy>(r#"{"certificates": {"leaf_day": 1}}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_kept_has_its_range() {
+        for (text, field) in [
+            (r#"{"jobs": {"retention_days": 0}}"#, "jobs.retention_days"),
+            (r#"{"jobs": {"kept": 100001}}"#, "jobs.kept"),
+            (r#"{"commands": {"retention_days": 3651}}"#, "commands.retention_days"),
+            (r#"{"commands": {"kept_per_device": 0}}"#, "commands.kept_per_device"),
+        ] {
+            let policy: IdentityPolicy = serde_json::from_str(text).expect("a policy");
+            assert_eq!(policy.check().map_err(|invalid| invalid.field), Err(field));
+        }
+        let silent = IdentityPolicy::default();
+        assert_eq!((silent.jobs.retention(), silent.commands.retention()), (DAY * 90, DAY * 180));
+        assert!(!silent.jobs.events && !silent.commands.events);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub fn one_open_deployment(deployments: &[Deployment]) -> Result<(), Broken> {
             return Err(format!("{} has two open deployments", deployment.device));
         }
         if !all.insert((&deployment.rollout, &deployment.device, deployment.kind)) {
-            return Err(format!("{} has {} twice", deployment.device, deployment.job_id()));
+            return Err(format!("{} has {} twice", deployment.device, deployment.id()));
         }
     }
     Ok(())
@@ -48,7 +48,7 @@ pub fn one_open_deployment(deployments: &[Deployment]) -> Result<(), Broken> {
 
 /// A deployment only moves forward: versions grow, what is at its end stays there.
 pub fn deployment_moved_forward(before: &Deployment, after: &Deployment) -> Result<(), Broken> {
-    let name = || format!("{} of {}", after.job_id(), after.device);
+    let name = || format!("{} of {}", after.id(), after.device);
     if after.version < before.version {
         return Err(format!("the version of {} went from {} to {}", name(), before.version, after.version));
     }

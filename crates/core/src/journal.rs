@@ -263,9 +263,13 @@ text_enum! {
         JobStarted => "job.started",
         JobCompleted => "job.completed",
         JobCanceled => "job.canceled",
+        /// What went with the cancellation has ended.
+        JobCancelDone => "job.cancel_done",
         /// Too many of its executions failed: it canceled itself.
         JobAborted => "job.aborted",
         JobDeleted => "job.deleted",
+        /// After its executions.
+        JobGone => "job.gone",
         JobExecutionQueued => "job_execution.queued",
         JobExecutionStarted => "job_execution.started",
         JobExecutionProgressed => "job_execution.progressed",

@@ -7,9 +7,9 @@
 //!
 //! What holds:
 //! - A deny wins, whatever allows. What neither a statement nor a built-in rule allows is denied.
-//! - No statement allows a topic that begins with `$`, nor to speak for the server to a device
-//!   (`devices/{other}/identity/...`, `devices/{other}/messages/...`, `devices/{any}/config/...`). A deny reaches those too, where
-//!   it names them.
+//! - No statement allows a topic that begins with `$`, but to hear of the fleet's events ([`EVENTS`]), and none to speak for the
+//!   server to a device (`devices/{other}/identity/...`, `devices/{other}/messages/...`, `devices/{any}/config/...`). A deny
+//!   reaches those too, where it names them.
 //! - A value that is put in for a variable is text, never a wildcard, and never more than one level. An allow whose value is
 //!   missing or is no such text allows nothing; a deny then holds for every value.
 //! - What is asked with every message is bounded ([`Weight`]): what is attached to one device, certificate or tenant when it is
@@ -35,6 +35,9 @@ pub use weight::{TooMuch, Weight};
 
 use crate::selector::Selector;
 use crate::text::text_enum;
+
+/// What the server tells of all devices of a tenant: for those clients that a statement lets hear it, by its name.
+pub const EVENTS: &str = "$aws/events/";
 
 text_enum! {
     pub enum Effect("effect") {
@@ -106,11 +109,15 @@ impl Document {
                 );
             }
             for (nth, template) in statement.topics.iter().enumerate() {
+                let heard = template.as_str().starts_with(EVENTS)
+                    && statement.actions.iter().all(|act| matches!(act, Act::Subscribe | Act::Receive));
                 if statement.effect == Effect::Allow
                     && template.as_str().starts_with('$')
                     && !template.begins_with_value()
+                    && !heard
                 {
-                    let why = "topics that begin with $ are given by the built-in rules, to whom they belong and to nobody else";
+                    let why = "topics that begin with $ are given by the built-in rules, to whom they belong and to nobody else; \
+                               only $aws/events/ may be subscribed to and received by a statement";
                     return invalid(format!("statements[{at}].topics[{nth}]"), why.to_owned());
                 }
             }

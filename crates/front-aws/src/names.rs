@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use aws_lc_rs::digest;
 use fleetward_base::TenantId;
+use fleetward_wire::aws::events::account;
 
 use crate::answer::Refusal;
 
@@ -55,13 +56,6 @@ impl Names {
         let (found, name) = self.split(text)?;
         if found == kind { Ok(name) } else { Err(Refusal::invalid(format!("not an ARN of a {kind}"))) }
     }
-}
-
-/// Twelve digits that stand for the tenant.
-pub(crate) fn account(tenant: &TenantId) -> String {
-    let hash = digest::digest(&digest::SHA256, format!("aws-account/{tenant}").as_bytes());
-    let number = hash.as_ref().iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
-    format!("{:012}", number % 1_000_000_000_000)
 }
 
 /// An id in the form of a UUID that is the same for the same parts.

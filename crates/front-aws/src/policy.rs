@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use fleetward_base::limits;
-use fleetward_core::topic_policy::{Act, Document, Effect, Statement, Template};
+use fleetward_core::topic_policy::{Act, Document, EVENTS, Effect, Statement, Template};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -116,8 +116,17 @@ fn translated(source: SourceStatement) -> Result<Vec<Statement>, String> {
         match kind {
             Kind::Client if topics.is_empty() => {}
             Kind::Client => statements.push(Statement { effect, actions: meant, topics: Vec::new() }),
-            _ if topics.is_empty() => {}
-            _ => statements.push(Statement { effect, actions: meant, topics }),
+            _ => {
+                // Of events a statement gives the hearing and nothing else.
+                let hears = effect == Effect::Allow;
+                let (events, topics): (Vec<_>, Vec<_>) =
+                    topics.into_iter().partition(|topic: &Template| hears && topic.as_str().starts_with(EVENTS));
+                let heard: BTreeSet<Act> =
+                    meant.iter().copied().filter(|act| matches!(act, Act::Subscribe | Act::Receive)).collect();
+                let parts = [(meant, topics), (heard, events)].into_iter();
+                let said = parts.filter(|(actions, topics)| !actions.is_empty() && !topics.is_empty());
+                statements.extend(said.map(|(actions, topics)| Statement { effect, actions, topics }));
+            }
         }
     }
     Ok(statements)
@@ -199,7 +208,7 @@ fn topic(resource: &str, kind: Kind, effect: Effect) -> Result<Option<Template>,
         }
         return "connect".parse().map(Some).map_err(|_| String::new());
     }
-    if effect == Effect::Allow && text.starts_with('$') && !text.starts_with("${") {
+    if effect == Effect::Allow && text.starts_with('$') && !text.starts_with("${") && !text.starts_with(EVENTS) {
         return Ok(None);
     }
     // AWS takes + and # of a topic as letters, which no topic has.
@@ -328,6 +337,18 @@ mod tests {
                 { "effect": "allow", "actions": ["publish", "retain", "receive"], "topics": ["*"] },
                 { "effect": "allow", "actions": ["subscribe"], "topics": ["*"] },
             ]),
+        );
+    }
+
+    #[test]
+    fn events_may_be_heard() {
+        check(
+            &document("Allow", "iot:Subscribe", "topicfilter/$aws/events/job/*"),
+            json!([{ "effect": "allow", "actions": ["subscribe"], "topics": ["$aws/events/job/*"] }]),
+        );
+        check(
+            &document("Allow", "iot:*", "topic/$aws/events/jobExecution/*"),
+            json!([{ "effect": "allow", "actions": ["receive"], "topics": ["$aws/events/jobExecution/*"] }]),
         );
     }
 

@@ -30,7 +30,9 @@ const EXPIRES_AT: &str = "expires-at";
 const RUN_TIMEOUT: &str = "run-timeout";
 
 /// Media types that are sent on topics of their own, and one that is not.
-const MEDIA: [&str; 3] = ["application/json", "application/cbor", ""];
+const MEDIA: [&str; 3] = ["application/json", "application/cbor", ANY];
+/// On its topic, which says nothing of a format, payloads of all are heard.
+const ANY: &str = "";
 
 impl MqttHooks {
     /// Takes an answer and says whether it was taken.
@@ -102,9 +104,19 @@ impl MqttHooks {
     }
 
     pub(crate) fn hears_commands(&self, tenant: &TenantId, device: &DeviceId) -> bool {
+        self.hears_any(tenant, device, &MEDIA)
+    }
+
+    /// AWS sends JSON and CBOR on topics of their own, and all else on the one without a format. A device may listen there for
+    /// everything.
+    pub(crate) fn hears_media(&self, tenant: &TenantId, device: &DeviceId, content_type: &str) -> bool {
+        self.hears_any(tenant, device, &[content_type, ANY])
+    }
+
+    fn hears_any(&self, tenant: &TenantId, device: &DeviceId, media: &[&str]) -> bool {
         let Some(broker) = self.broker.get() else { return false };
         let Some(principal) = broker.principal(tenant, device) else { return false };
-        MEDIA.iter().flat_map(|media| Kind::ALL.map(|kind| Topic::request(kind, device.as_str(), "-", media))).any(
+        media.iter().flat_map(|media| Kind::ALL.map(|kind| Topic::request(kind, device.as_str(), "-", media))).any(
             |topic| {
                 let topic = topic.to_string();
                 policy::may(&principal, Act::Receive, &topic) && broker.hears(tenant, device, &topic)
@@ -112,14 +124,13 @@ impl MqttHooks {
         )
     }
 
-    /// Hands a command to the device where it listens for it. One that listens to another format only does not hear it, and
-    /// is waited for like one that does not answer.
+    /// Hands a command to the device where it listens for it.
     pub(crate) fn send_command(&self, tenant: &TenantId, device: &DeviceId, command: &OutgoingCommand) {
         let Some(broker) = self.broker.get() else { return };
         let on =
             |media| Kind::ALL.map(|kind| Topic::request(kind, device.as_str(), command.id.as_str(), media).to_string());
         let [preferred, other] = on(&command.content_type);
-        let topics = [preferred.clone(), other].into_iter().chain(on(""));
+        let topics = [preferred.clone(), other].into_iter().chain(on(ANY));
         let topic = topics.into_iter().find(|topic| broker.hears(tenant, device, topic)).unwrap_or(preferred);
         let properties = Properties::default()
             .content_type(&command.content_type)

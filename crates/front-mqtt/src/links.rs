@@ -187,6 +187,10 @@ impl DeviceLinks for MqttHooks {
         MqttHooks::hears_commands(self, tenant, device)
     }
 
+    fn hears_media(&self, tenant: &TenantId, device: &DeviceId, content_type: &str) -> bool {
+        MqttHooks::hears_media(self, tenant, device, content_type)
+    }
+
     fn send_command(&self, tenant: &TenantId, device: &DeviceId, command: &OutgoingCommand) {
         MqttHooks::send_command(self, tenant, device, command);
     }

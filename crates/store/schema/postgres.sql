@@ -807,6 +807,8 @@ CREATE INDEX job_due ON public.job USING btree (look_at) WHERE (look_at IS NOT N
 
 CREATE INDEX job_open ON public.job USING btree (tenant_id, id) WHERE (completed_at IS NULL);
 
+CREATE INDEX job_over ON public.job USING btree (tenant_id, completed_at, id) WHERE (completed_at IS NOT NULL);
+
 ALTER TABLE job ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE job FORCE ROW LEVEL SECURITY;
@@ -837,6 +839,8 @@ CREATE TABLE job_execution (
 CREATE INDEX job_execution_device ON public.job_execution USING btree (tenant_id, device, job, number);
 
 CREATE INDEX job_execution_due ON public.job_execution USING btree (due_at) WHERE (due_at IS NOT NULL);
+
+CREATE INDEX job_execution_earlier ON public.job_execution USING btree (tenant_id, finished_at) WHERE (latest = 0);
 
 CREATE UNIQUE INDEX job_execution_latest ON public.job_execution USING btree (tenant_id, job, device) WHERE (latest = 1);
 

@@ -587,6 +587,8 @@ CREATE INDEX job_due ON job (look_at) WHERE look_at IS NOT NULL;
 
 CREATE INDEX job_open ON job (tenant_id, id) WHERE completed_at IS NULL;
 
+CREATE INDEX job_over ON job (tenant_id, completed_at, id) WHERE completed_at IS NOT NULL;
+
 CREATE TABLE job_execution (
     tenant_id TEXT NOT NULL,
     job TEXT NOT NULL,
@@ -611,6 +613,8 @@ CREATE TABLE job_execution (
 CREATE INDEX job_execution_device ON job_execution (tenant_id, device, job, number);
 
 CREATE INDEX job_execution_due ON job_execution (due_at) WHERE due_at IS NOT NULL;
+
+CREATE INDEX job_execution_earlier ON job_execution (tenant_id, finished_at) WHERE latest = 0;
 
 CREATE UNIQUE INDEX job_execution_latest ON job_execution (tenant_id, job, device) WHERE latest = 1;
 

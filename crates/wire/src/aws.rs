@@ -4,10 +4,12 @@
 
 pub mod commands;
 pub mod document;
+pub mod events;
 pub mod jobs;
 pub mod provisioning;
 pub mod shadow;
 pub mod sigv4;
+pub mod steps;
 mod token;
 pub mod topic;
 

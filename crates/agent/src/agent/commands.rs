@@ -40,19 +40,27 @@ impl Orders {
 
 /// What an operation says of itself; none where there is no such operation.
 fn policy(operations: &Handlers, op: &str) -> Option<Policy> {
-    let beside = match operations.beside(op, POLICY) {
-        Ok(beside) => beside,
-        Err(HandlerError::Absent | HandlerError::Name) => return None,
+    match policy_of(operations, op) {
+        Ok(policy) => {
+            if policy.is_none() {
+                tracing::warn!(op, "the policy of an operation cannot be understood; it is not run");
+            }
+            policy
+        }
+        Err(HandlerError::Absent | HandlerError::Name) => None,
         Err(error) => {
             tracing::warn!(op, %error, "an operation cannot be used");
-            return None;
+            None
         }
-    };
-    let policy = beside.as_deref().map_or(Some(Policy::default()), Policy::parse);
-    if policy.is_none() {
-        tracing::warn!(op, "the policy of an operation cannot be understood; it is not run");
     }
-    policy
+}
+
+/// The policy that lies beside a program; none where it cannot be understood.
+///
+/// # Errors
+/// Why the program may not be run.
+pub(super) fn policy_of(operations: &Handlers, op: &str) -> Result<Option<Policy>, HandlerError> {
+    Ok(operations.beside(op, POLICY)?.as_deref().map_or(Some(Policy::default()), Policy::parse))
 }
 
 impl Agent {

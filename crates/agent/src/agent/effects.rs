@@ -49,7 +49,7 @@ impl Agent {
             }
             Effect::Report(report) => {
                 tracing::info!(job = %report.job, step = %report.step, verdict = ?report.verdict, reason = report.reason.as_deref(), "update");
-                let messages = self.jobs.report(report);
+                let messages = self.jobs.say(report);
                 self.send(messages);
             }
             Effect::AskNext => {

@@ -47,13 +47,13 @@ fn with_job() -> Jobs {
 #[test]
 fn each_step_is_told_with_the_version_that_the_server_has() {
     let mut jobs = with_job();
-    let (topic, body) = sent(&jobs.report(report("j", None, "downloading")));
+    let (topic, body) = sent(&jobs.say(report("j", None, "downloading")));
     assert_eq!(
         (topic.as_str(), &body["expectedVersion"], &body["status"]),
         ("j/update", &json!(3), &json!("IN_PROGRESS"))
     );
     assert_eq!(body["statusDetails"], json!({"step": "downloading", "firmware": "1.0"}));
-    assert_eq!(jobs.report(report("j", Some(Verdict::Succeeded), "committed")), [], "one at a time");
+    assert_eq!(jobs.say(report("j", Some(Verdict::Succeeded), "committed")), [], "one at a time");
     let state = json!({"status": "IN_PROGRESS", "versionNumber": 4});
     let answer = json!({"executionState": state, "timestamp": 1, "clientToken": body["clientToken"]});
     let next = heard(&mut jobs, "j/update/accepted", answer);
@@ -67,7 +67,7 @@ fn each_step_is_told_with_the_version_that_the_server_has() {
 #[test]
 fn after_a_restart_the_version_is_asked_for_first() {
     let mut jobs = Jobs::new("gw-1");
-    let (topic, body) = sent(&jobs.report(report("j", Some(Verdict::Failed), "testing")));
+    let (topic, body) = sent(&jobs.say(report("j", Some(Verdict::Failed), "testing")));
     assert_eq!(topic, "j/get");
     let answer = json!({"execution": execution("j", 9, json!({})), "timestamp": 1, "clientToken": body["clientToken"]});
     let (topic, body) = sent(&heard(&mut jobs, "j/get/accepted", answer).send);
@@ -87,9 +87,9 @@ fn what_the_server_counts_as_over_is_over() {
         (None, "InvalidStateTransition", Event::Withdrawn { job: "j".into() }),
     ] {
         let mut jobs = with_job();
-        let (_, body) = sent(&jobs.report(report("j", verdict, "x")));
+        let (_, body) = sent(&jobs.say(report("j", verdict, "x")));
         let body = json!({"code": code, "message": "", "timestamp": 1, "clientToken": body["clientToken"]});
-        assert_eq!(heard(&mut jobs, "j/update/rejected", body), Heard { events: vec![event], send: vec![] });
+        assert_eq!(heard(&mut jobs, "j/update/rejected", body), Heard { events: vec![event], ..Heard::default() });
     }
 }
 
@@ -140,55 +140,81 @@ fn what_stays_unanswered_or_is_refused_for_now_is_asked_again() {
     assert_eq!(sent(&jobs.tick()).0, "start-next");
 }
 
+/// Why what was offered cannot be understood.
+fn misunderstood(document: Value) -> String {
+    match offered(serde_json::from_value(execution("j", 1, document)).unwrap()) {
+        Offered::Update(offer) => offer.content.unwrap_err(),
+        Offered::Steps(offer) => offer.document.unwrap_err(),
+    }
+}
+
 #[test]
 fn a_document_that_cannot_be_understood_is_offered_as_such() {
-    let mut bad = document();
-    bad["operation"] = json!("format-disk");
+    let bad = |change: fn(&mut Value)| {
+        let mut bad = document();
+        change(&mut bad);
+        bad
+    };
     for (document, why) in [
-        (bad, "works on updates only"),
-        (json!("text"), "works on updates only"),
-        (json!({"operation": "reboot"}), "works on updates only"),
+        (json!("text"), "no list of steps"),
+        (json!({"version": "3"}), "version 3"),
         (Value::Null, "has no document"),
-        (
-            {
-                let mut d = document();
-                d["manifest"] = json!("*");
-                d
-            },
-            "not base64",
-        ),
-        (
-            {
-                let mut d = document();
-                d["key_id"] = json!("zz");
-                d
-            },
-            "key id",
-        ),
-        (
-            {
-                let mut d = document();
-                d["artifact"]["sha256"] = json!("zz");
-                d
-            },
-            "SHA-256",
-        ),
+        (bad(|it| it["manifest"] = json!("*")), "not base64"),
+        (bad(|it| it["key_id"] = json!("zz")), "key id"),
+        (bad(|it| it["artifact"]["sha256"] = json!("zz")), "SHA-256"),
+        (bad(|it| it["release"] = json!(1)), "cannot be read"),
     ] {
-        let execution = serde_json::from_value(execution("j", 1, document)).unwrap();
-        let text = offer(execution).content.unwrap_err();
+        let text = misunderstood(document);
         assert!(text.contains(why), "{text}");
     }
 }
 
 #[test]
+fn a_job_of_steps_is_told_by_its_try() {
+    let mut jobs = Jobs::new("gw-1");
+    let (_, body) = sent(&jobs.ask_next());
+    let steps = json!({"version": "1.0", "steps": [{"action": {"name": "n", "type": "runHandler", "input": {"handler": "h"}}}]});
+    let mut second = execution("j", 4, steps);
+    second["executionNumber"] = json!(2);
+    let answer = json!({"execution": second, "timestamp": 1, "clientToken": body["clientToken"]});
+    let came = heard(&mut jobs, "start-next/accepted", answer);
+    let [tasks::Event::Offered(offer)] = came.steps.as_slice() else { panic!("{came:?}") };
+    assert_eq!((offer.key.number, offer.key.queued_at, offer.document.is_ok()), (2, 1, true));
+    let which = Which { job: "j".into(), number: Some(2) };
+    let details = BTreeMap::from([("step".to_owned(), "1/1 n".to_owned())]);
+    let mut word = Word { which: which.clone(), verdict: None, details, step_timeout_minutes: Some(6) };
+    let (_, body) = sent(&jobs.say(word.clone()));
+    assert_eq!(
+        (&body["executionNumber"], &body["expectedVersion"], &body["stepTimeoutInMinutes"]),
+        (&json!(2), &json!(4), &json!(6))
+    );
+    let state = json!({"status": "IN_PROGRESS", "versionNumber": 5});
+    let answer = json!({"executionState": state, "timestamp": 1, "clientToken": body["clientToken"]});
+    assert_eq!(heard(&mut jobs, "j/update/accepted", answer), Heard::default());
+    // The server has timed it out, and queued the next try.
+    let mut third = second.clone();
+    (third["executionNumber"], third["status"]) = (json!(3), json!("QUEUED"));
+    let asks = heard(&mut jobs, "notify-next", json!({"timestamp": 1, "execution": third}));
+    let (topic, body) = sent(&asks.send);
+    assert_eq!((topic.as_str(), &body["executionNumber"]), ("j/get", &json!(2)));
+    word.verdict = Some(Verdict::Succeeded);
+    assert_eq!(jobs.say(word), [], "one at a time");
+    let over =
+        json!({"code": "TerminalStateReached", "message": "", "timestamp": 1, "clientToken": body["clientToken"]});
+    let heard = heard(&mut jobs, "j/get/rejected", over);
+    assert_eq!(heard.steps, [tasks::Event::Acknowledged(which)]);
+    assert_eq!(sent(&heard.send).0, "start-next");
+}
+
+#[test]
 fn of_many_steps_the_oldest_is_dropped_and_never_an_end() {
     let mut jobs = with_job();
-    jobs.report(report("j", None, "first"));
-    jobs.report(report("i", Some(Verdict::Failed), "end"));
-    for n in 0..REPORTS_WAITING * 2 {
-        jobs.report(report("j", None, &n.to_string()));
+    jobs.say(report("j", None, "first"));
+    jobs.say(report("i", Some(Verdict::Failed), "end"));
+    for n in 0..WORDS_WAITING * 2 {
+        jobs.say(report("j", None, &n.to_string()));
     }
-    assert_eq!(jobs.reports.len(), REPORTS_WAITING);
-    assert!(jobs.reports.iter().any(|report| report.step == "end"));
-    assert_eq!(jobs.reports[0].step, "first", "the one under way stays");
+    assert_eq!(jobs.words.len(), WORDS_WAITING);
+    assert!(jobs.words.iter().any(|word| word.details["step"] == "end"));
+    assert_eq!(jobs.words[0].details["step"], "first", "the one under way stays");
 }

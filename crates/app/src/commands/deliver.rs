@@ -49,7 +49,9 @@ async fn move_on_and_send(app: &App, tenant: &TenantId, device: &DeviceId) -> Re
         Some(_) => Contact::Since(app.presence().of(tenant, device).connected_at.unwrap_or(Timestamp::EPOCH)),
         None => Contact::None,
     };
-    let (changed, outgoing) = move_on(app, tenant, device, contact).await?;
+    let (app_in, whose) = (app.clone(), (tenant.clone(), device.clone()));
+    let hears = move |media: &str| app_in.links().is_some_and(|links| links.hears_media(&whose.0, &whose.1, media));
+    let (changed, outgoing) = move_on(app, tenant, device, contact, hears).await?;
     if let Some(links) = links {
         for command in outgoing {
             links.send_command(tenant, device, &command);
@@ -65,7 +67,7 @@ async fn move_on_and_send(app: &App, tenant: &TenantId, device: &DeviceId) -> Re
 /// `NotFound` for a device that is held back: it has no commands.
 pub async fn poll(app: &App, ctx: &Ctx) -> Result<Vec<OutgoingCommand>> {
     let (tenant, device) = own(ctx)?;
-    Ok(move_on(app, tenant, device, Contact::Since(Timestamp::EPOCH)).await?.1)
+    Ok(move_on(app, tenant, device, Contact::Since(Timestamp::EPOCH), |_| true).await?.1)
 }
 
 /// The device that speaks, if commands are for it.
@@ -82,13 +84,14 @@ async fn move_on(
     tenant: &TenantId,
     device: &DeviceId,
     contact: Contact,
+    hears: impl Fn(&str) -> bool + Send + Sync + 'static,
 ) -> Result<(u64, Vec<OutgoingCommand>)> {
     let (device, now) = (device.clone(), app.now());
     app.write(tenant, "look after commands", move |tx| {
         Box::pin(async move {
             let open = tx.open_commands(&device).await?;
             let commands = open.iter().cloned().map(rows::command_of).collect::<Result<Vec<_>>>()?;
-            let planned = plan(&commands, now, contact);
+            let planned = plan(&commands, now, contact, &hears);
             let (mut changed, mut outgoing) = (0, Vec::new());
             for (row, before) in open.iter().zip(&commands) {
                 match planned.iter().find(|it| it.command.seq == before.seq) {

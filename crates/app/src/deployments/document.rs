@@ -7,12 +7,12 @@ use fleetward_store::ReleaseRow;
 use fleetward_supply::select;
 use fleetward_wire::aws::document::{Artifact, JobDocument, Operation, ReleaseName};
 
-use super::Job;
+use super::Offer;
 use crate::App;
 use crate::error::{Error, Result};
 use crate::rollouts::observe::manifest_of;
 
-pub(crate) fn job(app: &App, deployment: Deployment, release: &ReleaseRow) -> Result<Job> {
+pub(crate) fn offer(app: &App, deployment: Deployment, release: &ReleaseRow) -> Result<Offer> {
     let (operation, artifact) = match deployment.kind {
         Kind::Update => (Operation::Update, Some(artifact(app, &deployment, release)?)),
         Kind::Rollback => (Operation::Rollback, None),
@@ -26,7 +26,7 @@ pub(crate) fn job(app: &App, deployment: Deployment, release: &ReleaseRow) -> Re
         key_id: release.key_id.clone(),
         artifact,
     };
-    Ok(Job { deployment, document })
+    Ok(Offer { deployment, document })
 }
 
 fn artifact(app: &App, deployment: &Deployment, release: &ReleaseRow) -> Result<Artifact> {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use fleetward_base::{DeviceId, TenantId, Timestamp};
-use fleetward_core::deployment::{Applied, Deployment, JobId, Kind, Report, Status, apply};
+use fleetward_core::deployment::{Applied, Deployment, DeploymentId, Kind, Report, Status, apply};
 use fleetward_core::job::queue::Change;
 use fleetward_core::journal::{Action, Severity};
 use fleetward_core::registry::{DeviceFields, Patch};
 use fleetward_store::TenantTx;
 use serde_json::{Value, json};
 
-use super::{Job, ReportError, deliverable, document, key, of_rollout};
+use super::{Offer, ReportError, deliverable, document, key, of_rollout};
 use crate::error::{Error, Result};
 use crate::jobs::queue::{self, place_of as place};
 use crate::journal::record;
@@ -35,7 +35,7 @@ pub(crate) const FIRMWARE: &str = "firmware";
 ///
 /// # Errors
 /// [`ReportError::Refused`] with the deployment as it is; `NotFound`.
-pub async fn report(app: &App, ctx: &Ctx, id: JobId, report: Report) -> Result<Reported, ReportError> {
+pub async fn report(app: &App, ctx: &Ctx, id: DeploymentId, report: Report) -> Result<Reported, ReportError> {
     let (tenant, device) = ctx.device()?;
     let (ctx_in, key, now) = (ctx.clone(), key(id, device), app.now());
     let (app_in, tenant, device) = (app.clone(), tenant.clone(), device.clone());
@@ -62,7 +62,7 @@ pub async fn start_next(
     app: &App,
     ctx: &Ctx,
     detail: Option<BTreeMap<String, String>>,
-) -> Result<Option<Job>, ReportError> {
+) -> Result<Option<Offer>, ReportError> {
     let (tenant, device) = ctx.device()?;
     let (app_in, ctx_in, device_in, now) = (app.clone(), ctx.clone(), device.clone(), app.now());
     app.store()
@@ -73,7 +73,7 @@ pub async fn start_next(
                     let report = Report { status: Status::InProgress, detail, expected_version: None };
                     deployment = take(tx, &ctx_in, deployment, &report, now).await?.deployment;
                 }
-                Ok::<_, ReportError>(Some(document::job(&app_in, deployment, &release)?))
+                Ok::<_, ReportError>(Some(document::offer(&app_in, deployment, &release)?))
             })
         })
         .await
@@ -134,7 +134,7 @@ async fn firmware(tx: &mut TenantTx, after: &Deployment) -> Result<Option<String
     match (after.status, after.kind) {
         (Status::Succeeded, Kind::Update) => Ok(Some(of_rollout(tx, after.rollout).await?.1.version)),
         (Status::Succeeded, Kind::Rollback) => {
-            let update = key(JobId { rollout: after.rollout, kind: Kind::Update }, &after.device);
+            let update = key(DeploymentId { rollout: after.rollout, kind: Kind::Update }, &after.device);
             Ok(tx.deployment(&update).await?.and_then(|row| row.from_version))
         }
         _ => Ok(None),

@@ -90,7 +90,7 @@ pub(super) async fn check_targets(tx: &mut TenantTx, targets: &[Selector]) -> Re
 
 /// Devices know rollouts by their ids on the same topics, so a job cannot have the id of one.
 async fn check_free(tx: &mut TenantTx, id: &JobId) -> Result<()> {
-    if let Ok(deployment) = id.as_str().parse::<deployment::JobId>()
+    if let Ok(deployment) = id.as_str().parse::<deployment::DeploymentId>()
         && tx.rollout(deployment.rollout).await?.is_some()
     {
         return Err(exists(id));

@@ -90,7 +90,7 @@ pub async fn describe(app: &App, ctx: &Ctx, id: &str, number: Option<u64>) -> Re
 }
 
 /// Which deployment an id means. One that cannot be anybody's is not there.
-fn deployment_id(id: &str, number: Option<u64>) -> Result<deployment::JobId> {
+fn deployment_id(id: &str, number: Option<u64>) -> Result<deployment::DeploymentId> {
     if number.is_some_and(|number| number != DEPLOYMENT_NUMBER) {
         return Err(NO_EXECUTION);
     }
@@ -206,7 +206,7 @@ fn decide(job: &Job, before: &Execution, report: &Report, now: fleetward_base::T
 async fn report_deployment(
     app: &App,
     ctx: &Ctx,
-    id: deployment::JobId,
+    id: deployment::DeploymentId,
     device: &DeviceId,
     report: Report,
 ) -> Result<Work, ReportError> {

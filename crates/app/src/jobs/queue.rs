@@ -81,7 +81,7 @@ impl From<Execution> for Work {
 impl From<Deployment> for Work {
     fn from(deployment: Deployment) -> Self {
         Self {
-            id: deployment.job_id().to_string(),
+            id: deployment.id().to_string(),
             device: deployment.device,
             number: DEPLOYMENT_NUMBER,
             status: status(deployment.status),
@@ -97,7 +97,7 @@ impl From<Deployment> for Work {
 
 /// Where a deployment stands in the queue of its device.
 pub(crate) fn place_of(deployment: &Deployment) -> Vec<Place> {
-    let id = deployment.job_id().to_string();
+    let id = deployment.id().to_string();
     Place::of(status(deployment.status), deployment.queued_at, id, DEPLOYMENT_NUMBER).into_iter().collect()
 }
 
@@ -153,7 +153,7 @@ pub(super) async fn item(app: &App, tx: &mut TenantTx, work: Work) -> Result<Opt
         return Ok(Some(Item { work, document }));
     }
     let Some((deployment, _, release)) = deployments::deliverable(tx, &work.device).await? else { return Ok(None) };
-    let document = document::job(app, deployment, &release)?.document;
+    let document = document::offer(app, deployment, &release)?.document;
     Ok(Some(Item { work, document: serde_json::to_value(document).map_err(Error::internal)? }))
 }
 
@@ -187,7 +187,7 @@ pub async fn told(app: &App, tenant: &TenantId, changes: &[(DeviceId, Change)]) 
                         None => item(&app_in, tx, work.clone()).await?,
                     };
                     if let Some(item) = &first
-                        && item.work.id.parse::<deployment::JobId>().is_err()
+                        && item.work.id.parse::<deployment::DeploymentId>().is_err()
                     {
                         documents.entry(item.work.id.clone()).or_insert_with(|| item.document.clone());
                     }

@@ -1,4 +1,4 @@
-//! What is forgotten after its time. MQTT sessions are the broker's to expire, which knows when they ended.
+//! What is forgotten after its time, which no policy changes. MQTT sessions are the broker's to expire, which knows when they ended.
 
 use fleetward_base::limits;
 
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::{App, provisioning};
 
 /// Forgets answers under an `Idempotency-Key`, enrolment tokens, tokens that were exchanged, requests for approval, transfers,
-/// commands, vouched keys and transactions of SCEP that were kept for long enough; how many.
+/// vouched keys and transactions of SCEP that were kept for long enough; how many.
 pub async fn expire(app: &App) -> Result<u64> {
     let now = app.now();
     let before = app.now().minus(limits::IDEMPOTENCY_TTL);
@@ -15,7 +15,6 @@ pub async fn expire(app: &App) -> Result<u64> {
     let failures_before = app.now().minus(limits::AUTH_FAILURES_KEPT);
     let requests_before = app.now().minus(limits::ENROLLMENT_REQUEST_KEPT);
     let transfers_before = app.now().minus(limits::TRANSFER_KEPT);
-    let commands_before = app.now().minus(limits::COMMAND_KEPT);
     let keys_before = app.now().minus(limits::CERTIFIED_KEY_KEPT);
     let scep_before = app.now().minus(limits::SCEP_TRANSACTION_KEPT);
     let mut forgotten = app
@@ -33,11 +32,10 @@ pub async fn expire(app: &App) -> Result<u64> {
                 let failures = tx.forget_auth_failures(failures_before).await?;
                 let tokens = tx.forget_enroll_tokens(tokens_before).await?;
                 let transfers = tx.forget_transfers(transfers_before).await?;
-                let commands = tx.forget_commands(commands_before).await?;
                 let exchanged = tx.forget_token_uses(now).await?;
                 let keys = tx.forget_vouched_keys(keys_before).await?;
                 let forgotten = provisioning::forget::forget(tx, now).await?;
-                Ok(answers + scep + failures + requests + tokens + transfers + commands + exchanged + keys + forgotten)
+                Ok(answers + scep + failures + requests + tokens + transfers + exchanged + keys + forgotten)
             })
         })
         .await

@@ -22,6 +22,7 @@ use crate::jobs::queue::tell;
 use crate::jobs::read::standing;
 use crate::jobs::settle::{by_jobs, place, settle, told};
 use crate::jobs::{control, rows};
+use crate::journal::record;
 use crate::rollouts::observe;
 use crate::{App, journal};
 
@@ -138,7 +139,7 @@ async fn step(tx: &mut TenantTx, id: &JobId, known: Option<Standing>, now: Times
     let Some(row) = tx.job_for_update(id).await? else { return Ok(Step::default()) };
     let before = rows::job_of(row)?;
     if before.state == State::Deleting {
-        return take_away(tx, &before).await;
+        return take_away(tx, &before, now).await;
     }
     let standing = match known {
         Some(known) => known,
@@ -231,6 +232,7 @@ fn milestones(plan: &Plan, now: Timestamp) -> Vec<Entry> {
             }
             Milestone::Ended(at_end) => (Action::JobUpdated, Severity::Info, json!({ "at_end": at_end.as_str() })),
             Milestone::Completed => (Action::JobCompleted, Severity::Notice, json!({})),
+            Milestone::CancelDone => (Action::JobCancelDone, Severity::Info, json!({})),
         };
         Entry::done(now, by_jobs(), action).subject(&plan.after.id).severity(severity).detail(detail)
     };
@@ -248,6 +250,9 @@ async fn assign(
         devices.iter().filter(|(_, number)| *number > 1).map(|(device, _)| device.clone()).collect();
     if !again.is_empty() {
         tx.supersede_job_executions(&job.id, &again).await?;
+        for (device, number) in devices {
+            trim(tx, &job.id, device, *number).await?;
+        }
     }
     let queued: Vec<Execution> =
         devices.iter().map(|(device, number)| Execution::queued(&job.id, device.clone(), *number, now)).collect();
@@ -261,6 +266,14 @@ async fn assign(
     }
     tx.journal_all(&entries).await?;
     Ok(changes)
+}
+
+/// Of a device that comes again and again, the tries before the last ones are forgotten.
+async fn trim(tx: &mut TenantTx, job: &JobId, device: &DeviceId, number: u64) -> Result<()> {
+    if let Some(oldest) = number.checked_sub(limits::JOB_TRIES_KEPT - 1).filter(|oldest| *oldest > 1) {
+        tx.trim_tries(&JobExecutionKey { job: job.clone(), device: device.clone(), number: oldest }).await?;
+    }
+    Ok(())
 }
 
 /// Cancels a page of what the end of the job takes with it.
@@ -284,10 +297,11 @@ async fn finish(
 }
 
 /// A job that goes: a page of its executions, and after the last one the job itself.
-async fn take_away(tx: &mut TenantTx, job: &Job) -> Result<Step> {
+async fn take_away(tx: &mut TenantTx, job: &Job, now: Timestamp) -> Result<Step> {
     let rows = tx.delete_job_executions(&job.id, PAGE).await?;
     if rows.is_empty() {
         tx.delete_job(&job.id).await?;
+        record(tx, &gone(job, now)).await?;
         return Ok(Step::default());
     }
     let mut step = Step { ended: rows.len(), again: true, ..Step::default() };
@@ -299,6 +313,18 @@ async fn take_away(tx: &mut TenantTx, job: &Job) -> Result<Step> {
         }
     }
     Ok(step)
+}
+
+/// The last that the journal says of a job, with what is shown of it elsewhere.
+pub(crate) fn gone(job: &Job, now: Timestamp) -> Entry {
+    let detail = json!({
+        "selection": job.selection.as_str(),
+        "targets": job.targets.len(),
+        "description": job.description,
+        "created_at_ms": job.created_at.millis(),
+        "completed_at_ms": job.completed_at.map(Timestamp::millis),
+    });
+    Entry::done(now, by_jobs(), Action::JobGone).subject(&job.id).severity(Severity::Info).detail(detail)
 }
 
 /// Tells devices of what a closed window had hidden.

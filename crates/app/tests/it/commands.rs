@@ -236,6 +236,28 @@ async fn an_hour_to_wait_for() {
 }
 
 #[tokio::test]
+async fn a_moment_to_wait_for() {
+    let house = House::new().await;
+    house.connect("gw-1").await;
+    let at = |secs: u64| Some(house.app().now().plus(SECOND * u32::try_from(secs).expect("small")));
+    let over = NewCommand { not_before: Some(house.app().now().minus(SECOND)), ..new("c1") };
+    assert_eq!(house.send(&["gw-1"], over).await.expect("sent")[0].not_before, None, "that is over");
+    let later = NewCommand { not_before: at(60), lane: Some("b".into()), ..new("c2") };
+    assert_eq!(house.send(&["gw-1"], later).await.expect("queued")[0].not_before, at(60));
+    for (field, wrong) in [
+        ("not_before", NewCommand { not_before: at(60), wait: Some(SECOND), ..new("c3") }),
+        ("not_before", NewCommand { not_before: at(60), life: Some(SECOND * 60), ..new("c3") }),
+        ("wait_s", NewCommand { wait: Some(SECOND * 60), life: Some(SECOND * 60), ..new("c3") }),
+    ] {
+        let refused = house.send(&["gw-1"], wrong).await;
+        assert!(matches!(&refused, Err(Error::Invalid { field: said, .. }) if said == field), "{refused:?}");
+    }
+    house.fixture.clock.advance(SECOND * 60);
+    tick(house.app()).await.expect("a tick");
+    assert_eq!(house.stands("gw-1", "c2").await, Status::Sent);
+}
+
+#[tokio::test]
 async fn the_newest_of_a_kind_takes_the_place_of_what_waits() {
     let house = House::new().await;
     let keyed = |name| NewCommand { dedupe: Some("led".into()), ..new(name) };
@@ -383,8 +405,9 @@ async fn a_queue_has_its_end_and_its_memory_too() {
     assert_eq!(house.stands("gw-1", "c000").await, Status::Canceled);
     let refused = house.send(&["gw-1"], new("late")).await;
     assert!(matches!(refused, Err(Error::Conflict { code: "life-cycle", .. })));
-    house.fixture.clock.advance(limits::COMMAND_KEPT + SECOND);
-    fleetward_app::reconcile::expiry::expire(house.app()).await.expect("expired");
+    let days = Duration::from_secs(24 * 3600) * limits::COMMAND_RETENTION_DAYS;
+    house.fixture.clock.advance(days + SECOND);
+    fleetward_app::reconcile::retention::tick(house.app()).await.expect("forgotten");
     let left = commands(house.app(), &house.ops, &acme, CommandFilter::default(), None, 10).await.expect("list");
     assert!(left.is_empty());
 }

@@ -383,7 +383,7 @@ async fn work(fixture: &Fixture, name: &str, end: Option<Status>) {
     fixture.clock.advance(Duration::from_secs(10));
     if let Some(status) = end {
         let said = Said { status, detail: None, expected_version: Some(job.deployment.version) };
-        deployments::report(&fixture.app, &ctx, job.deployment.job_id(), said).await.expect("taken");
+        deployments::report(&fixture.app, &ctx, job.deployment.id(), said).await.expect("taken");
     }
 }
 
@@ -414,7 +414,7 @@ async fn what_a_drill_says_is_what_the_rollback_does() {
     let ctx = as_device(app, &update.acme, "d4");
     let pending = deployments::pending(app, &ctx).await.expect("asked").expect("its own until it ends");
     let done = Said { status: Status::Succeeded, detail: None, expected_version: Some(pending.version) };
-    deployments::report(app, &ctx, pending.job_id(), done).await.expect("taken");
+    deployments::report(app, &ctx, pending.id(), done).await.expect("taken");
     update.tick().await;
     let again = rehearse(&update.fixture, Scenario::MassRollback { rollouts: BTreeSet::from([update.id]) }).await;
     assert!(again.rollouts[0].already);

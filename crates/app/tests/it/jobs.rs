@@ -16,6 +16,8 @@ use fleetward_core::selector::Selector;
 use crate::fixture::{Fixture, device, tenant};
 use crate::fleet::{Told, add_device, as_device, hang_up};
 
+mod past;
+
 struct Stage {
     fixture: Fixture,
     acme: TenantId,

@@ -10,7 +10,7 @@ use fleetward_app::reconcile::rollouts::tick;
 use fleetward_app::rollouts::{self, NewRollout};
 use fleetward_app::{Ctx, Error, Idempotency, registry};
 use fleetward_base::{RolloutId, TenantId};
-use fleetward_core::deployment::{JobId, Kind, Report, Status};
+use fleetward_core::deployment::{DeploymentId, Kind, Report, Status};
 use fleetward_core::journal::Action;
 use fleetward_core::rollout::{PauseReason, State};
 
@@ -82,7 +82,7 @@ impl Stage {
             worked += 1;
             let Some(status) = end(name) else { continue };
             let report = Report { status, detail: None, expected_version: Some(job.deployment.version) };
-            deployments::report(&self.fixture.app, &ctx, job.deployment.job_id(), report).await.expect("taken");
+            deployments::report(&self.fixture.app, &ctx, job.deployment.id(), report).await.expect("taken");
         }
         worked
     }
@@ -219,7 +219,7 @@ async fn an_update_that_never_ends_times_out() {
     assert_eq!(told.take_changed(), [device("d0")]);
     // Too late now.
     let ctx = as_device(&stage.fixture.app, &stage.acme, "d0");
-    let id = JobId { rollout: stage.id, kind: Kind::Update };
+    let id = DeploymentId { rollout: stage.id, kind: Kind::Update };
     let late = Report { status: Status::Succeeded, detail: None, expected_version: None };
     let late = deployments::report(&stage.fixture.app, &ctx, id, late).await;
     assert!(matches!(late, Err(ReportError::Refused { deployment, .. }) if deployment.status == Status::TimedOut));
@@ -237,7 +237,7 @@ async fn rolling_back_takes_back_what_succeeded() {
     assert_eq!(stage.show().await, "rolling_back phase 1: 0 queued, 0 in progress, 2 succeeded, 0 failed, 2 canceled");
     let ctx = as_device(&stage.fixture.app, &stage.acme, "d0");
     let job = deployments::start_next(&stage.fixture.app, &ctx, None).await.expect("asked").expect("a way back");
-    assert_eq!(job.deployment.job_id().to_string(), format!("{}-rollback", stage.id));
+    assert_eq!(job.deployment.id().to_string(), format!("{}-rollback", stage.id));
     assert!(job.document.artifact.is_none());
     assert_eq!(stage.work(&names(4, 0), |_| Some(Status::Succeeded)).await, 2);
     stage.tick().await;
@@ -284,7 +284,7 @@ async fn a_report_is_taken_once_and_only_from_its_device() {
     stage.tick().await;
     let (d0, d1) = (as_device(app, &stage.acme, "d0"), as_device(app, &stage.acme, "d1"));
     let abroad = as_device(app, &tenant("zenith"), "d0");
-    let id = JobId { rollout: stage.id, kind: Kind::Update };
+    let id = DeploymentId { rollout: stage.id, kind: Kind::Update };
     let said = BTreeMap::from([("step".to_owned(), "downloading".to_owned())]);
     let report = Report { status: Status::InProgress, detail: Some(said), expected_version: Some(1) };
     let first = deployments::report(app, &d0, id, report.clone()).await.expect("taken");

@@ -3,6 +3,7 @@
 //! Within a lane at most one is under way, and its successor waits for its end, also where it waits for its hour; lanes do not
 //! wait for each other. Nothing is sent whose time is over. A contact that is new, such as a connection or a poll, sends again
 //! what was sent on the one before and not answered: the database says what the device is to do, and no queue of a broker.
+//! What the device would not hear, since it listens to payloads of another format, waits and says so ([`NOT_HEARD`]).
 
 use std::collections::BTreeSet;
 
@@ -19,6 +20,9 @@ pub enum Contact {
     Since(Timestamp),
 }
 
+/// Why a command waits that could be sent: the device listens, and not to payloads of this media type.
+pub const NOT_HEARD: &str = "NOT_HEARD";
+
 /// A command that changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
@@ -29,14 +33,14 @@ pub struct Planned {
 }
 
 /// What becomes of the open commands of one device, which come in the order of `seq`. The order of what is to be sent is the
-/// order of the result.
-pub fn plan(open: &[Command], now: Timestamp, contact: Contact) -> Vec<Planned> {
+/// order of the result. `hears` says whether the device listens to payloads of a media type.
+pub fn plan(open: &[Command], now: Timestamp, contact: Contact, hears: &dyn Fn(&str) -> bool) -> Vec<Planned> {
     let mut work: Vec<Planned> =
         open.iter().map(|command| Planned { command: at(command, now), send: false }).collect();
     cancel_behind(&mut work, now);
     if let Contact::Since(since) = contact {
-        send_again(&mut work, now, since);
-        send_next(&mut work, now);
+        send_again(&mut work, now, since, hears);
+        send_next(&mut work, now, hears);
     }
     let changed = work.into_iter().zip(open).filter(|(planned, before)| planned.command != **before);
     // However many steps it took, it is one change.
@@ -100,17 +104,17 @@ fn cancel_behind(work: &mut [Planned], now: Timestamp) {
     }
 }
 
-fn send_again(work: &mut [Planned], now: Timestamp, since: Timestamp) {
+fn send_again(work: &mut [Planned], now: Timestamp, since: Timestamp, hears: &dyn Fn(&str) -> bool) {
     for planned in work {
         let command = &planned.command;
         let lost = command.status == Status::Sent && command.sent_at.is_none_or(|sent| sent < since);
-        if lost && command.attempts < command.max_attempts {
+        if lost && command.attempts < command.max_attempts && hears(&command.content_type) {
             *planned = sent(command, now);
         }
     }
 }
 
-fn send_next(work: &mut [Planned], now: Timestamp) {
+fn send_next(work: &mut [Planned], now: Timestamp, hears: &dyn Fn(&str) -> bool) {
     let in_flight = |planned: &&Planned| planned.command.status.is_in_flight();
     let mut busy: BTreeSet<String> = work.iter().filter(in_flight).map(|it| it.command.lane.clone()).collect();
     let mut under_way = work.iter().filter(in_flight).count();
@@ -123,6 +127,10 @@ fn send_next(work: &mut [Planned], now: Timestamp) {
         if command.not_before.is_some_and(|hour| hour > now) || under_way >= limits::COMMANDS_IN_FLIGHT {
             continue;
         }
+        if !hears(&command.content_type) {
+            not_heard(&mut planned.command, now);
+            continue;
+        }
         *planned = sent(command, now);
         under_way += 1;
     }
@@ -130,6 +138,15 @@ fn send_next(work: &mut [Planned], now: Timestamp) {
 
 fn sent(command: &Command, now: Timestamp) -> Planned {
     let attempts = command.attempts.saturating_add(1);
-    let command = Command { attempts, sent_at: Some(now), ..command.becomes(Status::Sent, now) };
+    let command = Command { attempts, sent_at: Some(now), reason: None, ..command.becomes(Status::Sent, now) };
     Planned { command, send: true }
+}
+
+/// It waits as before, and says once why.
+fn not_heard(command: &mut Command, now: Timestamp) {
+    if command.reason.is_none() {
+        let text = format!("the device listens, and not to {}", command.content_type);
+        let reason = Some(Reason { code: NOT_HEARD.to_owned(), text: Some(text) });
+        *command = Command { reason, ..command.becomes(Status::Queued, now) };
+    }
 }

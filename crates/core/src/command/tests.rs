@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// The device listens to every media type.
+const ALL: &dyn Fn(&str) -> bool = &|_| true;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn at(secs: i64) -> Timestamp {
@@ -102,7 +105,7 @@ fn late_words_and_double_words() {
 }
 
 fn plan_one(command: &Command, now: Timestamp) -> Option<Command> {
-    plan(std::slice::from_ref(command), now, Contact::None).pop().map(|planned| planned.command)
+    plan(std::slice::from_ref(command), now, Contact::None, ALL).pop().map(|planned| planned.command)
 }
 
 #[test]
@@ -160,7 +163,7 @@ fn only_what_waits_is_superseded() {
 fn lanes() {
     let open = [command(1, "default"), command(2, "default"), command(3, "fast"), command(4, "fast")];
     let sent = |open: &[Command], now, contact| -> Vec<u64> {
-        plan(open, now, contact).iter().filter(|it| it.send).map(|it| it.command.seq).collect()
+        plan(open, now, contact, ALL).iter().filter(|it| it.send).map(|it| it.command.seq).collect()
     };
     const NEW: Contact = Contact::Since(Timestamp::from_secs(1000));
     assert_eq!(sent(&open, at(1), Contact::Since(at(0))), [1, 3]);
@@ -186,10 +189,10 @@ fn timers() {
     assert_eq!(becomes(&running, at(120)), Some((Status::TimedOut, 2)));
     assert_eq!(becomes(&command(1, "a"), at(100)), Some((Status::Expired, 2)));
     // On a new contact what was sent goes again, as often as it may.
-    let again = plan(std::slice::from_ref(&sent), at(5), Contact::Since(at(5)));
+    let again = plan(std::slice::from_ref(&sent), at(5), Contact::Since(at(5)), ALL);
     assert_eq!(again.iter().map(|it| (it.send, it.command.attempts)).collect::<Vec<_>>(), [(true, 2)]);
-    assert!(plan(&[last], at(5), Contact::Since(at(5))).is_empty());
-    assert!(plan(&[sent], at(5), Contact::Since(at(1))).is_empty(), "it was sent on this contact");
+    assert!(plan(&[last], at(5), Contact::Since(at(5)), ALL).is_empty());
+    assert!(plan(&[sent], at(5), Contact::Since(at(1)), ALL).is_empty(), "it was sent on this contact");
 }
 
 #[test]
@@ -197,8 +200,10 @@ fn a_lane_that_makes_no_sense_any_more() {
     let mut open = [command(1, "a"), command(2, "a"), command(3, "b")];
     open[0].expires_at = at(10);
     open[0].on_expiry = OnExpiry::CancelLane;
-    let ends: Vec<_> =
-        plan(&open, at(10), Contact::Since(at(9))).into_iter().map(|it| (it.command.seq, it.command.status)).collect();
+    let ends: Vec<_> = plan(&open, at(10), Contact::Since(at(9)), ALL)
+        .into_iter()
+        .map(|it| (it.command.seq, it.command.status))
+        .collect();
     assert_eq!(ends, [(1, Status::Expired), (2, Status::Canceled), (3, Status::Sent)]);
 }
 
@@ -267,7 +272,7 @@ impl Queue {
     fn look(&mut self, contact: Contact) {
         let now = at(self.now);
         let open: Vec<Command> = self.all.iter().filter(|it| it.status.is_open()).cloned().collect();
-        for planned in plan(&open, now, contact) {
+        for planned in plan(&open, now, contact, ALL) {
             let place = self.all.iter_mut().find(|it| it.seq == planned.command.seq).expect("one of them");
             assert_eq!(planned.command.version, place.version + 1);
             if planned.send {
@@ -279,7 +284,7 @@ impl Queue {
             *place = planned.command;
         }
         self.hold_invariants();
-        assert!(plan(&self.open(), now, Contact::None).is_empty(), "nothing is left over");
+        assert!(plan(&self.open(), now, Contact::None, ALL).is_empty(), "nothing is left over");
         for command in self.open() {
             assert!(due(&command, now).is_some_and(|due| due > now), "it would be looked at for ever");
         }
@@ -338,4 +343,23 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_the_device_would_not_hear_waits_and_says_so() {
+    let cbor = |seq| Command { content_type: "application/cbor".to_owned(), ..command(seq, "a") };
+    let (one, other) = (cbor(1), command(2, "b"));
+    let json: &dyn Fn(&str) -> bool = &|media| media == "application/json";
+    let planned = plan(&[one.clone(), other], at(5), Contact::Since(at(5)), json);
+    let shown: Vec<_> = planned.iter().map(|it| (it.command.seq, it.command.status, it.send)).collect();
+    assert_eq!(shown, [(1, Status::Queued, false), (2, Status::Sent, true)]);
+    let waits = planned[0].command.clone();
+    assert_eq!(waits.reason.as_ref().map(|reason| reason.code.as_str()), Some(NOT_HEARD));
+    assert_eq!((waits.version, waits.attempts), (one.version + 1, 0));
+    assert!(plan(std::slice::from_ref(&waits), at(6), Contact::Since(at(6)), json).is_empty(), "it is said once");
+    let sent = plan(std::slice::from_ref(&waits), at(7), Contact::Since(at(6)), ALL);
+    assert_eq!((sent[0].send, &sent[0].command.reason), (true, &None), "now it listens");
+    let expired = plan(&[waits], at(1_000_000), Contact::None, ALL);
+    assert_eq!(expired[0].command.status, Status::Expired);
+    assert_eq!(expired[0].command.reason.as_ref().map(|reason| reason.code.as_str()), Some(NOT_HEARD), "that is why");
 }

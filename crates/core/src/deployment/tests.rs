@@ -78,10 +78,10 @@ fn details_are_bounded_and_give_the_step() {
 fn a_job_id_has_one_spelling() {
     let good = "01935000-0000-7000-8000-000000000001";
     for text in [good.to_owned(), format!("{good}-rollback")] {
-        assert_eq!(text.parse::<JobId>().expect("an id").to_string(), text);
+        assert_eq!(text.parse::<DeploymentId>().expect("an id").to_string(), text);
     }
     for bad in ["$next", "", "x", &good.to_uppercase().replace('0', "A"), &good.replace('-', ""), "-rollback"] {
-        assert!(bad.parse::<JobId>().is_err(), "{bad}");
+        assert!(bad.parse::<DeploymentId>().is_err(), "{bad}");
     }
 }
 

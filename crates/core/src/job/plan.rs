@@ -91,6 +91,8 @@ pub enum Milestone {
     /// Its schedule ended it.
     Ended(AtEnd),
     Completed,
+    /// Of one that was canceled: all that goes with it has ended.
+    CancelDone,
 }
 
 /// What to do now.
@@ -223,8 +225,8 @@ fn end(plan: &mut Plan, standing: &Standing) {
         Ends::Queued => standing.queued,
     };
     plan.end = (left > 0).then_some(scope);
-    if left == 0 {
-        plan.after.look_at = None;
+    if left == 0 && plan.after.look_at.take().is_some() {
+        plan.milestones.push(Milestone::CancelDone);
     }
 }
 

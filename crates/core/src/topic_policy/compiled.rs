@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fleetward_base::TenantId;
 
 use super::pattern::Pattern;
-use super::{Act, Document, Effect, Statement, Weight};
+use super::{Act, Document, EVENTS, Effect, Statement, Weight};
 use crate::registry::Device;
 
 /// What of a certificate templates may ask for. A name that is there twice is not there.
@@ -260,11 +260,11 @@ fn denied_by(act: Act) -> Acts {
     }
 }
 
-/// What no statement can allow: what begins with `$`, and to speak for the server to a device: of its identity and with the
+/// What no statement can allow: what begins with `$`, events aside, and to speak for the server to a device: of its identity and with the
 /// messages of a hub to another one, of the configuration that is wanted to any.
 fn is_reserved(act: Act, topic: &str, device: &str) -> bool {
     if topic.starts_with('$') {
-        return true;
+        return !(matches!(act, Act::Subscribe | Act::Receive) && topic.starts_with(EVENTS));
     }
     let mut levels = topic.split('/');
     let head = (levels.next(), levels.next(), levels.next());

@@ -52,6 +52,39 @@ fn check(effect: &str, actions: &str, template: &str, act: Act, topic: &str, exp
 }
 
 #[test]
+fn events_are_heard_by_name_and_no_other_way() {
+    for (template, act, topic, allowed) in [
+        ("$aws/events/#", Act::Subscribe, "$aws/events/job/+/completed", true),
+        ("$aws/events/#", Act::Receive, "$aws/events/job/reboot/completed", true),
+        ("$aws/events/jobExecution/+/#", Act::Subscribe, "$aws/events/jobExecution/reboot/failed", true),
+        ("$aws/events/jobExecution/+/#", Act::Subscribe, "$aws/events/#", false),
+        ("$aws/events/job/*", Act::Receive, "$aws/events/commandExecution/restart/FAILED", false),
+        ("#", Act::Subscribe, "$aws/events/#", false),
+        ("*", Act::Receive, "$aws/events/job/reboot/completed", false),
+        ("+/events/#", Act::Subscribe, "$aws/events/job/reboot/completed", false),
+        ("${attribute:system}/events/#", Act::Subscribe, "$aws/events/#", false),
+    ] {
+        let expect = if allowed { Verdict::Allowed } else { Verdict::Silent };
+        check("allow", "subscribe receive", template, act, topic, expect);
+    }
+    check("deny", "receive", "$aws/events/#", Act::Receive, "$aws/events/job/reboot/completed", Verdict::Denied);
+    let checked = |actions: &str, topic: &str| {
+        let document: Document = serde_json::from_str(&one("allow", actions, topic)).expect("it is read");
+        document.check().is_ok()
+    };
+    assert!(checked("subscribe receive", "$aws/events/#") && checked("receive", "$aws/events/job/*"));
+    for (actions, topic) in [
+        ("publish", "$aws/events/job/x/completed"),
+        ("subscribe publish", "$aws/events/#"),
+        ("subscribe", "$aws/#"),
+        ("subscribe", "$aws/event*"),
+        ("subscribe", "$aws/+/job/#"),
+    ] {
+        assert!(!checked(actions, topic), "{actions} {topic}");
+    }
+}
+
+#[test]
 fn publishing_by_template() {
     for (template, topic, allowed) in [
         ("plants/berlin/x", "plants/berlin/x", true),

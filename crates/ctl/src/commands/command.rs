@@ -97,9 +97,12 @@ pub(crate) struct Send {
     /// Takes the place of one that waits, of the same operation and key
     #[arg(long)]
     dedupe: Option<String>,
-    /// Not to be sent before: seconds, or with s, m, h or d
+    /// Not to be sent before this has passed: seconds, or with s, m, h or d
     #[arg(long, value_parser = super::seconds)]
     wait: Option<u64>,
+    /// Not to be sent before then: a moment such as 2026-11-28T03:00:00Z
+    #[arg(long, conflicts_with = "wait", value_name = "MOMENT")]
+    not_before: Option<fleetward_base::Timestamp>,
     /// How long it may wait for its device
     #[arg(long, value_parser = super::seconds)]
     ttl: Option<u64>,
@@ -195,6 +198,7 @@ impl Send {
             ("lane", self.lane.map(|lane| json!(lane))),
             ("dedupe", self.dedupe.map(|key| json!(key))),
             ("wait_s", self.wait.map(|secs| json!(secs))),
+            ("not_before", self.not_before.map(|at| json!(at.to_string()))),
             ("ttl_s", self.ttl.map(|secs| json!(secs))),
             ("ack_timeout_s", self.ack_timeout.map(|secs| json!(secs))),
             ("run_timeout_s", self.run_timeout.map(|secs| json!(secs))),

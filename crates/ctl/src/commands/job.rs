@@ -1,15 +1,19 @@
 //! `wardctl job`
 
+mod bars;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use fleetward_base::Timestamp;
 use serde_json::{Value, json};
 
 use crate::client::pause;
 use crate::failure::Failure;
 use crate::output::{self, Column, Format};
 use crate::session::{Session, query};
+use bars::{Live, count, text};
 
 const COLUMNS: [Column; 6] = [
     ("ID", "/id"),
@@ -28,18 +32,6 @@ const EXECUTIONS: [Column; 7] = [
     ("DUE", "/due_at"),
     ("DETAIL", "/detail"),
 ];
-/// How the devices of a job can stand, in the order of their work, with the mark of each in a bar.
-const STANDINGS: [(&str, char); 8] = [
-    ("succeeded", '#'),
-    ("failed", 'x'),
-    ("timed_out", 'x'),
-    ("rejected", 'x'),
-    ("in_progress", '-'),
-    ("queued", '.'),
-    ("removed", ' '),
-    ("canceled", ' '),
-];
-const WIDTH: u64 = 30;
 /// How often in a row a followed job may be out of reach, each time for some four seconds of tries.
 const PATIENCE: u32 = 15;
 
@@ -154,8 +146,20 @@ pub(crate) struct Create {
     /// But judge nothing on fewer devices than this
     #[arg(long, value_name = "COUNT", requires = "abort_at", default_value_t = 1)]
     abort_min: u32,
+    /// When it begins: a moment such as 2026-11-28T03:00:00Z
+    #[arg(long, value_name = "MOMENT")]
+    start: Option<Timestamp>,
+    /// When it hands out nothing more
+    #[arg(long, value_name = "MOMENT")]
+    end: Option<Timestamp>,
+    /// What its end does besides: stop_rollout (nothing), cancel what is queued, or force_cancel everything
+    #[arg(long, value_name = "HOW", requires = "end")]
+    at_end: Option<String>,
+    /// Show how far it is until it is at its end; exit with 8 where that is no success. As JSON the last word is shown alone
+    #[arg(long, conflicts_with = "continuous")]
+    wait: bool,
     /// A file with the whole policy, for schedules, windows and rates that grow
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["rate", "timeout", "retries", "abort_at"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["rate", "timeout", "retries", "abort_at", "start", "end"])]
     policy: Option<PathBuf>,
 }
 
@@ -177,7 +181,13 @@ impl Create {
         let minutes = self.timeout.map(minutes).transpose()?;
         let abort =
             |percent| json!([{ "failure": "all", "threshold_percent": percent, "minimum_executed": self.abort_min }]);
+        let schedule = super::object([
+            ("start_at_ms", self.start.map(|at| json!(at.millis()))),
+            ("end_at_ms", self.end.map(|at| json!(at.millis()))),
+            ("at_end", self.at_end.as_ref().map(|how| json!(how))),
+        ]);
         let spelled = super::object([
+            ("schedule", (self.start.is_some() || self.end.is_some()).then_some(schedule)),
             ("rate", self.rate.map(|rate| json!({ "maximum_per_minute": rate }))),
             ("timeout_minutes", minutes.map(|minutes| json!(minutes))),
             ("retry", self.retries.map(|retries| json!([{ "failure": "all", "retries": retries }]))),
@@ -216,13 +226,17 @@ impl Job {
             Self::Create(create) => {
                 let policy = create.policy.as_deref().map(object_of).transpose()?;
                 let body = create.body(object_of(&create.document)?, policy)?;
-                show(session, &client.post(&session.path(&["jobs"]).await?, &body).await?.value)
+                let made = client.post(&session.path(&["jobs"]).await?, &body).await?.value;
+                if create.wait {
+                    return follow(session, &create.job, &Live::new(session.out, false)).await;
+                }
+                show(session, &made)
             }
             Self::List { status, limit } => {
                 let path = session.path(&["jobs"]).await? + &query(&[("status", status.as_deref())]);
                 session.out.rows(&client.list(&path, limit).await?, &COLUMNS)
             }
-            Self::Show { job, follow: true } => follow(session, &job).await,
+            Self::Show { job, follow: true } => follow(session, &job, &Live::new(session.out, true)).await,
             Self::Show { job, follow: false } => {
                 show(session, &client.get(&session.path(&["jobs", &job]).await?).await?.value)
             }
@@ -272,45 +286,10 @@ fn show(session: &Session, job: &Value) -> Result<(), Failure> {
     }
 }
 
-fn count(job: &Value, status: &str) -> u64 {
-    job.pointer("/counts").and_then(|counts| counts.get(status)).and_then(Value::as_u64).unwrap_or(0)
-}
-
-/// A job as a person sees it: a bar over its devices, and the counts.
-fn text(job: &Value) -> String {
-    let at = |at: &str| output::cell(job.pointer(at));
-    let total: u64 = STANDINGS.iter().map(|(status, _)| count(job, status)).sum();
-    let mut text = format!("{}  {}  {}\n", at("/id"), at("/status"), at("/selection"));
-    text.push_str(&format!("[{}] {}/{total}\n", bar(job, total), count(job, "succeeded")));
-    let counts = STANDINGS.iter().map(|(status, _)| (count(job, status), status)).filter(|(count, _)| *count > 0);
-    let counts: Vec<String> = counts.map(|(count, status)| format!("{count} {}", status.replace('_', " "))).collect();
-    if !counts.is_empty() {
-        text.push_str(&format!("{}\n", counts.join(", ")));
-    }
-    if let Some(reason) = job.get("reason_code").and_then(Value::as_str) {
-        text.push_str(&format!("because: {}\n", output::cell(Some(&Value::from(reason)))));
-    }
-    text
-}
-
-fn bar(job: &Value, total: u64) -> String {
-    let (mut done, mut filled, mut bar) = (0_u64, 0_u64, String::new());
-    for (status, mark) in STANDINGS {
-        done = done.saturating_add(count(job, status));
-        let until = done.saturating_mul(WIDTH).checked_div(total).unwrap_or(0);
-        let width = until.saturating_sub(filled);
-        bar.extend(std::iter::repeat_n(mark, usize::try_from(width).unwrap_or(0)));
-        filled = filled.max(until);
-    }
-    let rest = WIDTH.saturating_sub(filled);
-    bar.extend(std::iter::repeat_n(' ', usize::try_from(rest).unwrap_or(0)));
-    bar
-}
-
-/// Follows a job until nothing more will happen to it by itself. Each change is a line, as JSON the whole job.
-async fn follow(session: &Session, job: &str) -> Result<(), Failure> {
+/// Follows a job until nothing more will happen to it by itself.
+async fn follow(session: &Session, job: &str, live: &Live) -> Result<(), Failure> {
     let path = session.path(&["jobs", job]).await?;
-    let (mut patience, mut last) = (0, String::new());
+    let mut patience = 0;
     loop {
         let found = match session.client.get(&path).await {
             Ok(found) => found.value,
@@ -323,19 +302,18 @@ async fn follow(session: &Session, job: &str) -> Result<(), Failure> {
             Err(failure) => return Err(failure),
         };
         patience = PATIENCE;
-        let now = text(&found);
-        if now != last {
-            match session.out {
-                Format::Json => output::json_line(&found)?,
-                Format::Table => output::line(now.trim_end())?,
-            }
-            last = now;
-        }
+        live.show(&found)?;
         let status = found.get("status").and_then(Value::as_str).unwrap_or_default();
         let working = count(&found, "in_progress") > 0;
         match status {
-            "completed" => return ended(&found),
-            "canceled" if !working => return Err(Failure::Rollout(format!("the job is {status}"))),
+            "completed" => {
+                live.end(&found)?;
+                return ended(&found);
+            }
+            "canceled" if !working => {
+                live.end(&found)?;
+                return Err(Failure::Rollout(format!("the job is {status}")));
+            }
             _ => pause(Duration::from_secs(1)).await,
         }
     }
@@ -386,20 +364,12 @@ mod tests {
         });
         assert_eq!(body(line).expect("good"), expected);
         assert_eq!(body("x --document f --all --continuous").expect("good")["targets"], json!([{}]));
+        let timed =
+            body("x --document f --all --start 2026-11-28T03:00:00Z --end 2026-11-28T04:00:00+01:00 --at-end cancel");
+        let schedule =
+            json!({ "start_at_ms": 1_795_834_800_000_i64, "end_at_ms": 1_795_834_800_000_i64, "at_end": "cancel" });
+        assert_eq!(timed.expect("good")["policy"]["schedule"], schedule);
         assert!(body("x --document f").is_err(), "nobody is not everybody");
         assert!(body("x --document f --all --timeout 90s").is_err(), "not whole minutes");
-    }
-
-    #[test]
-    fn a_job_is_seen_at_a_glance() {
-        let job = json!({
-            "id": "reboot", "status": "in_progress", "selection": "snapshot",
-            "counts": { "succeeded": 5, "failed": 1, "timed_out": 1, "in_progress": 1, "queued": 2 },
-        });
-        let expected = "reboot  in_progress  snapshot\n[###############xxxxxx---......] 5/10\n\
-             5 succeeded, 1 failed, 1 timed out, 1 in progress, 2 queued\n";
-        assert_eq!(text(&job), expected);
-        let empty = json!({ "id": "x", "status": "scheduled", "selection": "continuous", "counts": {} });
-        assert_eq!(text(&empty), format!("x  scheduled  continuous\n[{}] 0/0\n", " ".repeat(30)));
     }
 }

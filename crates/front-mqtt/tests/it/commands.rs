@@ -196,6 +196,22 @@ async fn a_session_that_was_kept_is_told_at_once() {
     back.expect_nothing().await;
 }
 
+/// A device that listens to another format keeps its command waiting, and gets it once it listens to all.
+#[tokio::test]
+async fn a_payload_of_another_format_waits() {
+    let (house, gw) = prepared().await;
+    let mut link = house.connect(&gw, Version::V5).await;
+    link.subscribe(&[&format!("{THINGS}/+/request/cbor")]).await;
+    send(&house, "c1", "application/json", b"{}").await;
+    link.expect_nothing().await;
+    let (status, reason, _) = stands(&house, "c1").await;
+    assert_eq!((status, reason.map(|reason| reason.code)), (Status::Queued, Some("NOT_HEARD".to_owned())));
+    link.subscribe(&[&format!("{THINGS}/+/request")]).await;
+    let (topic, _) = link.next().await;
+    assert_eq!(topic, format!("{THINGS}/c1/request"), "without a format all are heard");
+    assert_eq!(stands(&house, "c1").await, (Status::Sent, None, None));
+}
+
 #[tokio::test]
 async fn one_device_cannot_answer_for_another() {
     let (house, gw) = prepared().await;

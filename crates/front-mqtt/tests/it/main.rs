@@ -5,6 +5,7 @@ mod azure;
 mod bearers;
 mod commands;
 mod doorstep;
+mod events;
 mod external;
 mod house;
 mod hub;

@@ -23,6 +23,7 @@ use utoipa_axum::routes;
 
 use crate::door::Door;
 use crate::problem::Problem;
+use crate::view::Time;
 
 pub(super) fn router() -> OpenApiRouter<Door> {
     OpenApiRouter::new()
@@ -56,6 +57,8 @@ struct Wanted {
     dedupe: Option<String>,
     /// Not to be sent before so many seconds have passed.
     wait_s: Option<u64>,
+    /// Not to be sent before then, in place of `wait_s`.
+    not_before: Option<Time>,
     /// How long it may wait for its device, in seconds; a day where it is absent, 90 days at most.
     ttl_s: Option<u64>,
     /// How long the device may take to say that it has it; a minute.
@@ -90,6 +93,7 @@ impl Wanted {
             lane: self.lane,
             dedupe: self.dedupe,
             wait: self.wait_s.map(Duration::from_secs),
+            not_before: self.not_before.map(|at| at.0),
             life: self.ttl_s.map(Duration::from_secs),
             ack_timeout: self.ack_timeout_s.map(Duration::from_secs),
             run_timeout: self.run_timeout_s.map(Duration::from_secs),

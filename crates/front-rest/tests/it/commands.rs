@@ -85,3 +85,19 @@ async fn many_devices_and_pages() {
     assert_eq!(house.get(ALL, &viewer).await.status, 200);
     assert_eq!(house.post(GW, &viewer, &json!({ "op": "x" })).await.status, 403);
 }
+
+#[tokio::test]
+async fn a_moment_is_as_rfc_3339_has_it() {
+    let house = prepared().await;
+    let wanted = |not_before: &str| json!({ "op": "x", "not_before": not_before });
+    let made = house.post(GW, &house.acme, &json!({ "op": "now" })).await.json;
+    let now: fleetward_base::Timestamp = made["created_at"].as_str().expect("a moment").parse().expect("a moment");
+    let at = now.plus(std::time::Duration::from_secs(600)).to_string();
+    let sent = house.post(GW, &house.acme, &wanted(&at)).await;
+    assert_eq!((sent.status.as_u16(), &sent.json["not_before"]), (201, &json!(at)));
+    for bad in ["tomorrow", "2026-11-28", "2026-11-28T03:00:00"] {
+        assert_eq!(house.post(GW, &house.acme, &wanted(bad)).await.status, 400, "{bad}");
+    }
+    let both = json!({ "op": "x", "not_before": at, "wait_s": 1 });
+    assert_eq!(house.post(GW, &house.acme, &both).await.status, 400);
+}

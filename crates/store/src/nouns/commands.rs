@@ -260,10 +260,12 @@ impl TenantTx {
         self.conn.query(SQL, params![self.scope.key(), device, status, before, limit]).await
     }
 
-    /// Forgets those that wait for nothing and have not changed since `before`; how many.
-    pub async fn forget_commands(&mut self, before: Timestamp) -> Result<u64, StoreError> {
-        const SQL: &str = "DELETE FROM command WHERE tenant_id = $1 AND due_at IS NULL AND updated_at < $2";
-        self.conn.execute(SQL, params![self.scope.key(), before]).await
+    /// Forgets a page of those that wait for nothing and have not changed since `before`, the oldest first; how many.
+    pub async fn forget_commands(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        const SQL: &str = "DELETE FROM command WHERE tenant_id = $1 AND (device, id) IN \
+             (SELECT c.device, c.id FROM command AS c WHERE c.tenant_id = $1 AND c.due_at IS NULL AND c.updated_at < $2 \
+             ORDER BY c.updated_at LIMIT $3)";
+        self.conn.execute(SQL, params![self.scope.key(), before, limit]).await
     }
 
     /// Forgets those of a device that wait for nothing, but for the newest `keep`; how many.

@@ -402,6 +402,22 @@ impl TenantTx {
         self.conn.execute(SQL, params![self.scope.key(), job, device]).await
     }
 
+    /// Forgets tries that others followed, which ended before then; how many.
+    pub async fn forget_tries(&mut self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        const SQL: &str = "DELETE FROM job_execution WHERE tenant_id = $1 AND latest = 0 AND (job, device, number) IN \
+             (SELECT o.job, o.device, o.number FROM job_execution AS o WHERE o.tenant_id = $1 AND o.latest = 0 \
+             AND o.finished_at < $2 ORDER BY o.finished_at LIMIT $3)";
+        self.conn.execute(SQL, params![self.scope.key(), before, limit]).await
+    }
+
+    /// Forgets the tries of a device at a job that are older than this one; how many.
+    pub async fn trim_tries(&mut self, oldest: &JobExecutionKey) -> Result<u64, StoreError> {
+        const SQL: &str = "DELETE FROM job_execution WHERE tenant_id = $1 AND job = $2 AND device = $3 AND number < $4 \
+             AND latest = 0";
+        let params = params![self.scope.key(), &oldest.job, &oldest.device, oldest.number];
+        self.conn.execute(SQL, params).await
+    }
+
     /// Takes a page of the executions of a job away, and says which they were.
     pub async fn delete_job_executions(&mut self, job: &JobId, limit: u32) -> Result<Vec<JobExecutionRow>, StoreError> {
         const SQL: &str = concat!(

@@ -195,6 +195,17 @@ impl TenantTx {
         self.conn.execute(SQL, params).await.map(hit)
     }
 
+    /// Jobs that are over, with no device at them any more, and ended before then or before the newest `keep`; the oldest first.
+    pub async fn stale_jobs(&mut self, before: Timestamp, keep: u32, limit: u32) -> Result<Vec<JobKey>, StoreError> {
+        const SQL: &str = "SELECT id FROM job AS j WHERE tenant_id = $1 AND completed_at IS NOT NULL \
+             AND state IN ('completed', 'canceled') AND (completed_at < $2 OR (completed_at, id) <= \
+             (SELECT n.completed_at, n.id FROM job AS n WHERE n.tenant_id = $1 AND n.completed_at IS NOT NULL \
+             ORDER BY n.completed_at DESC, n.id DESC LIMIT 1 OFFSET $3)) AND NOT EXISTS (SELECT 1 FROM job_execution AS e \
+             WHERE e.tenant_id = $1 AND e.job = j.id AND e.latest = 1 AND e.status IN ('queued', 'in_progress')) \
+             ORDER BY completed_at, id LIMIT $4";
+        self.conn.query(SQL, params![self.scope.key(), before, keep, limit]).await
+    }
+
     /// Takes the job away; its executions are gone before.
     pub async fn delete_job(&mut self, id: &JobId) -> Result<bool, StoreError> {
         const SQL: &str = "DELETE FROM job WHERE tenant_id = $1 AND id = $2";

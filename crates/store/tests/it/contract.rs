@@ -62,7 +62,7 @@ contract! {
     issuers: issuers_are_written_with_their_revision, revoked_certificates_are_told_once, authorities_stand_and_fall,
         a_tenant_has_one_open_rotation, anchors_are_counted;
     jobs: jobs_are_written_and_due, devices_get_one_execution, executions_change_at_their_version,
-        devices_see_what_is_pending, timers_and_ends;
+        devices_see_what_is_pending, timers_and_ends, what_is_over_goes_the_oldest_first;
     journal: the_journal_is_appended_and_paged, the_journal_is_followed, the_journal_is_sealed, commits_wake_followers;
     mqtt: sessions_outlive_connections, queues_are_appended_read_and_consumed, retained_messages, wills_are_kept_and_taken, servers_beat_and_are_missed;
     provisioning: templates_change_at_their_revision, claims_count_to_their_cap, pending_certificates_are_taken_once, the_oldest_that_wait_make_room,

@@ -125,6 +125,21 @@ fn answers_to_commands_are_read_or_refused() {
 }
 
 #[test]
+fn documents_of_steps_are_read_or_refused() {
+    use fleetward_wire::aws::steps::Document;
+    let mut read = 0;
+    for bytes in corpus("wire_steps") {
+        let Ok(value) = serde_json::from_slice(&bytes) else { continue };
+        if let Ok(document) = Document::parse(&value) {
+            let kept = serde_json::to_vec(&document).expect("JSON");
+            assert_eq!(serde_json::from_slice::<Document>(&kept).expect("own output"), document);
+            read += 1;
+        }
+    }
+    assert_eq!(read, 3, "handlers, a command and the older form");
+}
+
+#[test]
 fn provisioning_is_read_or_refused() {
     use provisioning::Request as _;
     let mut read = 0;

@@ -7,7 +7,7 @@ use fleetward_app::presence::Arrival;
 use fleetward_app::{App, Ctx, Error, Principal};
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_core::access::DeviceRights;
-use fleetward_core::deployment::{JobId, Kind, Report, Status};
+use fleetward_core::deployment::{DeploymentId, Kind, Report, Status};
 
 use crate::fixture::ctx;
 
@@ -28,9 +28,9 @@ pub(super) struct Device {
     pub(super) online: bool,
     epoch: u64,
     /// What it works on, and the version that it knows.
-    job: Option<(JobId, u64)>,
+    job: Option<(DeploymentId, u64)>,
     /// The last thing that it said, for when it says it again.
-    said: Option<(JobId, Report)>,
+    said: Option<(DeploymentId, Report)>,
 }
 
 impl Device {
@@ -102,10 +102,10 @@ impl Device {
 
     async fn ask(&mut self, app: &App) {
         let job = deployments::start_next(app, &self.ctx(app), None).await.expect("the store is there");
-        self.job = job.map(|job| (job.deployment.job_id(), job.deployment.version));
+        self.job = job.map(|job| (job.deployment.id(), job.deployment.version));
     }
 
-    async fn say(&mut self, app: &App, job: JobId, report: Report) {
+    async fn say(&mut self, app: &App, job: DeploymentId, report: Report) {
         self.said = Some((job, report.clone()));
         match deployments::report(app, &self.ctx(app), job, report).await {
             Ok(reported) if reported.deployment.status.is_terminal() => self.job = None,

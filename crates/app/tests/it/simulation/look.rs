@@ -65,7 +65,7 @@ impl Look {
                 Kind::Rollback => state == Some(State::RollingBack),
             };
             if !may {
-                return Err(format!("{} was assigned while {state:?}", deployment.job_id()));
+                return Err(format!("{} was assigned while {state:?}", deployment.id()));
             }
         }
         Ok(())

@@ -154,12 +154,12 @@ pub(crate) async fn what_is_over_is_forgotten(on: Fixture) {
                 insert(tx, &[done("c4", "a", 4, 9), done("c5", "a", 5, 9), done("c1", "b", 1, 1)]).await?;
                 let trimmed = tx.trim_commands(&device("a"), 3).await?;
                 let again = tx.trim_commands(&device("a"), 3).await?;
-                let forgotten = tx.forget_commands(at(6)).await?;
+                let forgotten = [tx.forget_commands(at(6), 1).await?, tx.forget_commands(at(6), 9).await?];
                 Ok((trimmed, again, forgotten, tx.commands(&CommandFilter::default(), None, 9).await?))
             })
         })
         .await;
-    assert_eq!((trimmed, again, forgotten), (1, 0, 2), "c2, then c3 and that of b");
+    assert_eq!((trimmed, again, forgotten), (1, 0, [1, 1]), "c2, then that of b and c3");
     assert_eq!(left.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["c4", "c5", "open"], "what waits stays");
     let gone = on
         .write(|tx| {

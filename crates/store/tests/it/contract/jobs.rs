@@ -333,3 +333,64 @@ pub(crate) async fn timers_and_ends(on: Fixture) {
         .await;
     assert_eq!((gone, twice, restored, pages), (true, false, Some(1), [3, 2, 0]));
 }
+
+pub(crate) async fn what_is_over_goes_the_oldest_first(on: Fixture) {
+    let over =
+        |name: &str, ended: i64| JobRow { state: "completed".into(), completed_at: Some(at(ended)), ..job(name) };
+    let earlier = |name: &str, number: u64, ended: i64| JobExecutionRow {
+        latest: false,
+        finished_at: Some(at(ended)),
+        ..execution("open", name, number, "failed")
+    };
+    on.elsewhere(move |tx| {
+        Box::pin(async move {
+            tx.insert_job(&over("old", 1), "{}").await?;
+            tx.insert_job_executions(&[earlier("d1", 1, 1)]).await
+        })
+    })
+    .await;
+    let (by_age, by_count, pages, tries, left) = on
+        .write(move |tx| {
+            Box::pin(async move {
+                for row in [over("e", 5), over("d", 5), over("c", 4), over("b", 3), over("a", 2), job("open")] {
+                    tx.insert_job(&row, "{}").await?;
+                }
+                tx.insert_job(&JobRow { state: "canceled".into(), ..over("works", 1) }, "{}").await?;
+                tx.insert_job(&JobRow { state: "deletion_in_progress".into(), ..over("goes", 1) }, "{}").await?;
+                tx.insert_job_executions(&[
+                    execution("works", "d1", 1, "in_progress"),
+                    execution("a", "d1", 1, "failed"),
+                ])
+                .await?;
+                let names = |rows: Vec<JobKey>| rows.into_iter().map(|key| key.id.to_string()).collect::<Vec<_>>();
+                let by_age = names(tx.stale_jobs(at(4), 99, 9).await?);
+                let by_count = names(tx.stale_jobs(at(0), 1, 9).await?);
+                let page = names(tx.stale_jobs(at(9), 99, 2).await?);
+                tx.insert_job_executions(&[earlier("d1", 1, 2), earlier("d1", 2, 3), earlier("d2", 1, 9)]).await?;
+                let last = JobExecutionRow { finished_at: Some(at(1)), ..execution("open", "d1", 3, "succeeded") };
+                tx.insert_job_executions(&[last]).await?;
+                let tries = [
+                    tx.forget_tries(at(9), 1).await?,
+                    tx.forget_tries(at(9), 9).await?,
+                    tx.forget_tries(at(9), 9).await?,
+                ];
+                tx.insert_job_executions(&[earlier("d1", 1, 2), earlier("d1", 2, 3)]).await?;
+                let oldest = JobExecutionKey { job: id("open"), device: device("d1"), number: 2 };
+                let trimmed = [tx.trim_tries(&oldest).await?, tx.trim_tries(&oldest).await?];
+                let left = named(&tx.job_executions(&id("open"), None, None, 9).await?);
+                Ok((by_age, by_count, page, (tries, trimmed), left))
+            })
+        })
+        .await;
+    assert_eq!(by_age, ["a", "b"], "c ended just then, and somebody works on another");
+    assert_eq!(by_count, ["a", "b", "c", "d"], "those that ended together have an order");
+    assert_eq!(pages, ["a", "b"]);
+    assert_eq!(tries, ([1, 1, 0], [1, 0]));
+    assert_eq!(
+        left,
+        ["open d1 2 failed", "open d1 3 succeeded", "open d2 1 failed"],
+        "the last one stays whatever its age"
+    );
+    let other = on.elsewhere(|tx| Box::pin(async move { tx.forget_tries(at(9), 9).await })).await;
+    assert_eq!(other, 1, "another tenant's were left alone");
+}
