@@ -7,6 +7,7 @@ pub mod commands;
 pub mod crls;
 pub mod ends;
 pub mod expiry;
+pub mod groups;
 pub mod issuers;
 pub mod jobs;
 pub mod revocations;
@@ -54,6 +55,7 @@ const REWRAP_EVERY: Duration = Duration::from_secs(10);
 const ENDS_EVERY: Duration = Duration::from_millis(250);
 const TOKEN_ISSUERS_EVERY: Duration = Duration::from_millis(500);
 const TOPIC_POLICIES_EVERY: Duration = Duration::from_secs(3);
+const GROUPS_EVERY: Duration = Duration::from_secs(1);
 const JOBS_EVERY: Duration = Duration::from_secs(1);
 const REVOCATIONS_EVERY: Duration = Duration::from_millis(250);
 const LOG_EVERY: Duration = Duration::from_secs(1);
@@ -72,6 +74,7 @@ const SHADOWS_EVERY: Duration = Duration::from_secs(10);
 pub struct Signals {
     rollouts: Notify,
     commands: Notify,
+    groups: Notify,
     revocations: Notify,
     jobs: Notify,
     /// Jobs of which an execution ended: worth a look before their time.
@@ -148,6 +151,11 @@ impl App {
     /// Commands were queued for many, or taken back from them.
     pub(crate) fn wake_commands(&self) {
         self.signals().commands.notify_one();
+    }
+
+    /// A dynamic group was made, or asks something else.
+    pub(crate) fn wake_groups(&self) {
+        self.signals().groups.notify_one();
     }
 
     /// A job was made or changed.
@@ -249,10 +257,14 @@ fn look_after_identities(app: &App, tasks: &TaskTracker, stop: &CancellationToke
     look_after_state(app, tasks, stop);
 }
 
-/// What keeps the state of devices bounded, and told as it is.
+/// What keeps the state of devices bounded, and told as it is, and them in their groups.
 fn look_after_state(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
     let said =
         |status: shadows::ShadowsStatus| (status != shadows::ShadowsStatus::default()).then(|| format!("{status:?}"));
+    every(tasks, stop, app, "groups", GROUPS_EVERY, Some(|signals| &signals.groups), |app| async move {
+        let status = groups::tick(&app).await?;
+        Ok((status.moved > 0).then(|| format!("{status:?}")))
+    });
     every(tasks, stop, app, "histories", HISTORIES_EVERY, None, move |app| async move {
         shadows::thin_out(&app).await.map(said)
     });

@@ -225,6 +225,8 @@ text_enum! {
         /// A device started with less than it had applied before.
         ShadowStaleReport => "shadow.stale_report",
         MessagePublished => "message.published",
+        /// An operator took away what was retained on a topic.
+        MessageCleared => "message.cleared",
         /// A device was asked to do something now.
         MethodCalled => "method.called",
         /// What it answered, or that it did not.

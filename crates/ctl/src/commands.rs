@@ -4,6 +4,7 @@ mod access_key;
 mod api_token;
 mod attestation;
 mod ca;
+mod certificate;
 mod claim;
 mod claim_code;
 mod command;
@@ -23,6 +24,7 @@ mod inventory;
 mod issuer;
 mod job;
 mod key;
+mod label;
 mod message;
 mod method;
 mod once;
@@ -105,12 +107,18 @@ pub(crate) enum Command {
     /// Devices
     #[command(subcommand)]
     Device(device::Device),
+    /// Certificates that are made before their device is chosen, and what becomes of them
+    #[command(subcommand)]
+    Certificate(certificate::Certificate),
     /// Groups of devices: who has the group's name as a tag is in it
     #[command(subcommand)]
     DeviceGroup(device_group::DeviceGroup),
     /// Types of devices
     #[command(subcommand)]
     DeviceType(device_type::DeviceType),
+    /// Labels on types, groups, templates, policies and jobs
+    #[command(subcommand)]
+    Label(label::Label),
     /// What devices prove of themselves
     #[command(subcommand)]
     Attestation(attestation::Attestation),
@@ -198,8 +206,10 @@ impl Command {
             Self::ClaimCode(verb) => verb.run(session).await,
             Self::ScepChallenge(verb) => verb.run(session).await,
             Self::Device(verb) => verb.run(session).await,
+            Self::Certificate(verb) => verb.run(session).await,
             Self::DeviceGroup(verb) => verb.run(session).await,
             Self::DeviceType(verb) => verb.run(session).await,
+            Self::Label(verb) => verb.run(session).await,
             Self::Attestation(verb) => verb.run(session).await,
             Self::Transfer(verb) => verb.run(session).await,
             Self::Revoke(verb) => verb.run(session).await,

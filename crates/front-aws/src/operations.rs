@@ -3,10 +3,13 @@
 //! The permission is enforced by the use case; it stands here for people, and a test holds the two together.
 
 mod certificates;
+mod dynamic_groups;
 mod endpoint;
 mod groups;
 mod jobs;
+mod jobs_data;
 mod labels;
+mod messages;
 mod policies;
 mod search;
 mod shadows;
@@ -94,6 +97,9 @@ operations! {
     Iot "PUT" "/thing-groups/addThingToThingGroup" AddThingToThingGroup DeviceUpdate groups::add;
     Iot "PUT" "/thing-groups/removeThingFromThingGroup" RemoveThingFromThingGroup DeviceUpdate groups::take_out;
     Iot "PUT" "/thing-groups/updateThingGroupsForThing" UpdateThingGroupsForThing DeviceUpdate groups::of_thing;
+    Iot "POST" "/dynamic-thing-groups/{thingGroupName}" CreateDynamicThingGroup DeviceCreate dynamic_groups::create;
+    Iot "PATCH" "/dynamic-thing-groups/{thingGroupName}" UpdateDynamicThingGroup DeviceUpdate dynamic_groups::update;
+    Iot "DELETE" "/dynamic-thing-groups/{thingGroupName}" DeleteDynamicThingGroup DeviceUpdate dynamic_groups::delete;
     Iot "POST" "/thing-groups/{thingGroupName}" CreateThingGroup DeviceCreate groups::create;
     Iot "GET" "/thing-groups/{thingGroupName}" DescribeThingGroup DeviceRead groups::describe;
     Iot "PATCH" "/thing-groups/{thingGroupName}" UpdateThingGroup DeviceUpdate groups::update;
@@ -147,6 +153,9 @@ operations! {
     Iot "DELETE" "/things/{thingName}/jobs/{jobId}/executionNumber/{executionNumber}" DeleteJobExecution JobControl jobs::delete_execution;
     Iot "POST" "/indices/search" SearchIndex DeviceRead search::search;
     Iot "POST" "/indices/statistics" GetStatistics DeviceRead search::statistics;
+    Iot "POST" "/indices/cardinality" GetCardinality DeviceRead search::cardinality;
+    Iot "POST" "/indices/percentiles" GetPercentiles DeviceRead search::percentiles;
+    Iot "POST" "/indices/buckets" GetBucketsAggregation DeviceRead search::buckets;
     Iot "GET" "/indices/{indexName}" DescribeIndex DeviceRead search::describe;
     Iot "GET" "/indexing/config" GetIndexingConfiguration DeviceRead search::configuration;
     Iot "POST" "/provisioning-templates" CreateProvisioningTemplate ProvisioningManage templates::create;
@@ -166,6 +175,13 @@ operations! {
     Data "POST" "/things/{thingName}/shadow" UpdateThingShadow ShadowUpdate shadows::update;
     Data "DELETE" "/things/{thingName}/shadow" DeleteThingShadow ShadowDelete shadows::delete;
     Data "GET" "/api/things/shadow/ListNamedShadowsForThing/{thingName}" ListNamedShadowsForThing ShadowRead shadows::names;
+    Data "POST" "/topics/{topic}" Publish TopicPublish messages::publish;
+    Data "GET" "/retainedMessage/{topic}" GetRetainedMessage TopicRead messages::show;
+    Data "GET" "/retainedMessage" ListRetainedMessages TopicRead messages::list;
+    Jobs "GET" "/things/{thingName}/jobs" GetPendingJobExecutions JobRead jobs_data::pending;
+    Jobs "PUT" "/things/{thingName}/jobs/$next" StartNextPendingJobExecution JobReport jobs_data::start_next;
+    Jobs "GET" "/things/{thingName}/jobs/{jobId}" DescribeJobExecution JobRead jobs_data::describe;
+    Jobs "POST" "/things/{thingName}/jobs/{jobId}" UpdateJobExecution JobReport jobs_data::update;
 }
 
 /// The operation that a request means, and what its path says.
@@ -187,7 +203,8 @@ fn fitting(pattern: &'static str, path: &str) -> Option<Vec<(&'static str, Strin
         match name {
             Some(_) if value.is_empty() => return None,
             Some(name) => found.push((name, percent_decode_str(value).decode_utf8().ok()?.into_owned())),
-            None if part == value => {}
+            // A client may encode what it need not.
+            None if percent_decode_str(value).eq(part.bytes()) => {}
             None => return None,
         }
     }
@@ -203,6 +220,7 @@ mod tests {
         let one = |name: &'static str, value: &str| Some(vec![(name, value.to_owned())]);
         assert_eq!(fitting("/things/{thingName}", "/things/gw%3A1"), one("thingName", "gw:1"));
         assert_eq!(fitting("/topics/{topic}", "/topics/a%2Fb"), one("topic", "a/b"));
+        assert_eq!(fitting("/jobs/$next", "/jobs/%24next"), Some(Vec::new()));
         for bad in ["/things", "/things/", "/things/a/b", "/thing/a", "things/a", "/things/%ff"] {
             assert_eq!(fitting("/things/{thingName}", bad), None, "{bad}");
         }

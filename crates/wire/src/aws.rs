@@ -5,9 +5,11 @@
 pub mod commands;
 pub mod document;
 pub mod jobs;
+pub mod message;
 pub mod provisioning;
 pub mod shadow;
 pub mod sigv4;
+pub mod time;
 mod token;
 pub mod topic;
 

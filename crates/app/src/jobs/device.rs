@@ -133,14 +133,9 @@ pub async fn start_next(
 pub async fn report(app: &App, ctx: &Ctx, id: &str, number: Option<u64>, report: Report) -> Result<Work, ReportError> {
     let (tenant, device) = ctx.device()?;
     if let Ok(job) = id.parse::<JobId>()
-        && let Some(reported) = report_execution(app, ctx, &job, number, report.clone()).await?
+        && let Some(reported) = report_execution(app, ctx, (tenant, device), (&job, number), report.clone()).await?
     {
-        let Reported { after, changes } = reported;
-        if after.status.is_terminal() && !changes.is_empty() {
-            app.wake_job(tenant, &job);
-        }
-        tell(app, tenant, &changes).await;
-        return Ok(after.into());
+        return Ok(reported.into());
     }
     report_deployment(app, ctx, deployment_id(id, number)?, device, report).await
 }
@@ -150,15 +145,33 @@ struct Reported {
     changes: Vec<(DeviceId, Change)>,
 }
 
-/// `None` where the device has no execution of that job.
-async fn report_execution(
+/// Writes what is said of the execution of a device, by itself or in its place, and tells who is to hear of it. `None` where
+/// the device has no execution of that job.
+pub(super) async fn report_execution(
     app: &App,
     ctx: &Ctx,
-    job: &JobId,
-    number: Option<u64>,
+    (tenant, device): (&TenantId, &DeviceId),
+    (job, number): (&JobId, Option<u64>),
+    report: Report,
+) -> Result<Option<Execution>, ReportError> {
+    let Some(Reported { after, changes }) = write_report(app, ctx, (tenant, device), (job, number), report).await?
+    else {
+        return Ok(None);
+    };
+    if after.status.is_terminal() && !changes.is_empty() {
+        app.wake_job(tenant, job);
+    }
+    tell(app, tenant, &changes).await;
+    Ok(Some(after))
+}
+
+async fn write_report(
+    app: &App,
+    ctx: &Ctx,
+    (tenant, device): (&TenantId, &DeviceId),
+    (job, number): (&JobId, Option<u64>),
     report: Report,
 ) -> Result<Option<Reported>, ReportError> {
-    let (tenant, device) = ctx.device()?;
     let (ctx_in, job, device, now) = (ctx.clone(), job.clone(), device.clone(), app.now());
     app.store()
         .write(tenant, "report job execution", move |tx| {

@@ -53,6 +53,7 @@ async fn furnish(house: &House) -> Known {
     let done = [
         ("iot", "PUT", "/things/gw-1/principals", &[("x-amzn-principal", of_certificate.as_str())] as Headers<'_>, ""),
         ("iotdata", "POST", "/things/gw-1/shadow", &[], r#"{"state":{"desired":{"a":1}}}"#),
+        ("iotdata", "POST", "/topics/site%2Fmode?qos=1&retain=true", &[], "gw-1"),
     ];
     for (service, method, target, headers, body) in done {
         let answer = house.ask(&house.owner, service, (method, target), headers, body).await;
@@ -77,11 +78,13 @@ impl Known {
             .replace("{templateName}", "template-1")
             .replace("{versionId}", "1")
             .replace("{indexName}", "AWS_Things")
+            .replace("{topic}", "site%2Fmode")
             .replace("{target}", &self.arn.replace('/', "%2F"));
         assert!(!path.contains('{'), "{}: a placeholder that the probe does not know", operation.name);
         let query = match operation.name {
             "UpdateCertificate" => "?newStatus=INACTIVE",
             "CreateProvisioningTemplateVersion" => "?setAsDefault=true",
+            "Publish" => "?retain=true",
             "ListTagsForResource" => {
                 return format!("{path}?resourceArn={}", self.arn.replace(':', "%3A").replace('/', "%2F"));
             }
@@ -97,6 +100,7 @@ impl Known {
             "templateBody": TEMPLATE, "enabled": true, "policyDocument": POLICY, "target": self.arn,
             "resourceArn": self.arn, "tags": [{ "Key": "k", "Value": "v" }], "tagKeys": ["k"],
             "targets": [self.arn], "document": "{}", "description": "x", "state": { "desired": { "a": 1 } },
+            "status": "IN_PROGRESS",
         });
         if matches!(operation.method, "GET" | "DELETE") { String::new() } else { all.to_string() }
     }
@@ -135,6 +139,8 @@ const ANYWHERE: &[&str] = &[
     "ListThingTypes",
     "ListThings",
     "ListJobExecutionsForJob",
+    "ListRetainedMessages",
+    "Publish",
     "SearchIndex",
     "ListNamedShadowsForThing",
 ];
