@@ -20,6 +20,7 @@ pub enum Kind {
     Template,
     Policy,
     Job,
+    Command,
 }
 
 impl Kind {
@@ -30,16 +31,17 @@ impl Kind {
             Self::Template => "template",
             Self::Policy => "policy",
             Self::Job => "job",
+            Self::Command => "command",
         }
     }
 
     /// # Errors
     /// `Invalid` where it is none of them.
     pub fn parse(text: &str) -> Result<Self> {
-        [Self::Type, Self::Group, Self::Template, Self::Policy, Self::Job]
+        [Self::Type, Self::Group, Self::Template, Self::Policy, Self::Job, Self::Command]
             .into_iter()
             .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| Error::invalid("kind", "type, group, template, policy or job"))
+            .ok_or_else(|| Error::invalid("kind", "type, group, template, policy, job or command"))
     }
 }
 
@@ -137,6 +139,7 @@ async fn must_be(tx: &mut TenantTx, kind: Kind, name: &str) -> Result<()> {
             Ok(id) => tx.job(&id).await?.is_some(),
             Err(_) => false,
         },
+        Kind::Command => tx.command_template(name).await?.is_some(),
     };
     if there { Ok(()) } else { Err(Error::NotFound { what: kind.as_str() }) }
 }

@@ -81,12 +81,7 @@ pub async fn count_devices(app: &App, ctx: &Ctx, tenant: &TenantId, query: &Quer
 ///
 /// # Errors
 /// `TooLarge` in a fleet of more devices than are counted one by one, or of more values than are kept apart.
-pub async fn tally_devices(
-    app: &App,
-    ctx: &Ctx,
-    tenant: &TenantId,
-    (query, field): (&Query, &Field),
-) -> Result<Tally> {
+pub async fn tally_devices(app: &App, ctx: &Ctx, tenant: &TenantId, (query, field): (&Query, &Field)) -> Result<Tally> {
     let mut tally = Tally::default();
     each(app, ctx, tenant, query, |view| {
         let subject = Subject { device: &view.device, online: is_online(&view.presence) };

@@ -186,9 +186,7 @@ fn refused(refused: PublishRefused) -> Error {
         PublishRefused::NotAuthorized => not_here(),
         PublishRefused::TopicInvalid => Error::invalid("topic", refused.to_string()),
         PublishRefused::PayloadInvalid => Error::invalid("payload", refused.to_string()),
-        PublishRefused::TooLarge => {
-            Error::TooLarge { what: "the message", limit: limits::MQTT_PAYLOAD_BYTES as u64 }
-        }
+        PublishRefused::TooLarge => Error::TooLarge { what: "the message", limit: limits::MQTT_PAYLOAD_BYTES as u64 },
         PublishRefused::Quota => {
             Error::TooMany { what: "messages wait or are retained", retry_after: Duration::from_secs(60) }
         }

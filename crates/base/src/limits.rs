@@ -366,6 +366,8 @@ pub const COMMANDS_QUEUED: u32 = 100;
 pub const COMMANDS_IN_FLIGHT: usize = 10;
 /// What a command carries, and what a device answers as its result.
 pub const COMMAND_PAYLOAD_BYTES: usize = 64 * 1024;
+/// Commands of a tenant that are written down to be sent often.
+pub const COMMAND_TEMPLATES: u64 = 1000;
 pub const COMMAND_RESULT_BYTES: usize = 16 * 1024;
 /// The name of an operation, of a lane, of what is superseded, and a media type.
 pub const COMMAND_NAME_BYTES: usize = 64;

@@ -92,6 +92,8 @@ text_enum! {
         CommandRead => "command:read",
         CommandSend => "command:send",
         CommandCancel => "command:cancel",
+        /// Write commands down that are sent often.
+        CommandManage => "command:manage",
         MessagePublish => "message:publish",
         /// What is retained on topics, payloads and all.
         TopicRead => "topic:read",
@@ -204,6 +206,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::CommandRead
                 | P::CommandSend
                 | P::CommandCancel
+                | P::CommandManage
                 | P::MessagePublish
                 | P::TopicRead
                 | P::TopicPublish

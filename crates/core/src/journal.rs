@@ -259,6 +259,10 @@ text_enum! {
         CommandExpired => "command.expired",
         CommandCanceled => "command.canceled",
         CommandSuperseded => "command.superseded",
+        CommandDeleted => "command.deleted",
+        CommandTemplateCreated => "command_template.created",
+        CommandTemplateUpdated => "command_template.updated",
+        CommandTemplateRemoved => "command_template.removed",
         JobCreated => "job.created",
         JobUpdated => "job.updated",
         /// It hands out from now on.

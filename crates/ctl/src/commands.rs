@@ -8,6 +8,7 @@ mod certificate;
 mod claim;
 mod claim_code;
 mod command;
+mod command_template;
 mod completion;
 mod deny_list;
 mod device;
@@ -152,6 +153,9 @@ pub(crate) enum Command {
     /// What devices are told to do, and what came of it
     #[command(name = "command", subcommand)]
     Tell(command::DeviceCommand),
+    /// Commands that are written down once and sent often
+    #[command(subcommand)]
+    CommandTemplate(command_template::CommandTemplate),
     /// Keys that sign releases; the private half never leaves this machine
     #[command(subcommand)]
     Key(key::Key),
@@ -221,6 +225,7 @@ impl Command {
             Self::Message(verb) => verb.run(session).await,
             Self::Job(verb) => verb.run(session).await,
             Self::Tell(verb) => verb.run(session).await,
+            Self::CommandTemplate(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,
             Self::Release(verb) => verb.run(session).await,
             Self::Rollout(verb) => verb.run(session).await,

@@ -3,6 +3,7 @@
 //! The permission is enforced by the use case; it stands here for people, and a test holds the two together.
 
 mod certificates;
+mod commands;
 mod dynamic_groups;
 mod endpoint;
 mod groups;
@@ -167,6 +168,15 @@ operations! {
     Iot "POST" "/provisioning-templates/{templateName}/versions" CreateProvisioningTemplateVersion ProvisioningManage templates::create_version;
     Iot "GET" "/provisioning-templates/{templateName}/versions" ListProvisioningTemplateVersions ProvisioningRead templates::versions;
     Iot "GET" "/provisioning-templates/{templateName}/versions/{versionId}" DescribeProvisioningTemplateVersion ProvisioningRead templates::describe_version;
+    Iot "PUT" "/commands/{commandId}" CreateCommand CommandManage commands::create;
+    Iot "GET" "/commands/{commandId}" GetCommand CommandRead commands::describe;
+    Iot "GET" "/commands" ListCommands CommandRead commands::list;
+    Iot "PATCH" "/commands/{commandId}" UpdateCommand CommandManage commands::update;
+    Iot "DELETE" "/commands/{commandId}" DeleteCommand CommandManage commands::delete;
+    Iot "GET" "/command-executions/{executionId}" GetCommandExecution CommandRead commands::describe_execution;
+    Iot "POST" "/command-executions" ListCommandExecutions CommandRead commands::executions;
+    Iot "DELETE" "/command-executions/{executionId}" DeleteCommandExecution CommandCancel commands::delete_execution;
+    Jobs "POST" "/command-executions" StartCommandExecution CommandSend commands::start;
     Iot "GET" "/endpoint" DescribeEndpoint DeviceRead endpoint::describe;
     Iot "POST" "/tags" TagResource DeviceUpdate labels::tag;
     Iot "POST" "/untag" UntagResource DeviceUpdate labels::untag;

@@ -12,6 +12,7 @@ mod ca_rotation;
 mod certificates;
 mod claim_codes;
 mod claims;
+mod command_templates;
 mod commands;
 mod crls;
 mod deny_list;
@@ -111,6 +112,7 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(hub::router())
         .merge(topic_messages::router())
         .merge(commands::router())
+        .merge(command_templates::router())
         .merge(signers::router())
         .merge(artifacts::router())
         .merge(releases::router())

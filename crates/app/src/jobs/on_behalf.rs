@@ -86,7 +86,8 @@ pub async fn start_next_of(
         // The device or somebody else was quicker: what is next now is another.
         Ok(None)
         | Err(ReportError::Refused {
-            refused: Refused::VersionMismatch { .. } | Refused::InvalidTransition { .. }, ..
+            refused: Refused::VersionMismatch { .. } | Refused::InvalidTransition { .. },
+            ..
         }) => Ok(next_of(app, ctx, tenant, device).await?.filter(|next| next.execution.status != Status::Queued)),
         Err(error) => Err(refusal(error)),
     }

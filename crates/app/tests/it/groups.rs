@@ -97,7 +97,8 @@ async fn members_come_and_go_with_what_they_are() {
     assert_eq!(told[0].entry.actor.name, "groups", "the journal says who moved it");
 
     // Another question, and everybody is asked again.
-    let amended = amend_device_group(&stage.fixture.app, &stage.ops, &stage.acme, "berlin", None, asks("site:rome")).await;
+    let amended =
+        amend_device_group(&stage.fixture.app, &stage.ops, &stage.acme, "berlin", None, asks("site:rome")).await;
     assert!(!amended.expect("amended").settled);
     assert_eq!(stage.tick().await, 2);
     assert_eq!((stage.tags("d0000").await, stage.tags("d0001").await), (vec![], vec!["berlin".to_owned()]));
@@ -122,13 +123,19 @@ async fn nobody_else_says_who_is_in() {
     stage.amend("d0001", tags(&["berlin", "own"])).await;
     stage.amend("d0000", tags(&[])).await;
     assert_eq!(stage.tick().await, 2);
-    assert_eq!((stage.tags("d0001").await, stage.tags("d0000").await), (vec!["own".to_owned()], vec!["berlin".to_owned()]));
+    assert_eq!(
+        (stage.tags("d0001").await, stage.tags("d0000").await),
+        (vec!["own".to_owned()], vec!["berlin".to_owned()])
+    );
 
     assert_eq!(code(stage.create("own", asks("site:x")).await), "tag-in-use");
     assert_eq!(code(stage.create("x", asks("online:true")).await), "invalid");
     assert_eq!(code(stage.create("x", asks("(")).await), "invalid");
     stage.create("plain", GroupFields::default()).await.expect("made");
-    assert_eq!(code(amend_device_group(app, &stage.ops, &stage.acme, "plain", None, asks("site:x")).await), "group-static");
+    assert_eq!(
+        code(amend_device_group(app, &stage.ops, &stage.acme, "plain", None, asks("site:x")).await),
+        "group-static"
+    );
     let inside = create_device_group(app, &stage.ops, &stage.acme, "y", Some("berlin".into()), GroupFields::default());
     assert_eq!(code(inside.await), "invalid");
     let within = create_device_group(app, &stage.ops, &stage.acme, "y", Some("plain".into()), asks("site:x"));
@@ -177,9 +184,8 @@ async fn a_continuous_job_follows_its_members() {
         policy: serde_json::from_str("{}").expect("a policy"),
     };
     create_job(app, &stage.ops, &stage.acme, new).await.expect("made");
-    let pending = async |name: &str| {
-        pending_of(app, &stage.ops, &stage.acme, &device(name)).await.expect("there").len()
-    };
+    let pending =
+        async |name: &str| pending_of(app, &stage.ops, &stage.acme, &device(name)).await.expect("there").len();
     reconcile::jobs::tick(app).await.expect("a turn");
     assert_eq!((pending("d0000").await, pending("d0001").await), (1, 0));
     stage.site("d0000", "rome").await;

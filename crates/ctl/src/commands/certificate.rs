@@ -9,13 +9,8 @@ use crate::failure::Failure;
 use crate::output::Column;
 use crate::session::{Session, query};
 
-const COLUMNS: [Column; 5] = [
-    ("ID", "/id"),
-    ("SERIAL", "/serial"),
-    ("STATE", "/state"),
-    ("DEVICE", "/device"),
-    ("NOT AFTER", "/not_after"),
-];
+const COLUMNS: [Column; 5] =
+    [("ID", "/id"), ("SERIAL", "/serial"), ("STATE", "/state"), ("DEVICE", "/device"), ("NOT AFTER", "/not_after")];
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Certificate {
@@ -80,7 +75,9 @@ impl Certificate {
             Self::List { limit } => {
                 session.out.rows(&client.list(&session.path(&["certificates"]).await?, limit).await?, &COLUMNS)
             }
-            Self::Show { id } => session.out.one(&client.get(&session.path(&["certificates", &id]).await?).await?.value),
+            Self::Show { id } => {
+                session.out.one(&client.get(&session.path(&["certificates", &id]).await?).await?.value)
+            }
             Self::Activate { id } => set_state(session, &id, "active").await,
             Self::Deactivate { id } => set_state(session, &id, "inactive").await,
             Self::Revoke { id } => set_state(session, &id, "revoked").await,

@@ -10,13 +10,13 @@ use crate::session::Session;
 pub(crate) enum Label {
     /// What stands on something
     Show {
-        /// type, group, template, policy or job
+        /// type, group, template, policy, job or command
         kind: String,
         name: String,
     },
     /// Write labels, and take some away
     Set {
-        /// type, group, template, policy or job
+        /// type, group, template, policy, job or command
         kind: String,
         name: String,
         #[arg(value_name = "KEY=VALUE", required_unless_present = "remove", value_parser = pair)]

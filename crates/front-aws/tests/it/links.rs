@@ -38,7 +38,11 @@ impl DeviceLinks for Links {
             let beside = Beside { user: vec![("a".to_owned(), "b".to_owned())], ..Beside::default() };
             let retained = Retained { topic, payload, qos, stored_at, expires_at: None, beside };
             let mut all = self.retained.lock();
-            if retained.payload.is_empty() { all.remove(&key) } else { all.insert(key, retained) };
+            if retained.payload.is_empty() {
+                all.remove(&key)
+            } else {
+                all.insert(key, retained)
+            };
         }
         self.published.lock().push((tenant.clone(), message));
         Ok(1)

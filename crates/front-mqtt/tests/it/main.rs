@@ -10,6 +10,7 @@ mod house;
 mod hub;
 mod jobs;
 mod light;
+mod messages;
 mod policies;
 mod probes;
 mod provisioning;

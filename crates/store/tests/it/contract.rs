@@ -51,7 +51,7 @@ contract! {
         requests_wait_for_a_decision, registrations_and_scopes, identifiers_are_of_one_device;
     attestation: a_device_has_one_attestation, anchors_and_references, vouched_keys_are_forgotten_soon;
     commands: a_command_is_written_once_and_changed_by_version, queues_have_an_order_and_an_end,
-        commands_are_filtered_and_paged, what_is_over_is_forgotten;
+        commands_are_filtered_and_paged, what_is_over_is_forgotten, templates_are_named_and_changed_by_revision;
     deployments: deployments_are_queued_once, a_report_needs_the_version_it_read, candidates_meet_every_piece,
         deployments_are_counted_and_paged;
     devices: a_device_is_written_and_read, devices_are_filtered_and_paged, devices_are_found_by_their_last_change, only_those_with_a_heartbeat_are_expected,

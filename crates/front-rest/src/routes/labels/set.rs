@@ -26,7 +26,7 @@ pub(super) struct Body {
 
 /// Write labels on something
 ///
-/// `labelled` is `type`, `group`, `template`, `policy` or `job`. Each key is written by itself, and the same again is
+/// `labelled` is `type`, `group`, `template`, `policy`, `job` or `command`. Each key is written by itself, and the same again is
 /// harmless, so it asks for no `If-Match`.
 #[utoipa::path(
     patch,

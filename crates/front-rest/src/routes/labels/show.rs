@@ -12,7 +12,7 @@ use crate::problem::Problem;
 
 /// Show the labels on something
 ///
-/// `labelled` is `type`, `group`, `template`, `policy` or `job`.
+/// `labelled` is `type`, `group`, `template`, `policy`, `job` or `command`.
 #[utoipa::path(
     get,
     path = "/v1/tenants/{tenant}/labels/{labelled}/{name}",

@@ -73,9 +73,8 @@ pub(super) async fn handler(
     let (ctx, tenant) = caller.once(&body);
     let Body { topic, payload, payload_base64, qos, retain, ttl_s, utf8, .. } = body.value;
     let Body { content_type, response_topic, correlation_base64, properties, .. } = body.value;
-    let bytes = |field, text: String| {
-        STANDARD.decode(text).map(Bytes::from).map_err(|_| Problem::invalid(field, "not base64"))
-    };
+    let bytes =
+        |field, text: String| STANDARD.decode(text).map(Bytes::from).map_err(|_| Problem::invalid(field, "not base64"));
     let payload = match (payload, payload_base64) {
         (Some(_), Some(_)) => return Err(Problem::invalid("payload", "either this or payload_base64")),
         (None, Some(text)) => bytes("payload_base64", text)?,
