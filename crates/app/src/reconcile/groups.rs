@@ -119,7 +119,7 @@ async fn walk(
     status: &mut GroupsStatus,
 ) -> Result<()> {
     for _ in 0..limits::DYNAMIC_GROUP_DEVICES_PER_TURN / PAGE {
-        let Some(after) = place.walk.clone() else { return Ok(()) };
+        let Some(after) = place.walk.clone() else { break };
         let rows = app.read(tenant, "devices of groups", move |tx| {
             Box::pin(async move { Ok(tx.devices(&DeviceFilter::default(), after.as_ref(), PAGE).await?) })
         });

@@ -295,7 +295,7 @@ async fn list_executions(call: &Call<'_>) -> Result<Answer, Refusal> {
         return Err(Refusal::invalid("status is not one that an execution has"));
     }
     let question = format!("{:?} {:?} {:?}", body.target_arn, op, wanted);
-    let rows = call.paging("maxResults", "nextToken", 100)?.rows;
+    let rows = call.paging_of(call.number("maxResults")?, None, ("maxResults", "nextToken"), 100)?.rows;
     let token = call.query("nextToken").map(|token| call.place_in(&question, token)).transpose();
     let (found, next) = match (&body.target_arn, op) {
         (None, None) => return Err(Refusal::invalid("targetArn or commandArn is missing")),
