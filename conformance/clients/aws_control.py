@@ -471,6 +471,280 @@ def bad(server):
     iot.delete_thing(thingName="bad")
 
 
+def member(server, iot, name):
+    """A thing with a certificate, connected with MQTT 5; what it hears is in the queue."""
+    private, csr = request(server, name)
+    cert = iot.create_certificate_from_csr(certificateSigningRequest=csr, setAsActive=True)
+    file = server.devices / f"{name}.pem"
+    file.write_text(cert["certificatePem"])
+    iot.create_thing(thingName=name)
+    iot.attach_thing_principal(thingName=name, principal=cert["certificateArn"])
+    paho, code = connected(server, name, private, file)
+    expect(code, 0)
+    messages, subacks = queue.Queue(), queue.Queue()
+    paho.on_message = lambda _c, _u, message: messages.put(message)
+    paho.on_subscribe = lambda _c, _u, _m, codes, _p: subacks.put([one.value for one in codes])
+
+    def subscribe(topic):
+        paho.subscribe(topic, qos=1)
+        holds(within(subacks, 10, "SUBACK")[0] < 0x80, topic)
+
+    def gone():
+        paho.disconnect()
+        paho.loop_stop()
+        iot.detach_thing_principal(thingName=name, principal=cert["certificateArn"])
+        iot.delete_thing(thingName=name)
+
+    return paho, messages, subscribe, gone
+
+
+@story.check
+def messages(server):
+    """boto3: publish with all that MQTT 5 says beside it, what is retained page by page, and the same in our own API"""
+    iot, data = client(server), client(server, "iot-data")
+    paho, heard, subscribe, gone = member(server, iot, "lamp-7")
+    subscribe("shared/berlin/+")
+    data.publish(
+        topic="shared/berlin/mode", qos=1, retain=True, payload=b"night", contentType="text/plain",
+        responseTopic="shared/berlin/answer", correlationData="aGk=", messageExpiry=3600,
+        payloadFormatIndicator="UTF8_DATA", userProperties=json.dumps([{"a": "1"}, {"a": "2"}]),
+    )
+    message = within(heard, 10)
+    expect((message.topic, message.payload, message.qos), ("shared/berlin/mode", b"night", 1))
+    beside = message.properties
+    expect((beside.ContentType, beside.ResponseTopic, beside.CorrelationData), ("text/plain", "shared/berlin/answer", b"hi"))
+    expect((beside.PayloadFormatIndicator, beside.UserProperty), (1, [("a", "1"), ("a", "2")]))
+    holds(3590 <= beside.MessageExpiryInterval <= 3600, beside.MessageExpiryInterval)
+    kept = data.get_retained_message(topic="shared/berlin/mode")
+    expect((kept["payload"], kept["qos"]), (b"night", 1))
+    expect(json.loads(kept["userProperties"]), [{"a": "1"}, {"a": "2"}])
+    shown = server.ctl("message", "show", "shared/berlin/mode", tenant=TENANT)
+    expect((shown["payload"], shown["content_type"]), ("night", "text/plain"), "the same in our own API")
+    for number in range(5):
+        server.ctl("message", "publish", f"shared/rome/{number}", str(number), "--retain", tenant=TENANT)
+    pages = data.get_paginator("list_retained_messages").paginate(PaginationConfig={"PageSize": 2})
+    topics = [one["topic"] for page in pages for one in page["retainedTopics"] if one["topic"].startswith("shared/")]
+    expect(topics, ["shared/berlin/mode", *(f"shared/rome/{number}" for number in range(5))])
+    server.ctl("message", "clear", "shared/rome/0", tenant=TENANT)
+    code = refused(data.get_retained_message, topic="shared/rome/0")
+    expect(code, ("ResourceNotFoundException", 404, "ResourceNotFoundException"))
+    data.publish(topic="shared/berlin/mode", qos=1, retain=True, payload=b"")
+    expect(within(heard, 10).payload, b"", "who listens hears that it is gone")
+    expect(refused(data.get_retained_message, topic="shared/berlin/mode")[1], 404)
+    code = refused(data.publish, topic="$aws/things/lamp-7/shadow/update", payload=b"{}")
+    expect(code[0], "InvalidRequestException", "services have operations of their own")
+    expect(refused(data.publish, topic="a/#", payload=b"")[0], "InvalidRequestException")
+    viewer = client(server, "iot-data", access=key(server, "viewer"))
+    expect(refused(viewer.publish, topic="a", payload=b"x")[0], "ForbiddenException")
+    elsewhere = client(server, "iot-data", access=key(server, "owner", OTHER))
+    expect(elsewhere.list_retained_messages()["retainedTopics"], [])
+    elsewhere.publish(topic="shared/berlin/mode", qos=1, payload=b"of beta")
+    data.publish(topic="shared/berlin/mode", qos=1, payload=b"of acme")
+    expect(within(heard, 10).payload, b"of acme", "another tenant's message goes to its own devices")
+    gone()
+
+
+@story.check
+def in_a_things_place(server):
+    """boto3: an operator works on jobs in a thing's place, and the journal says who"""
+    iot, jobs = client(server), client(server, "iot-jobs-data")
+    arn = iot.create_thing(thingName="old-1")["thingArn"]
+    start = (datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M")
+    end = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)).strftime("%Y-%m-%d %H:%M")
+    iot.create_job(
+        jobId="by-hand", targets=[arn], document=json.dumps({"do": "oil"}),
+        schedulingConfig={"startTime": start, "endTime": end, "endBehavior": "CANCEL"},
+    )
+    config = iot.describe_job(jobId="by-hand")["job"]["schedulingConfig"]
+    expect((config["startTime"][:16], config["endTime"][:16]), (start, end.replace(" ", "T")))
+    expect(config["endBehavior"], "CANCEL")
+    pending = until(lambda: jobs.get_pending_job_executions(thingName="old-1")["queuedJobs"], "a job")
+    expect((pending[0]["jobId"], pending[0]["versionNumber"]), ("by-hand", 1))
+    next = jobs.describe_job_execution(thingName="old-1", jobId="$next", includeJobDocument=True)["execution"]
+    expect((next["status"], json.loads(next["jobDocument"])), ("QUEUED", {"do": "oil"}))
+    begun = jobs.start_next_pending_job_execution(thingName="old-1", statusDetails={"by": "eve"}, stepTimeoutInMinutes=30)
+    expect((begun["execution"]["status"], begun["execution"]["statusDetails"]), ("IN_PROGRESS", {"by": "eve"}))
+    holds(0 < begun["execution"]["approximateSecondsBeforeTimedOut"] <= 1800, begun)
+    code = refused(jobs.update_job_execution, thingName="old-1", jobId="by-hand", status="SUCCEEDED", expectedVersion=7)
+    expect(code[0], "InvalidStateTransitionException")
+    done = jobs.update_job_execution(
+        thingName="old-1", jobId="by-hand", status="SUCCEEDED", includeJobExecutionState=True, includeJobDocument=True
+    )
+    expect((done["executionState"]["status"], json.loads(done["jobDocument"])), ("SUCCEEDED", {"do": "oil"}))
+    code = refused(jobs.describe_job_execution, thingName="old-1", jobId="by-hand")
+    expect(code, ("TerminalStateException", 410, "TerminalStateException"))
+    expect(jobs.start_next_pending_job_execution(thingName="old-1").get("execution"), None)
+    expect(refused(jobs.get_pending_job_executions, thingName="nobody")[0], "ResourceNotFoundException")
+    viewer = client(server, "iot-jobs-data", access=key(server, "viewer"))
+    expect(viewer.get_pending_job_executions(thingName="old-1")["queuedJobs"], [])
+    expect(refused(viewer.start_next_pending_job_execution, thingName="old-1")[0], "AccessDeniedException")
+    said = server.ctl("event", "list", "--device", "old-1", "--action", "job_execution.succeeded", tenant=TENANT)
+    expect([one["actor"] for one in said], [{"kind": "token", "name": "boto3"}])
+    iot.delete_job(jobId="by-hand", force=True)
+    iot.delete_thing(thingName="old-1")
+
+
+@story.check
+def dynamic_groups(server):
+    """boto3: a question decides who is in a thing group; a continuous job follows it"""
+    iot = client(server)
+    for name, site in (("dyn-1", "berlin"), ("dyn-2", "rome")):
+        iot.create_thing(thingName=name, attributePayload={"attributes": {"site": site}})
+    made = iot.create_dynamic_thing_group(
+        thingGroupName="berliners", queryString="attributes.floor:2 OR site:berlin",
+        thingGroupProperties={"thingGroupDescription": "in Berlin"}, tags=[{"Key": "team", "Value": "iot"}],
+    )
+    expect((made["indexName"], made["queryVersion"]), ("AWS_Things", "2017-09-30"))
+    described = lambda: iot.describe_thing_group(thingGroupName="berliners")
+    until(lambda: described()["status"] == "ACTIVE", "an active group")
+    expect(described()["queryString"], "attributes.floor:2 OR site:berlin")
+    things = lambda: iot.list_things_in_thing_group(thingGroupName="berliners")["things"]
+    expect(things(), ["dyn-1"])
+    job = dict(jobId="welcome", targets=[made["thingGroupArn"]], document="{}", targetSelection="CONTINUOUS")
+    iot.create_job(**job)
+    seen = lambda: {
+        one["thingArn"].rsplit("/", 1)[1]: one["jobExecutionSummary"]["status"]
+        for one in iot.list_job_executions_for_job(jobId="welcome")["executionSummaries"]
+    }
+    until(lambda: seen() == {"dyn-1": "QUEUED"}, "an execution")
+    iot.update_thing(thingName="dyn-2", attributePayload={"attributes": {"floor": "2"}, "merge": True})
+    until(lambda: things() == ["dyn-1", "dyn-2"], "the second one")
+    groups = iot.list_thing_groups_for_thing(thingName="dyn-2")["thingGroups"]
+    expect([one["groupName"] for one in groups], ["berliners"])
+    until(lambda: seen().get("dyn-2") == "QUEUED", "an execution for who came")
+    code = refused(iot.add_thing_to_thing_group, thingGroupName="berliners", thingName="dyn-1")
+    expect(code[0], "InvalidRequestException")
+    code = refused(iot.update_thing_group, thingGroupName="berliners", thingGroupProperties={"thingGroupDescription": "x"})
+    expect(code[0], "InvalidRequestException")
+    expect(refused(iot.create_dynamic_thing_group, thingGroupName="x", queryString="nothing:1")[0], "InvalidQueryException")
+    version = iot.update_dynamic_thing_group(
+        thingGroupName="berliners", thingGroupProperties={}, queryString="site:rome"
+    )["version"]
+    expect(version, 2)
+    until(lambda: things() == ["dyn-2"], "the other one alone")
+    until(lambda: seen().get("dyn-1") == "REMOVED", "an execution that is taken from who left")
+    shown = server.ctl("device-group", "show", "berliners", tenant=TENANT)
+    expect((shown["query"], shown["settled"]), ("site:rome", True), "the same in our own API")
+    labels = server.ctl("label", "set", "group", "berliners", "room=1", "--remove", "team", tenant=TENANT)["labels"]
+    expect(labels, {"room": "1"})
+    expect(iot.list_tags_for_resource(resourceArn=made["thingGroupArn"])["tags"], [{"Key": "room", "Value": "1"}])
+    iot.delete_job(jobId="welcome", force=True)
+    iot.delete_dynamic_thing_group(thingGroupName="berliners")
+    expect(iot.list_thing_groups_for_thing(thingName="dyn-2")["thingGroups"], [])
+    for name in ("dyn-1", "dyn-2"):
+        iot.delete_thing(thingName=name)
+
+
+@story.check
+def aggregations(server):
+    """boto3: statistics, cardinality, percentiles and buckets of a field"""
+    iot = client(server)
+    for number in range(1, 11):
+        attributes = {"watts": str(number * 10), "row": "even" if number % 2 == 0 else "odd"}
+        iot.create_thing(thingName=f"agg-{number}", attributePayload={"attributes": attributes})
+    ask = dict(queryString="thingName:agg-*", aggregationField="attributes.watts")
+    found = iot.get_statistics(**ask)["statistics"]
+    expect((found["count"], found["sum"], found["average"]), (10, 550.0, 55.0))
+    expect((found["minimum"], found["maximum"], found["variance"]), (10.0, 100.0, 825.0))
+    expect(iot.get_cardinality(queryString="thingName:agg-*", aggregationField="attributes.row")["cardinality"], 2)
+    ranks = iot.get_percentiles(percents=[50, 90, 100], **ask)["percentiles"]
+    expect([(one["percent"], one["value"]) for one in ranks], [(50.0, 50.0), (90.0, 90.0), (100.0, 100.0)])
+    buckets = iot.get_buckets_aggregation(
+        queryString="thingName:agg-*", aggregationField="attributes.row",
+        bucketsAggregationType={"termsAggregation": {"maxBuckets": 5}},
+    )
+    expect(buckets["totalCount"], 10)
+    expect([(one["keyValue"], one["count"]) for one in buckets["buckets"]], [("even", 5), ("odd", 5)])
+    code = refused(iot.get_statistics, queryString="*", aggregationField="nothing")
+    expect(code[0], "InvalidAggregationException")
+    shown = server.ctl("device", "stats", "attributes.watts", "name:agg-*", tenant=TENANT)
+    expect((shown["count"], shown["numbers"]["average"]), (10, 55.0), "the same in our own API")
+    names = [one["name"] for one in server.ctl("device", "search", "attributes.watts:100", tenant=TENANT)]
+    expect(names, ["agg-10"])
+    for number in range(1, 11):
+        iot.delete_thing(thingName=f"agg-{number}")
+
+
+@story.check
+def commands(server):
+    """boto3: a command is written down, sent to a thing, answered by it, looked at and forgotten"""
+    iot, jobs = client(server), client(server, "iot-jobs-data")
+    paho, heard, subscribe, gone = member(server, iot, "lamp-8")
+    thing = iot.describe_thing(thingName="lamp-8")["thingArn"]
+    made = iot.create_command(
+        commandId="blink", displayName="Blink", description="twice", namespace="AWS-IoT",
+        payload={"content": b'{"times":2}', "contentType": "application/json"}, tags=[{"Key": "a", "Value": "b"}],
+    )
+    found = iot.get_command(commandId="blink")
+    expect((found["payload"]["content"], found["displayName"], found["deprecated"]), (b'{"times":2}', "Blink", False))
+    expect(iot.list_tags_for_resource(resourceArn=made["commandArn"])["tags"], [{"Key": "a", "Value": "b"}])
+    expect([one["commandId"] for one in iot.list_commands()["commands"]], ["blink"])
+    code = refused(iot.create_command, commandId="blink", payload={"content": b"other"})
+    expect(code, ("ConflictException", 409, "ConflictException"))
+    code = refused(iot.create_command, commandId="x", payload={"content": b""}, mandatoryParameters=[{"name": "p"}])
+    expect(code[0], "ValidationException")
+    subscribe("$aws/commands/things/lamp-8/executions/+/request/json")
+    start = dict(targetArn=thing, commandArn=made["commandArn"], executionTimeoutSeconds=300, clientToken="token-1")
+    id = jobs.start_command_execution(**start)["executionId"]
+    expect(jobs.start_command_execution(**start)["executionId"], id, "the same token is the same execution")
+    message = within(heard, 10)
+    expect((message.topic.split("/")[5], message.payload), (id, b'{"times":2}'))
+    answer = {"status": "SUCCEEDED", "result": {"blinked": {"s": "twice"}, "well": {"b": True}}}
+    paho.publish(f"$aws/commands/things/lamp-8/executions/{id}/response/json", json.dumps(answer), qos=1)
+    look = lambda: iot.get_command_execution(executionId=id, targetArn=thing, includeResult=True)
+    until(lambda: look()["status"] == "SUCCEEDED", "an end")
+    expect(look()["result"], {"blinked": {"S": "twice"}, "well": {"B": True}})
+    expect((look()["commandArn"], look()["targetArn"]), (made["commandArn"], thing))
+    listed = iot.list_command_executions(targetArn=thing)["commandExecutions"]
+    expect([(one["executionId"], one["status"]) for one in listed], [(id, "SUCCEEDED")])
+    listed = iot.list_command_executions(commandArn=made["commandArn"], status="SUCCEEDED")["commandExecutions"]
+    expect([one["targetArn"] for one in listed], [thing])
+    expect(iot.list_command_executions(commandArn=made["commandArn"], status="FAILED")["commandExecutions"], [])
+    iot.delete_command_execution(executionId=id, targetArn=thing)
+    expect(refused(iot.get_command_execution, executionId=id, targetArn=thing)[0], "ResourceNotFoundException")
+    sent = server.ctl("command-template", "send", "blink", "lamp-8", tenant=TENANT)
+    expect(sent["op"], "blink", "the same in our own API")
+    within(heard, 10)
+    code = refused(iot.delete_command_execution, executionId=sent["id"], targetArn=thing)
+    expect(code[0], "ConflictException", "it is under way")
+    iot.update_command(commandId="blink", deprecated=True)
+    expect(iot.get_command(commandId="blink")["deprecated"], True)
+    expect(refused(jobs.start_command_execution, targetArn=thing, commandArn=made["commandArn"])[0], "ConflictException")
+    viewer = client(server, "iot-jobs-data", access=key(server, "viewer"))
+    expect(refused(viewer.start_command_execution, **start)[0], "AccessDeniedException")
+    expect(client(server, access=key(server, "owner", OTHER)).list_commands()["commands"], [])
+    iot.delete_command(commandId="blink")
+    expect(refused(iot.get_command, commandId="blink")[0], "ResourceNotFoundException")
+    server.ctl("command", "cancel", sent["id"], "--device", "lamp-8", "--force", tenant=TENANT)
+    gone()
+
+
+@story.check
+def certificates(server):
+    """wardctl: certificates that wait for their device, as boto3 sees them too"""
+    iot = client(server)
+    _, csr = request(server, "c-1")
+    file = server.devices / "c-1.csr"
+    file.write_text(csr)
+    made = server.ctl("certificate", "create", "--csr", str(file), tenant=TENANT)
+    expect((made["state"], made["device"]), ("inactive", None))
+    iot.create_thing(thingName="c-1")
+    server.ctl("certificate", "activate", made["id"], tenant=TENANT)
+    server.ctl("certificate", "attach", made["id"], "c-1", tenant=TENANT)
+    described = iot.describe_certificate(certificateId=made["id"])["certificateDescription"]
+    expect((described["status"], described["certificatePem"]), ("ACTIVE", made["pem"]))
+    expect(iot.list_principal_things(principal=described["certificateArn"])["things"], ["c-1"])
+    server.ctl("certificate", "deactivate", made["id"], tenant=TENANT)
+    expect(iot.describe_certificate(certificateId=made["id"])["certificateDescription"]["status"], "INACTIVE")
+    server.ctl("certificate", "activate", made["id"], tenant=TENANT)
+    server.ctl("certificate", "detach", made["id"], "c-1", tenant=TENANT)
+    shown = {one["id"]: one for one in server.ctl("certificate", "list", tenant=TENANT)}[made["id"]]
+    expect((shown["device"], shown["bound_to"], shown["state"]), (None, "c-1", "inactive"))
+    server.ctl("certificate", "remove", made["id"], tenant=TENANT)
+    expect(refused(iot.describe_certificate, certificateId=made["id"])[0], "ResourceNotFoundException")
+    iot.delete_thing(thingName="c-1")
+
+
 @story.check
 def command_line(server):
     """The AWS CLI with --endpoint-url, against the operators' port too"""
@@ -491,6 +765,9 @@ def command_line(server):
     payload = json.dumps({"state": {"desired": {"a": 1}}})
     cli("iot-data", "update-thing-shadow", "--thing-name", "cli-1", "--payload", payload, str(shadow))
     expect(json.loads(shadow.read_text())["version"], 1)
+    cli("iot-data", "publish", "--topic", "shared/cli", "--payload", "x", "--retain")
+    kept = cli("iot-data", "get-retained-message", "--topic", "shared/cli")
+    expect(kept["qos"], 0)
     said = cli("iot", "describe-thing", "--thing-name", "none", check=False)
     holds("ResourceNotFoundException" in said, said)
     cli("iot", "delete-thing", "--thing-name", "cli-1")

@@ -12,6 +12,7 @@
 mod answer;
 mod deliver;
 mod rows;
+pub mod templates;
 
 use std::time::Duration;
 

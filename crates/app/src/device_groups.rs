@@ -3,11 +3,15 @@
 //! A device is in a group by having the group's name as a tag, as templates do it too: whatever chooses devices by tags
 //! (rollouts, revocations, searches) chooses by groups at once, and a tag that was there first makes members of those who
 //! had it. What lies in a group is not in the group above by that; who asks for both says so.
+//!
+//! Of a *dynamic* group a question decides who is in it ([`fleetward_core::group`]): its reconciler gives the tag and takes
+//! it, a moment after a device has changed. Nobody else does, and no group lies in it or around it.
 
 use std::collections::BTreeMap;
 
 use fleetward_base::{DeviceId, TenantId, Timestamp, limits};
 use fleetward_core::access::Permission;
+use fleetward_core::group::DynamicGroup;
 use fleetward_core::journal::Action;
 use fleetward_core::registry::DeviceFields;
 use fleetward_store::{DeviceFilter, DeviceGroupRow, TenantTx};
@@ -31,6 +35,10 @@ pub struct DeviceGroup {
     pub description: Option<String>,
     pub attributes: BTreeMap<String, String>,
     pub parent: Option<String>,
+    /// What decides who is in it, where people do not.
+    pub query: Option<String>,
+    /// Every device was asked, for the question as it is.
+    pub settled: bool,
     pub revision: u64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
@@ -41,12 +49,17 @@ pub struct DeviceGroup {
 pub struct GroupFields {
     pub description: Option<String>,
     pub attributes: BTreeMap<String, String>,
+    /// Makes a dynamic group, or gives one another question. A group that is dynamic stays so, and one that is not too.
+    pub query: Option<String>,
 }
 
 impl GroupFields {
     fn check(&self) -> Result<()> {
         if let Some(description) = &self.description {
             check_note("description", description, DESCRIPTION_BYTES)?;
+        }
+        if let Some(query) = &self.query {
+            DynamicGroup::new("", query).map_err(|bad| Error::invalid("query", bad.to_string()))?;
         }
         if self.attributes.len() > limits::DEVICE_GROUP_ATTRIBUTES {
             return Err(Error::invalid("attributes", format!("more than {}", limits::DEVICE_GROUP_ATTRIBUTES)));
@@ -62,7 +75,7 @@ impl GroupFields {
 ///
 /// # Errors
 /// `Invalid` with the field; `NotFound` for the parent; `Conflict` (`group-exists` where it says something else,
-/// `groups-full`, `groups-too-deep`).
+/// `groups-full`, `groups-too-deep`; of a dynamic group `tag-in-use` where a device has its name as a tag).
 pub async fn create_device_group(
     app: &App,
     ctx: &Ctx,
@@ -74,12 +87,17 @@ pub async fn create_device_group(
     ctx.allow(tenant, Permission::DeviceCreate)?;
     check_name("name", name)?;
     fields.check()?;
+    if fields.query.is_some() && parent.is_some() {
+        return Err(Error::invalid("parent", "a dynamic group lies in no other"));
+    }
     let now = app.now();
     let row = DeviceGroupRow {
         name: name.to_owned(),
         description: fields.description,
         attributes: serde_json::to_string(&fields.attributes).map_err(Error::internal)?,
         parent,
+        query: fields.query,
+        settled_at: None,
         revision: 1,
         created_at: now,
         updated_at: now,
@@ -88,8 +106,8 @@ pub async fn create_device_group(
     let kept = app.write(tenant, "create device group", move |tx| {
         Box::pin(async move {
             if let Some(known) = tx.device_group(&row.name).await? {
-                let same = (&known.description, &known.attributes, &known.parent)
-                    == (&row.description, &row.attributes, &row.parent);
+                let same = (&known.description, &known.attributes, &known.parent, &known.query)
+                    == (&row.description, &row.attributes, &row.parent, &row.query);
                 let reason = || format!("the group {} exists with other values", row.name);
                 return if same { Ok(known) } else { Err(Error::conflict("group-exists", reason())) };
             }
@@ -97,8 +115,14 @@ pub async fn create_device_group(
                 let reason = format!("there are {} groups already", limits::DEVICE_GROUPS);
                 return Err(Error::conflict("groups-full", reason));
             }
+            if row.query.is_some() {
+                may_be_dynamic(tx, &row.name).await?;
+            }
             if let Some(parent) = &row.parent {
                 let above = above(tx, parent).await?;
+                if above.iter().any(|group| group.query.is_some()) {
+                    return Err(Error::invalid("parent", "no group lies in a dynamic one"));
+                }
                 if above.len() >= limits::DEVICE_GROUP_DEPTH {
                     let reason = format!("groups lie in each other {} deep at most", limits::DEVICE_GROUP_DEPTH);
                     return Err(Error::conflict("groups-too-deep", reason));
@@ -108,11 +132,28 @@ pub async fn create_device_group(
                 return Err(Error::conflict("group-exists", format!("the group {} exists", row.name)));
             }
             let entry = ctx_in.done(now, Action::DeviceGroupCreated).subject(&row.name);
-            record(tx, &entry.detail(json!({ "parent": row.parent }))).await?;
+            record(tx, &entry.detail(json!({ "parent": row.parent, "query": row.query }))).await?;
             Ok(row)
         })
     });
-    group_of(kept.await?)
+    let kept = kept.await?;
+    if kept.query.is_some() {
+        app.wake_groups();
+    }
+    group_of(kept)
+}
+
+/// A tag that devices have already would be taken from those whom the question does not meet.
+async fn may_be_dynamic(tx: &mut TenantTx, name: &str) -> Result<()> {
+    if tx.count_dynamic_groups().await? >= limits::DYNAMIC_GROUPS {
+        let reason = format!("there are {} dynamic groups already", limits::DYNAMIC_GROUPS);
+        return Err(Error::conflict("groups-full", reason));
+    }
+    let filter = DeviceFilter { tags: vec![name.to_owned()], ..DeviceFilter::default() };
+    if tx.devices(&filter, None, 1).await?.is_empty() {
+        return Ok(());
+    }
+    Err(Error::conflict("tag-in-use", format!("devices have the tag {name} already; take it from them first")))
 }
 
 /// The group and those that it lies in, the outermost last.
@@ -191,7 +232,8 @@ pub async fn group_with_all_below(app: &App, ctx: &Ctx, tenant: &TenantId, name:
 /// Says something else of a group that is still at `expected`; where that is not said, whatever it is at.
 ///
 /// # Errors
-/// `NotFound`, `Stale`, `Invalid` with the field.
+/// `NotFound`, `Stale`, `Invalid` with the field; `Conflict` (`group-static`) where a question is given to one that is not
+/// dynamic.
 pub async fn amend_device_group(
     app: &App,
     ctx: &Ctx,
@@ -208,7 +250,13 @@ pub async fn amend_device_group(
             let before = tx.device_group(&name).await?.ok_or(NOT_THERE)?;
             let found = before.revision;
             let expected = expected.unwrap_or(found);
+            if before.query.is_none() && fields.query.is_some() {
+                return Err(Error::conflict("group-static", format!("people decide who is in {name}")));
+            }
+            let same = fields.query.is_none() || fields.query == before.query;
             let row = DeviceGroupRow {
+                query: fields.query.or_else(|| before.query.clone()),
+                settled_at: before.settled_at.filter(|_| same),
                 description: fields.description,
                 attributes: serde_json::to_string(&fields.attributes).map_err(Error::internal)?,
                 revision: expected + 1,
@@ -218,11 +266,16 @@ pub async fn amend_device_group(
             if !tx.update_device_group(&row, expected).await? {
                 return Err(Error::Stale { expected, found });
             }
-            record(tx, &ctx_in.done(now, Action::DeviceGroupUpdated).subject(&name)).await?;
+            let entry = ctx_in.done(now, Action::DeviceGroupUpdated).subject(&name);
+            record(tx, &if same { entry } else { entry.detail(json!({ "query": row.query })) }).await?;
             Ok(row)
         })
     });
-    group_of(row.await?)
+    let row = row.await?;
+    if row.query.is_some() {
+        app.wake_groups();
+    }
+    group_of(row)
 }
 
 /// Removes a group in which no other lies. Its devices leave it, so many in a transaction; whoever asks meanwhile sees it
@@ -244,6 +297,9 @@ pub async fn remove_device_group(
     }
     if !device_groups(app, ctx, tenant, Some(name.to_owned()), None, 1).await?.is_empty() {
         return Err(Error::conflict("group-not-empty", format!("other groups lie in {name}")));
+    }
+    if group.query.is_some() {
+        ask_no_more(app, tenant, name).await?;
     }
     loop {
         let (ctx_in, name_in) = (ctx.clone(), name.to_owned());
@@ -276,10 +332,25 @@ pub async fn remove_device_group(
     .await
 }
 
+/// From here on its question gives nobody the tag that is taken away next.
+async fn ask_no_more(app: &App, tenant: &TenantId, name: &str) -> Result<()> {
+    let name = name.to_owned();
+    app.write(tenant, "ask no more", move |tx| {
+        Box::pin(async move {
+            let row = tx.device_group(&name).await?.ok_or(NOT_THERE)?;
+            // It goes a moment later, and has its line then.
+            let row = DeviceGroupRow { query: None, settled_at: None, ..row };
+            tx.update_device_group(&row, row.revision).await?;
+            Ok(())
+        })
+    })
+    .await
+}
+
 /// Takes a device into a group, or out of it. Asking twice is harmless.
 ///
 /// # Errors
-/// `NotFound` for the group and the device; `Invalid` (`tags`) where it has as many as may be.
+/// `NotFound` for the group and the device; `Invalid` (`tags`) where it has as many as may be; `Conflict` (`group-dynamic`).
 pub async fn move_device(
     app: &App,
     ctx: &Ctx,
@@ -292,7 +363,9 @@ pub async fn move_device(
     let (now, ctx_in, device, group) = (app.now(), ctx.clone(), device.clone(), group.to_owned());
     app.write(tenant, "move device", move |tx| {
         Box::pin(async move {
-            tx.device_group(&group).await?.ok_or(NOT_THERE)?;
+            if tx.device_group(&group).await?.ok_or(NOT_THERE)?.query.is_some() {
+                return Err(Error::conflict("group-dynamic", format!("a question decides who is in {group}")));
+            }
             retag(tx, &ctx_in, &device, &group, member, now).await
         })
     })
@@ -341,6 +414,8 @@ fn group_of(row: DeviceGroupRow) -> Result<DeviceGroup> {
         description: row.description,
         attributes: serde_json::from_str(&row.attributes).map_err(Error::internal)?,
         parent: row.parent,
+        settled: row.query.is_some() && row.settled_at.is_some(),
+        query: row.query,
         revision: row.revision,
         created_at: row.created_at,
         updated_at: row.updated_at,

@@ -7,6 +7,7 @@
 pub(crate) mod control;
 mod create;
 mod device;
+mod on_behalf;
 pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod rows;
@@ -17,5 +18,6 @@ pub use control::{
 };
 pub use create::{NewJob, create_job};
 pub use device::{ReportError, describe, next, pending, report, start_next};
+pub use on_behalf::{Task, next_of, pending_of, report_for, start_next_of};
 pub use queue::{Item, Told, Work, told};
 pub use read::{JobView, device_job_executions, job, job_document, job_execution, job_executions, jobs};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleetward_base::{TenantId, limits};
+use fleetward_base::{JobId, TenantId, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::journal::Action;
 use fleetward_store::{LabelsRow, TenantTx};
@@ -20,6 +20,7 @@ pub enum Kind {
     Template,
     Policy,
     Job,
+    Command,
 }
 
 impl Kind {
@@ -30,20 +31,24 @@ impl Kind {
             Self::Template => "template",
             Self::Policy => "policy",
             Self::Job => "job",
+            Self::Command => "command",
         }
     }
 
     /// # Errors
     /// `Invalid` where it is none of them.
     pub fn parse(text: &str) -> Result<Self> {
-        [Self::Type, Self::Group, Self::Template, Self::Policy, Self::Job]
+        [Self::Type, Self::Group, Self::Template, Self::Policy, Self::Job, Self::Command]
             .into_iter()
             .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| Error::invalid("kind", "type, group, template, policy or job"))
+            .ok_or_else(|| Error::invalid("kind", "type, group, template, policy, job or command"))
     }
 }
 
 /// What stands on it; nothing where nobody wrote anything.
+///
+/// # Errors
+/// `NotFound` for what they would stand on.
 pub async fn labels(
     app: &App,
     ctx: &Ctx,
@@ -53,14 +58,19 @@ pub async fn labels(
 ) -> Result<BTreeMap<String, String>> {
     ctx.allow(tenant, Permission::DeviceRead)?;
     let name = name.to_owned();
-    let row = app.read(tenant, "labels", move |tx| Box::pin(async move { load(tx, kind, &name).await }));
-    row.await
+    app.read(tenant, "labels", move |tx| {
+        Box::pin(async move {
+            must_be(tx, kind, &name).await?;
+            load(tx, kind, &name).await
+        })
+    })
+    .await
 }
 
 /// Writes labels key by key; `None` takes one away.
 ///
 /// # Errors
-/// `Invalid` (`labels`).
+/// `Invalid` (`labels`); `NotFound` for what they would stand on.
 pub async fn set_labels(
     app: &App,
     ctx: &Ctx,
@@ -78,6 +88,7 @@ pub async fn set_labels(
     let (now, ctx_in, name) = (app.now(), ctx.clone(), name.to_owned());
     app.write(tenant, "set labels", move |tx| {
         Box::pin(async move {
+            must_be(tx, kind, &name).await?;
             let before = load(tx, kind, &name).await?;
             let mut after = before.clone();
             for (key, value) in changes {
@@ -115,6 +126,22 @@ pub async fn forget_labels(app: &App, ctx: &Ctx, tenant: &TenantId, kind: Kind, 
         })
     })
     .await
+}
+
+/// Nothing stands on what is not there.
+async fn must_be(tx: &mut TenantTx, kind: Kind, name: &str) -> Result<()> {
+    let there = match kind {
+        Kind::Type => tx.device_type(name).await?.is_some(),
+        Kind::Group => tx.device_group(name).await?.is_some(),
+        Kind::Template => tx.template(name).await?.is_some(),
+        Kind::Policy => tx.topic_policy(name).await?.is_some(),
+        Kind::Job => match name.parse::<JobId>() {
+            Ok(id) => tx.job(&id).await?.is_some(),
+            Err(_) => false,
+        },
+        Kind::Command => tx.command_template(name).await?.is_some(),
+    };
+    if there { Ok(()) } else { Err(Error::NotFound { what: kind.as_str() }) }
 }
 
 async fn load(tx: &mut TenantTx, kind: Kind, name: &str) -> Result<BTreeMap<String, String>> {

@@ -57,6 +57,7 @@ pub mod shadow;
 pub mod tenants;
 pub mod token;
 pub mod token_issuers;
+pub mod topic_messages;
 pub mod topic_policies;
 pub mod transfers;
 pub mod transparency;
@@ -74,7 +75,8 @@ use object_store::ObjectStore;
 pub use context::{Ctx, Idempotency, Principal};
 pub use error::{Error, Result};
 pub use links::{
-    Called, DeviceLinks, DeviceMessage, EndReason, MethodCall, OutgoingCommand, PublishRefused, Retained, Unsent,
+    Called, DeviceLinks, DeviceMessage, EndReason, MethodCall, OutgoingCommand, PublishRefused, Retained, TopicMessage,
+    Unsent,
 };
 pub use peer::Peer;
 
@@ -124,6 +126,7 @@ struct Inner {
     documents: dids::Documents,
     token_keys: token_issuers::keys::TokenKeys,
     token_issuers_seen: reconcile::token_issuers::Seen,
+    groups_seen: reconcile::groups::Seen,
     provisioning: provisioning::Paces,
     publication: publication::Publication,
     deny_lists: deny_list::DenyLists,
@@ -170,6 +173,7 @@ impl App {
             documents: dids::Documents::default(),
             token_keys: token_issuers::keys::TokenKeys::default(),
             token_issuers_seen: reconcile::token_issuers::Seen::default(),
+            groups_seen: reconcile::groups::Seen::default(),
             provisioning: provisioning::Paces::default(),
             publication: publication::Publication::default(),
             deny_lists: deny_list::DenyLists::default(),
@@ -249,6 +253,10 @@ impl App {
 
     pub(crate) fn documents(&self) -> &dids::Documents {
         &self.inner.documents
+    }
+
+    pub(crate) fn groups_seen(&self) -> &reconcile::groups::Seen {
+        &self.inner.groups_seen
     }
 
     pub(crate) fn token_issuers_seen(&self) -> &reconcile::token_issuers::Seen {

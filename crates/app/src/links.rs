@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_base::{CommandId, DeviceId, TenantId, Timestamp};
-use fleetward_broker::StoredWill;
+use fleetward_broker::{Beside, Properties, StoredWill};
 use fleetward_core::access::DeviceRights;
 use fleetward_core::job::queue::Change;
 use fleetward_core::topic_policy::Act;
@@ -35,10 +35,23 @@ pub struct DeviceMessage {
     pub retain: bool,
 }
 
+/// A message that an operator publishes.
+#[derive(Clone, Debug)]
+pub struct TopicMessage {
+    pub topic: String,
+    pub payload: Bytes,
+    /// 0 to 2.
+    pub qos: u8,
+    pub retain: bool,
+    /// Not delivered any more, and not kept, after this.
+    pub expiry: Option<Duration>,
+    pub properties: Properties,
+}
+
 /// Why such a message went nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishRefused {
-    #[error("the topic is not the device's to publish to")]
+    #[error("the topic is not one to publish to")]
     NotAuthorized,
     #[error("not a topic name")]
     TopicInvalid,
@@ -59,6 +72,9 @@ pub struct Retained {
     pub payload: Bytes,
     pub qos: u8,
     pub stored_at: Timestamp,
+    /// None where it stays until something takes its place.
+    pub expires_at: Option<Timestamp>,
+    pub beside: Beside,
 }
 
 /// A command on its way to its device.
@@ -169,6 +185,17 @@ pub trait DeviceLinks: Send + Sync + 'static {
     /// Publishes for a device, under the policy that its own connection has. `Ok` is the broker's acknowledgement.
     async fn publish_as(&self, _device: &Principal, _message: DeviceMessage) -> Result<(), PublishRefused> {
         Err(PublishRefused::Unavailable)
+    }
+
+    /// Publishes for an operator, to whoever in the tenant subscribes, but on no topic of a service. Durable when this
+    /// returns: how many sessions have it.
+    async fn publish_to_topic(&self, _tenant: &TenantId, _message: TopicMessage) -> Result<usize, PublishRefused> {
+        Err(PublishRefused::Unavailable)
+    }
+
+    /// What is retained in the tenant, by topic, after `after`.
+    fn all_retained(&self, _tenant: &TenantId, _after: &str, _limit: usize) -> Vec<Retained> {
+        Vec::new()
     }
 
     /// Whether a message on the topic may reach the device.

@@ -8,6 +8,7 @@ pub mod crls;
 pub mod ends;
 pub mod events;
 pub mod expiry;
+pub mod groups;
 pub mod issuers;
 pub mod jobs;
 pub mod retention;
@@ -62,6 +63,7 @@ const TOKEN_ISSUERS_EVERY: Duration = Duration::from_millis(500);
 /// A quarter of the time after which a server that says nothing is taken for gone.
 const SERVERS_EVERY: Duration = Duration::from_secs(5);
 const TOPIC_POLICIES_EVERY: Duration = Duration::from_secs(1);
+const GROUPS_EVERY: Duration = Duration::from_secs(1);
 const JOBS_EVERY: Duration = Duration::from_secs(1);
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
 const REVOCATIONS_EVERY: Duration = Duration::from_millis(250);
@@ -82,6 +84,7 @@ const SHADOWS_EVERY: Duration = Duration::from_secs(10);
 pub struct Signals {
     rollouts: Notify,
     commands: Notify,
+    groups: Notify,
     revocations: Notify,
     jobs: Notify,
     /// Jobs of which an execution ended: worth a look before their time.
@@ -158,6 +161,11 @@ impl App {
     /// Commands were queued for many, or taken back from them.
     pub(crate) fn wake_commands(&self) {
         self.signals().commands.notify_one();
+    }
+
+    /// A dynamic group was made, or asks something else.
+    pub(crate) fn wake_groups(&self) {
+        self.signals().groups.notify_one();
     }
 
     /// A job was made or changed.
@@ -259,13 +267,17 @@ fn look_after_identities(app: &App, tasks: &TaskTracker, stop: &CancellationToke
     look_after_state(app, tasks, stop);
 }
 
-/// What keeps the state of devices bounded, and told as it is.
+/// What keeps the state of devices bounded, and told as it is, and them in their groups.
 fn look_after_state(app: &App, tasks: &TaskTracker, stop: &CancellationToken) {
     let said =
         |status: shadows::ShadowsStatus| (status != shadows::ShadowsStatus::default()).then(|| format!("{status:?}"));
     every(tasks, stop, app, "held deltas", HELD_DELTAS_EVERY, None, |app| async move {
         let told = grace::tell_due(&app).await?;
         Ok((told > 0).then(|| format!("{told} told")))
+    });
+    every(tasks, stop, app, "groups", GROUPS_EVERY, Some(|signals| &signals.groups), |app| async move {
+        let status = groups::tick(&app).await?;
+        Ok((status.moved > 0).then(|| format!("{status:?}")))
     });
     every(tasks, stop, app, "histories", HISTORIES_EVERY, None, move |app| async move {
         shadows::thin_out(&app).await.map(said)

@@ -6,7 +6,7 @@
 use fleetward_base::{DeviceId, TenantId, limits};
 use fleetward_core::access::Permission;
 use fleetward_core::presence::Presence;
-use fleetward_core::search::{Query, Subject};
+use fleetward_core::search::{Field, Query, Subject, Tally};
 use fleetward_store::DeviceFilter;
 
 use crate::error::{Error, Result};
@@ -68,14 +68,45 @@ pub async fn search_devices(
 /// # Errors
 /// `TooLarge` in a fleet of more devices than are counted one by one.
 pub async fn count_devices(app: &App, ctx: &Ctx, tenant: &TenantId, query: &Query) -> Result<u64> {
-    let (mut count, mut after, mut turns) = (0, None, 0);
+    let mut count = 0;
+    each(app, ctx, tenant, query, |_| {
+        count += 1;
+        Ok(())
+    })
+    .await?;
+    Ok(count)
+}
+
+/// What the values of a field are like, over the devices that the question meets.
+///
+/// # Errors
+/// `TooLarge` in a fleet of more devices than are counted one by one, or of more values than are kept apart.
+pub async fn tally_devices(app: &App, ctx: &Ctx, tenant: &TenantId, (query, field): (&Query, &Field)) -> Result<Tally> {
+    let mut tally = Tally::default();
+    each(app, ctx, tenant, query, |view| {
+        let subject = Subject { device: &view.device, online: is_online(&view.presence) };
+        let limit = limits::SEARCH_VALUES as u64;
+        tally.add(field, subject).map_err(|_| Error::TooLarge { what: "the number of different values", limit })
+    })
+    .await?;
+    Ok(tally)
+}
+
+async fn each(
+    app: &App,
+    ctx: &Ctx,
+    tenant: &TenantId,
+    query: &Query,
+    mut with: impl FnMut(&DeviceView) -> Result<()> + Send,
+) -> Result<()> {
+    let (mut after, mut turns) = (None, 0);
     loop {
         let found = search_devices(app, ctx, tenant, query, after, limits::PAGE_ROWS).await?;
-        count += u64::try_from(found.devices.len()).unwrap_or(0);
+        found.devices.iter().try_for_each(&mut with)?;
         after = found.next;
         turns += 1;
         if after.is_none() {
-            return Ok(count);
+            return Ok(());
         }
         if turns >= limits::SEARCH_CALLS_PER_COUNT {
             let limit = u64::from(limits::SEARCH_CALLS_PER_COUNT) * u64::from(limits::PAGE_ROWS);

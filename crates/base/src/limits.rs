@@ -189,6 +189,8 @@ pub const MQTT_TOPIC_ALIASES: u16 = 16;
 pub const MQTT_SESSION_EXPIRY_SECS: u32 = 7 * 24 * 3600;
 /// Retained messages of one tenant.
 pub const MQTT_RETAINED_PER_TENANT: usize = 100_000;
+/// How long a message that an operator publishes may be worth something.
+pub const MESSAGE_EXPIRY: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A message to a device as Azure's IoT Hub has it, and how long it waits for the device at most and by default.
 pub const HUB_MESSAGE_BYTES: usize = 64 * 1024;
 pub const HUB_MESSAGE_TTL: Duration = Duration::from_secs(48 * 3600);
@@ -297,6 +299,10 @@ pub const DEVICE_TYPES: u64 = 1000;
 pub const DEVICE_GROUPS: u64 = 10_000;
 pub const DEVICE_GROUP_DEPTH: usize = 8;
 pub const DEVICE_GROUP_ATTRIBUTES: usize = 64;
+/// Groups of a tenant whose devices a question decides; devices that are asked in one turn, those of one transaction.
+pub const DYNAMIC_GROUPS: u64 = 100;
+pub const DYNAMIC_GROUP_DEVICES_PER_TURN: u32 = 5000;
+pub const DYNAMIC_GROUP_DEVICES_PER_BATCH: u32 = 500;
 /// Labels on a thing that is no device, and the bytes of a name or value.
 pub const LABELS: usize = 50;
 pub const LABEL_BYTES: usize = 512;
@@ -306,6 +312,8 @@ pub const SEARCH_TERMS: usize = 24;
 pub const SEARCH_DEVICES_PER_CALL: u32 = 5000;
 /// Such calls that one count makes.
 pub const SEARCH_CALLS_PER_COUNT: u32 = 1000;
+/// Different values of a field that are counted apart.
+pub const SEARCH_VALUES: usize = 100_000;
 /// Certificates that operators had made and that wait for their device, in one tenant, and for how long they wait.
 pub const UNBOUND_CERTIFICATES: u64 = 10_000;
 pub const UNBOUND_CERTIFICATE_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -375,6 +383,8 @@ pub const COMMANDS_QUEUED: u32 = 100;
 pub const COMMANDS_IN_FLIGHT: usize = 10;
 /// What a command carries, and what a device answers as its result.
 pub const COMMAND_PAYLOAD_BYTES: usize = 64 * 1024;
+/// Commands of a tenant that are written down to be sent often.
+pub const COMMAND_TEMPLATES: u64 = 1000;
 pub const COMMAND_RESULT_BYTES: usize = 16 * 1024;
 /// The name of an operation, of a lane, of what is superseded, and a media type.
 pub const COMMAND_NAME_BYTES: usize = 64;

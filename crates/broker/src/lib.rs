@@ -57,7 +57,7 @@ pub use hooks::{
     TopicRights, Will,
 };
 pub use memory::MemoryStore;
-pub use properties::Properties;
+pub use properties::{Beside, LongProperties, Properties};
 pub use reason::{EndReason, Reason};
 pub use stats::Stats;
 pub use store::{Chunk, Op, SessionStore, StoreFailure, StoredRetained, StoredSession, StoredSubscription, StoredWill};

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use fleetward_base::{Timestamp, limits};
 
+use crate::codec::publish::beside;
 use crate::hooks::Qos;
+use crate::properties::Beside;
 use crate::store::StoredRetained;
 use crate::topic;
 
@@ -57,6 +59,14 @@ impl Retained {
             expires_at: (expires != 0).then(|| Timestamp::from_millis(expires)),
             stored_at: stored.stored_at,
         }
+    }
+}
+
+impl StoredRetained {
+    /// What stands beside the message, and until when it is kept; none for as long as nothing takes its place.
+    pub fn beside(&self) -> (Beside, Option<Timestamp>) {
+        let retained = Retained::from_stored(self);
+        (beside(&retained.properties), retained.expires_at)
     }
 }
 

@@ -84,13 +84,21 @@ text_enum! {
         JobCreate => "job:create",
         /// Change, cancel and delete jobs and their executions.
         JobControl => "job:control",
+        /// Say of an execution what its device would say.
+        JobReport => "job:report",
         ShadowRead => "shadow:read",
         ShadowUpdate => "shadow:update",
         ShadowDelete => "shadow:delete",
         CommandRead => "command:read",
         CommandSend => "command:send",
         CommandCancel => "command:cancel",
+        /// Write commands down that are sent often.
+        CommandManage => "command:manage",
         MessagePublish => "message:publish",
+        /// What is retained on topics, payloads and all.
+        TopicRead => "topic:read",
+        /// Publish to a topic of the tenant's devices, and clear what is retained there.
+        TopicPublish => "topic:publish",
         /// Ask who may connect to an external broker, and what they may do there.
         BrokerAsk => "broker:ask",
         /// Have a device do something now, and hear what came of it.
@@ -191,13 +199,17 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::JobRead
                 | P::JobCreate
                 | P::JobControl
+                | P::JobReport
                 | P::ShadowRead
                 | P::ShadowUpdate
                 | P::ShadowDelete
                 | P::CommandRead
                 | P::CommandSend
                 | P::CommandCancel
+                | P::CommandManage
                 | P::MessagePublish
+                | P::TopicRead
+                | P::TopicPublish
                 | P::BrokerAsk
                 | P::MethodCall
                 | P::SignerRead
@@ -230,6 +242,7 @@ pub const fn allows(role: Role, permission: Permission) -> bool {
                 | P::JobRead
                 | P::ShadowRead
                 | P::CommandRead
+                | P::TopicRead
                 | P::BrokerAsk
                 | P::SignerRead
                 | P::ReleaseRead

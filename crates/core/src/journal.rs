@@ -225,6 +225,8 @@ text_enum! {
         /// A device started with less than it had applied before.
         ShadowStaleReport => "shadow.stale_report",
         MessagePublished => "message.published",
+        /// An operator took away what was retained on a topic.
+        MessageCleared => "message.cleared",
         /// A device was asked to do something now.
         MethodCalled => "method.called",
         /// What it answered, or that it did not.
@@ -257,6 +259,10 @@ text_enum! {
         CommandExpired => "command.expired",
         CommandCanceled => "command.canceled",
         CommandSuperseded => "command.superseded",
+        CommandDeleted => "command.deleted",
+        CommandTemplateCreated => "command_template.created",
+        CommandTemplateUpdated => "command_template.updated",
+        CommandTemplateRemoved => "command_template.removed",
         JobCreated => "job.created",
         JobUpdated => "job.updated",
         /// It hands out from now on.

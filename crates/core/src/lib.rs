@@ -15,6 +15,7 @@ pub mod deployment;
 pub mod detection;
 pub mod drill;
 pub mod enrolment;
+pub mod group;
 pub mod identity_policy;
 pub mod invariants;
 pub mod inventory;

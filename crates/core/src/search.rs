@@ -5,6 +5,7 @@
 //! one is not everybody. Ranges and comparisons are not offered.
 
 mod parse;
+mod tally;
 
 use std::collections::BTreeSet;
 
@@ -13,6 +14,7 @@ use fleetward_base::DeviceId;
 use crate::registry::{Device, Scalar};
 
 pub use parse::BadQuery;
+pub use tally::{Numbers, Tally, TooManyValues};
 
 /// What can be asked about a device.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +53,32 @@ pub enum Field {
 }
 
 impl Field {
+    /// By the name that a question has for it.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::parse(name)
+    }
+
+    /// What a device has there: nothing, one value, or of tags several.
+    pub fn values(&self, Subject { device, online }: Subject<'_>) -> Vec<String> {
+        let one = |text: &str| vec![text.to_owned()];
+        let some = |text: &Option<String>| text.iter().cloned().collect();
+        match self {
+            Self::Name => one(device.id.as_str()),
+            Self::Kind => device.kind().map(one).unwrap_or_default(),
+            Self::Tag => device.tags.iter().cloned().collect(),
+            Self::Class => one(device.class.as_str()),
+            Self::Hardware => one(&device.hardware),
+            Self::Firmware => some(&device.firmware),
+            Self::Status => one(device.status.as_str()),
+            Self::Owner => some(&device.owner),
+            Self::Environment => some(&device.environment),
+            Self::Site => some(&device.site),
+            Self::Location => some(&device.location),
+            Self::Online => one(if online { "true" } else { "false" }),
+            Self::Attribute(key) => device.attributes.get(key).map(text_of).into_iter().collect(),
+        }
+    }
+
     fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "name" | "thingName" | "thingId" => Self::Name,
@@ -179,6 +207,16 @@ impl Query {
         }
     }
 
+    /// Whether it asks who is connected.
+    pub fn asks_presence(&self) -> bool {
+        match self {
+            Self::All => false,
+            Self::Term(field, _) => *field == Field::Online,
+            Self::Not(inner) => inner.asks_presence(),
+            Self::And(all) | Self::Or(all) => all.iter().any(Self::asks_presence),
+        }
+    }
+
     /// What is true of every device that it meets; more may have it.
     pub fn narrowed(&self) -> Narrowed {
         let mut narrowed = Narrowed::default();
@@ -212,26 +250,16 @@ impl Query {
     }
 }
 
-fn meets(field: &Field, pattern: &Pattern, Subject { device, online }: Subject<'_>) -> bool {
-    let some = |value: &Option<String>| value.as_deref().is_some_and(|value| pattern.matches(value));
-    match field {
-        Field::Name => pattern.matches(device.id.as_str()),
-        Field::Kind => device.kind().is_some_and(|kind| pattern.matches(kind)),
-        Field::Tag => device.tags.iter().any(|tag| pattern.matches(tag)),
-        Field::Class => pattern.matches(device.class.as_str()),
-        Field::Hardware => pattern.matches(&device.hardware),
-        Field::Firmware => some(&device.firmware),
-        Field::Status => pattern.matches(device.status.as_str()),
-        Field::Owner => some(&device.owner),
-        Field::Environment => some(&device.environment),
-        Field::Site => some(&device.site),
-        Field::Location => some(&device.location),
-        Field::Online => pattern.matches(if online { "true" } else { "false" }),
-        Field::Attribute(key) => device.attributes.get(key).is_some_and(|value| match value {
-            Scalar::Bool(value) => pattern.matches(if *value { "true" } else { "false" }),
-            Scalar::Number(value) => pattern.matches(&value.to_string()),
-            Scalar::Text(value) => pattern.matches(value),
-        }),
+fn meets(field: &Field, pattern: &Pattern, subject: Subject<'_>) -> bool {
+    field.values(subject).iter().any(|value| pattern.matches(value))
+}
+
+/// A value as a question sees it.
+fn text_of(value: &Scalar) -> String {
+    match value {
+        Scalar::Bool(value) => value.to_string(),
+        Scalar::Number(value) => value.to_string(),
+        Scalar::Text(value) => value.clone(),
     }
 }
 

@@ -4,9 +4,11 @@ mod access_key;
 mod api_token;
 mod attestation;
 mod ca;
+mod certificate;
 mod claim;
 mod claim_code;
 mod command;
+mod command_template;
 mod completion;
 mod deny_list;
 mod device;
@@ -23,6 +25,7 @@ mod inventory;
 mod issuer;
 mod job;
 mod key;
+mod label;
 mod message;
 mod method;
 mod once;
@@ -105,12 +108,18 @@ pub(crate) enum Command {
     /// Devices
     #[command(subcommand)]
     Device(device::Device),
+    /// Certificates that are made before their device is chosen, and what becomes of them
+    #[command(subcommand)]
+    Certificate(certificate::Certificate),
     /// Groups of devices: who has the group's name as a tag is in it
     #[command(subcommand)]
     DeviceGroup(device_group::DeviceGroup),
     /// Types of devices
     #[command(subcommand)]
     DeviceType(device_type::DeviceType),
+    /// Labels on types, groups, templates, policies and jobs
+    #[command(subcommand)]
+    Label(label::Label),
     /// What devices prove of themselves
     #[command(subcommand)]
     Attestation(attestation::Attestation),
@@ -144,6 +153,9 @@ pub(crate) enum Command {
     /// What devices are told to do, and what came of it
     #[command(name = "command", subcommand)]
     Tell(command::DeviceCommand),
+    /// Commands that are written down once and sent often
+    #[command(subcommand)]
+    CommandTemplate(command_template::CommandTemplate),
     /// Keys that sign releases; the private half never leaves this machine
     #[command(subcommand)]
     Key(key::Key),
@@ -198,8 +210,10 @@ impl Command {
             Self::ClaimCode(verb) => verb.run(session).await,
             Self::ScepChallenge(verb) => verb.run(session).await,
             Self::Device(verb) => verb.run(session).await,
+            Self::Certificate(verb) => verb.run(session).await,
             Self::DeviceGroup(verb) => verb.run(session).await,
             Self::DeviceType(verb) => verb.run(session).await,
+            Self::Label(verb) => verb.run(session).await,
             Self::Attestation(verb) => verb.run(session).await,
             Self::Transfer(verb) => verb.run(session).await,
             Self::Revoke(verb) => verb.run(session).await,
@@ -211,6 +225,7 @@ impl Command {
             Self::Message(verb) => verb.run(session).await,
             Self::Job(verb) => verb.run(session).await,
             Self::Tell(verb) => verb.run(session).await,
+            Self::CommandTemplate(verb) => verb.run(session).await,
             Self::Key(verb) => verb.run(session).await,
             Self::Release(verb) => verb.run(session).await,
             Self::Rollout(verb) => verb.run(session).await,

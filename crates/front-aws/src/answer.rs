@@ -71,11 +71,14 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailureException", "Internal failure")
     }
 
-    /// As the data plane says it, where it says it in another way.
+    /// As the data planes say it, where they say it in another way.
     pub(crate) fn of(mut self, service: Service) -> Self {
-        if service == Service::Data && self.kind == "AccessDeniedException" {
-            self.kind = "ForbiddenException";
-        }
+        self.kind = match (service, self.kind) {
+            (Service::Data, "AccessDeniedException") => "ForbiddenException",
+            // A version that is another is a state that is another.
+            (Service::Jobs, "VersionConflictException") => "InvalidStateTransitionException",
+            (_, kind) => kind,
+        };
         self
     }
 

@@ -63,6 +63,11 @@ impl<'a> Call<'a> {
         &self.raw
     }
 
+    /// The body, where it is a message.
+    pub(crate) fn payload(&self) -> bytes::Bytes {
+        self.raw.clone()
+    }
+
     /// A part of the path. Each operation asks for its own only.
     pub(crate) fn path(&self, name: &str) -> &str {
         self.path.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)

@@ -3,10 +3,14 @@
 //! The permission is enforced by the use case; it stands here for people, and a test holds the two together.
 
 mod certificates;
+mod commands;
+mod dynamic_groups;
 mod endpoint;
 mod groups;
 mod jobs;
+mod jobs_data;
 mod labels;
+mod messages;
 mod policies;
 mod refused;
 mod registration;
@@ -96,6 +100,9 @@ operations! {
     Iot "PUT" "/thing-groups/addThingToThingGroup" AddThingToThingGroup DeviceUpdate groups::add;
     Iot "PUT" "/thing-groups/removeThingFromThingGroup" RemoveThingFromThingGroup DeviceUpdate groups::take_out;
     Iot "PUT" "/thing-groups/updateThingGroupsForThing" UpdateThingGroupsForThing DeviceUpdate groups::of_thing;
+    Iot "POST" "/dynamic-thing-groups/{thingGroupName}" CreateDynamicThingGroup DeviceCreate dynamic_groups::create;
+    Iot "PATCH" "/dynamic-thing-groups/{thingGroupName}" UpdateDynamicThingGroup DeviceUpdate dynamic_groups::update;
+    Iot "DELETE" "/dynamic-thing-groups/{thingGroupName}" DeleteDynamicThingGroup DeviceUpdate dynamic_groups::delete;
     Iot "POST" "/thing-groups/{thingGroupName}" CreateThingGroup DeviceCreate groups::create;
     Iot "GET" "/thing-groups/{thingGroupName}" DescribeThingGroup DeviceRead groups::describe;
     Iot "PATCH" "/thing-groups/{thingGroupName}" UpdateThingGroup DeviceUpdate groups::update;
@@ -149,6 +156,9 @@ operations! {
     Iot "DELETE" "/things/{thingName}/jobs/{jobId}/executionNumber/{executionNumber}" DeleteJobExecution JobControl jobs::delete_execution;
     Iot "POST" "/indices/search" SearchIndex DeviceRead search::search;
     Iot "POST" "/indices/statistics" GetStatistics DeviceRead search::statistics;
+    Iot "POST" "/indices/cardinality" GetCardinality DeviceRead search::cardinality;
+    Iot "POST" "/indices/percentiles" GetPercentiles DeviceRead search::percentiles;
+    Iot "POST" "/indices/buckets" GetBucketsAggregation DeviceRead search::buckets;
     Iot "GET" "/indices/{indexName}" DescribeIndex DeviceRead search::describe;
     Iot "GET" "/indexing/config" GetIndexingConfiguration DeviceRead search::configuration;
     Iot "POST" "/indexing/config" UpdateIndexingConfiguration DeviceUpdate search::configure;
@@ -162,6 +172,15 @@ operations! {
     Iot "GET" "/provisioning-templates/{templateName}/versions" ListProvisioningTemplateVersions ProvisioningRead templates::versions;
     Iot "GET" "/provisioning-templates/{templateName}/versions/{versionId}" DescribeProvisioningTemplateVersion ProvisioningRead templates::describe_version;
     Iot "GET" "/registrationcode" GetRegistrationCode ProvisioningManage registration::code;
+    Iot "PUT" "/commands/{commandId}" CreateCommand CommandManage commands::create;
+    Iot "GET" "/commands/{commandId}" GetCommand CommandRead commands::describe;
+    Iot "GET" "/commands" ListCommands CommandRead commands::list;
+    Iot "PATCH" "/commands/{commandId}" UpdateCommand CommandManage commands::update;
+    Iot "DELETE" "/commands/{commandId}" DeleteCommand CommandManage commands::delete;
+    Iot "GET" "/command-executions/{executionId}" GetCommandExecution CommandRead commands::describe_execution;
+    Iot "POST" "/command-executions" ListCommandExecutions CommandRead commands::executions;
+    Iot "DELETE" "/command-executions/{executionId}" DeleteCommandExecution CommandCancel commands::delete_execution;
+    Jobs "POST" "/command-executions" StartCommandExecution CommandSend commands::start;
     Iot "GET" "/endpoint" DescribeEndpoint DeviceRead endpoint::describe;
     Iot "POST" "/tags" TagResource DeviceUpdate labels::tag;
     Iot "POST" "/untag" UntagResource DeviceUpdate labels::untag;
@@ -170,6 +189,13 @@ operations! {
     Data "POST" "/things/{thingName}/shadow" UpdateThingShadow ShadowUpdate shadows::update;
     Data "DELETE" "/things/{thingName}/shadow" DeleteThingShadow ShadowDelete shadows::delete;
     Data "GET" "/api/things/shadow/ListNamedShadowsForThing/{thingName}" ListNamedShadowsForThing ShadowRead shadows::names;
+    Data "POST" "/topics/{topic}" Publish TopicPublish messages::publish;
+    Data "GET" "/retainedMessage/{topic}" GetRetainedMessage TopicRead messages::show;
+    Data "GET" "/retainedMessage" ListRetainedMessages TopicRead messages::list;
+    Jobs "GET" "/things/{thingName}/jobs" GetPendingJobExecutions JobRead jobs_data::pending;
+    Jobs "PUT" "/things/{thingName}/jobs/$next" StartNextPendingJobExecution JobReport jobs_data::start_next;
+    Jobs "GET" "/things/{thingName}/jobs/{jobId}" DescribeJobExecution JobRead jobs_data::describe;
+    Jobs "POST" "/things/{thingName}/jobs/{jobId}" UpdateJobExecution JobReport jobs_data::update;
 }
 
 /// The operation that a request means, and what its path says.
@@ -196,7 +222,8 @@ fn fitting(pattern: &'static str, path: &str) -> Option<Vec<(&'static str, Strin
         match name {
             Some(_) if value.is_empty() => return None,
             Some(name) => found.push((name, percent_decode_str(value).decode_utf8().ok()?.into_owned())),
-            None if part == value => {}
+            // A client may encode what it need not.
+            None if percent_decode_str(value).eq(part.bytes()) => {}
             None => return None,
         }
     }
@@ -212,6 +239,7 @@ mod tests {
         let one = |name: &'static str, value: &str| Some(vec![(name, value.to_owned())]);
         assert_eq!(fitting("/things/{thingName}", "/things/gw%3A1"), one("thingName", "gw:1"));
         assert_eq!(fitting("/topics/{topic}", "/topics/a%2Fb"), one("topic", "a/b"));
+        assert_eq!(fitting("/jobs/$next", "/jobs/%24next"), Some(Vec::new()));
         for bad in ["/things", "/things/", "/things/a/b", "/thing/a", "things/a", "/things/%ff"] {
             assert_eq!(fitting("/things/{thingName}", bad), None, "{bad}");
         }

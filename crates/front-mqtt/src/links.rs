@@ -9,7 +9,7 @@ use fleetward_app::jobs::{self, Told};
 use fleetward_app::messaging::Elsewhere;
 use fleetward_app::{
     Called, DeviceLinks, DeviceMessage, EndReason, MethodCall, OutgoingCommand, Principal as Publisher, PublishRefused,
-    Retained, Unsent, enroll::Admitted,
+    Retained, TopicMessage, Unsent, enroll::Admitted,
 };
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::{
@@ -22,6 +22,7 @@ use fleetward_core::job::queue::Change;
 use fleetward_core::topic_policy::Act;
 use fleetward_wire::aws::jobs::{ExecutionAccepted, Notify, Pending};
 use fleetward_wire::aws::topic::{JobsPart, Topic};
+use fleetward_wire::light;
 
 use crate::MqttHooks;
 use crate::acl;
@@ -171,6 +172,27 @@ impl DeviceLinks for MqttHooks {
         receipt.map_err(unpublished)?.durable().await.map_err(|_| PublishRefused::Unavailable)
     }
 
+    async fn publish_to_topic(&self, tenant: &TenantId, message: TopicMessage) -> Result<usize, PublishRefused> {
+        let TopicMessage { topic, payload, qos, retain, expiry, properties } = message;
+        // A service would not hear of it, and what it keeps retained would say something else than the record.
+        if topic.starts_with('$') || self.owns(&topic, retain) || light::parse(&topic).is_some() {
+            return Err(PublishRefused::NotAuthorized);
+        }
+        let broker = self.broker.get().ok_or(PublishRefused::Unavailable)?;
+        let (qos, properties) = (Qos::from_bits(qos), Some(&properties));
+        let message = Message { topic: &topic, payload: &payload, qos, retain, expiry, properties };
+        let receipt = broker.publish(tenant, message).map_err(unpublished)?;
+        let matched = receipt.matched();
+        receipt.durable().await.map_err(|_| PublishRefused::Unavailable)?;
+        self.say_outside(tenant, &topic, &payload);
+        Ok(matched)
+    }
+
+    fn all_retained(&self, tenant: &TenantId, after: &str, limit: usize) -> Vec<Retained> {
+        let Some(broker) = self.broker.get() else { return Vec::new() };
+        broker.retained(tenant, after, limit, |_| true).into_iter().map(shown).collect()
+    }
+
     async fn retained_for(&self, device: &Publisher, after: &str, limit: usize) -> Vec<Retained> {
         let (Some(principal), Some(broker)) = (self.as_connected(device).await, self.broker.get()) else {
             return Vec::new();
@@ -251,8 +273,9 @@ impl MqttHooks {
 }
 
 fn shown(stored: StoredRetained) -> Retained {
+    let (beside, expires_at) = stored.beside();
     let StoredRetained { topic, payload, qos, stored_at, .. } = stored;
-    Retained { topic, payload, qos, stored_at }
+    Retained { topic, payload, qos, stored_at, expires_at, beside }
 }
 
 const fn refused(nack: Nack) -> PublishRefused {

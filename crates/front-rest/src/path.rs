@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use fleetward_app::enrollment_keys::Kind;
+use fleetward_app::labels;
 use fleetward_base::{
     BadId, CommandId, DeviceId, JobId, ReleaseId, RevocationId, RolloutId, SignerId, TokenId, TransferId,
 };
@@ -128,6 +129,23 @@ free_text! {
     EnrollmentName: "name", "enrolment";
     MethodName: "method", "method of the device";
     DidText: "did", "identifier of the device";
+    TopicName: "topic", "retained message";
+}
+
+/// On what labels stand.
+#[derive(Debug)]
+pub struct Labelled(pub labels::Kind);
+
+impl FromStr for Labelled {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        labels::Kind::parse(text).map(Self).map_err(drop)
+    }
+}
+impl Segment for Labelled {
+    const PARAM: &'static str = "labelled";
+    const WHAT: &'static str = "kind of thing with labels";
 }
 
 impl Segment for Kind {

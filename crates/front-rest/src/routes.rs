@@ -9,13 +9,16 @@ mod artifacts;
 mod attestation;
 mod ca_requests;
 mod ca_rotation;
+mod certificates;
 mod claim_codes;
 mod claims;
+mod command_templates;
 mod commands;
 mod crls;
 mod deny_list;
 mod device_groups;
 mod device_search;
+mod device_statistics;
 mod device_types;
 mod devices;
 mod dids;
@@ -32,6 +35,7 @@ mod installation_vault;
 mod inventory;
 mod issuer;
 mod jobs;
+mod labels;
 mod makers;
 mod messaging;
 mod provisioning_templates;
@@ -47,6 +51,7 @@ pub(crate) mod shadow;
 mod signers;
 mod tenants;
 mod token_issuers;
+mod topic_messages;
 mod topic_policies;
 mod transfers;
 mod transparency;
@@ -92,6 +97,9 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(device_groups::router())
         .merge(device_types::router())
         .routes(routes!(device_search::handler))
+        .routes(routes!(device_statistics::handler))
+        .merge(certificates::router())
+        .merge(labels::router())
         .merge(attestation::router())
         .merge(transfers::router())
         .merge(revocations::router())
@@ -102,7 +110,9 @@ pub(crate) fn v1() -> OpenApiRouter<Door> {
         .merge(jobs::router())
         .merge(shadow::router())
         .merge(hub::router())
+        .merge(topic_messages::router())
         .merge(commands::router())
+        .merge(command_templates::router())
         .merge(signers::router())
         .merge(artifacts::router())
         .merge(releases::router())

@@ -353,6 +353,8 @@ CREATE INDEX command_due ON public.command USING btree (tenant_id, due_at) WHERE
 
 CREATE INDEX command_id ON public.command USING btree (tenant_id, id, device);
 
+CREATE INDEX command_op ON public.command USING btree (tenant_id, op, id, device);
+
 CREATE UNIQUE INDEX command_order ON public.command USING btree (tenant_id, device, seq);
 
 ALTER TABLE command ENABLE ROW LEVEL SECURITY;
@@ -360,6 +362,27 @@ ALTER TABLE command ENABLE ROW LEVEL SECURITY;
 ALTER TABLE command FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_rows ON command USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
+
+CREATE TABLE command_template (
+    tenant_id text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    title text COLLATE "C",
+    description text COLLATE "C",
+    content_type text COLLATE "C" NOT NULL,
+    payload bytea NOT NULL,
+    deprecated bigint NOT NULL,
+    created_by text COLLATE "C" NOT NULL,
+    revision bigint NOT NULL,
+    created_at bigint NOT NULL,
+    updated_at bigint NOT NULL,
+    CONSTRAINT command_template_pkey PRIMARY KEY (tenant_id, name)
+);
+
+ALTER TABLE command_template ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE command_template FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_rows ON command_template USING ((tenant_id = NULLIF(current_setting('app.tenant'::text, true), ''::text)) OR (current_setting('app.tenant'::text, true) = '*'::text) OR ((tenant_id = ''::text) AND (current_setting('app.tenant'::text, true) = '@'::text)));
 
 CREATE TABLE crl (
     tenant_id text COLLATE "C" NOT NULL,
@@ -451,6 +474,8 @@ CREATE TABLE device (
     CONSTRAINT device_pkey PRIMARY KEY (tenant_id, id)
 );
 
+CREATE INDEX device_updated ON public.device USING btree (tenant_id, updated_at, id);
+
 ALTER TABLE device ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE device FORCE ROW LEVEL SECURITY;
@@ -485,8 +510,12 @@ CREATE TABLE device_group (
     revision bigint NOT NULL,
     created_at bigint NOT NULL,
     updated_at bigint NOT NULL,
+    query text COLLATE "C",
+    settled_at bigint,
     CONSTRAINT device_group_pkey PRIMARY KEY (tenant_id, name)
 );
+
+CREATE INDEX device_group_dynamic ON public.device_group USING btree (tenant_id, name) WHERE (query IS NOT NULL);
 
 CREATE INDEX device_group_parent ON public.device_group USING btree (tenant_id, parent, name);
 

@@ -258,7 +258,24 @@ CREATE INDEX command_due ON command (tenant_id, due_at) WHERE due_at IS NOT NULL
 
 CREATE INDEX command_id ON command (tenant_id, id, device);
 
+CREATE INDEX command_op ON command (tenant_id, op, id, device);
+
 CREATE UNIQUE INDEX command_order ON command (tenant_id, device, seq);
+
+CREATE TABLE command_template (
+    tenant_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    title TEXT,
+    description TEXT,
+    content_type TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    deprecated INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE crl (
     tenant_id TEXT NOT NULL,
@@ -332,6 +349,8 @@ CREATE TABLE device (
     PRIMARY KEY (tenant_id, id)
 ) STRICT;
 
+CREATE INDEX device_updated ON device (tenant_id, updated_at, id);
+
 CREATE TABLE device_did (
     tenant_id TEXT NOT NULL,
     did TEXT NOT NULL,
@@ -353,9 +372,11 @@ CREATE TABLE device_group (
     parent TEXT,
     revision INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL, query TEXT, settled_at INTEGER,
     PRIMARY KEY (tenant_id, name)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX device_group_dynamic ON device_group (tenant_id, name) WHERE query IS NOT NULL;
 
 CREATE INDEX device_group_parent ON device_group (tenant_id, parent, name);
 

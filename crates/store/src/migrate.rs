@@ -38,7 +38,7 @@ const SQLITE: &[Migration] = migrations!("sqlite":
     19 "0019_transfer_wipe", 20 "0020_claim_code_certificate", 21 "0021_other_certificate",
     22 "0022_vouched_key", 23 "0023_shadow_history", 24 "0024_job", 25 "0025_command", 26 "0026_access_key",
     27 "0027_topic_policy", 28 "0028_hub_message", 29 "0029_other_certificate_tail",
-    32 "0032_server", 33 "0033_retention");
+    30 "0030_dynamic_group", 31 "0031_command_template", 32 "0032_server", 33 "0033_retention");
 const POSTGRES: &[Migration] = migrations!("postgres":
     1 "0001_initial", 2 "0002_certificate_way", 3 "0003_ways_out", 4 "0004_vault", 5 "0005_issuers",
     6 "0006_rotation", 7 "0007_attestation", 8 "0008_provisioning", 9 "0009_bootstrap", 10 "0010_scep",
@@ -47,7 +47,7 @@ const POSTGRES: &[Migration] = migrations!("postgres":
     19 "0019_transfer_wipe", 20 "0020_claim_code_certificate", 21 "0021_other_certificate",
     22 "0022_vouched_key", 23 "0023_shadow_history", 24 "0024_job", 25 "0025_command", 26 "0026_access_key",
     27 "0027_topic_policy", 28 "0028_hub_message", 29 "0029_other_certificate_tail",
-    32 "0032_server", 33 "0033_retention");
+    30 "0030_dynamic_group", 31 "0031_command_template", 32 "0032_server", 33 "0033_retention");
 
 const LEDGER: &str = "CREATE TABLE IF NOT EXISTS schema_migration (\
      version BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)";

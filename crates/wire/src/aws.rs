@@ -6,10 +6,12 @@ pub mod commands;
 pub mod document;
 pub mod events;
 pub mod jobs;
+pub mod message;
 pub mod provisioning;
 pub mod shadow;
 pub mod sigv4;
 pub mod steps;
+pub mod time;
 mod token;
 pub mod topic;
 

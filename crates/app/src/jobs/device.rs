@@ -132,22 +132,10 @@ pub async fn start_next(
 /// [`ReportError::Refused`] with the work as it is; `NotFound`.
 pub async fn report(app: &App, ctx: &Ctx, id: &str, number: Option<u64>, report: Report) -> Result<Work, ReportError> {
     let (tenant, device) = ctx.device()?;
-    if let Ok(job) = id.parse::<JobId>() {
-        let (app_in, ctx_in, tenant, report) = (app.clone(), ctx.clone(), tenant.clone(), report.clone());
-        let taken = app.see_through(async move {
-            let Some(reported) = report_execution(&app_in, &ctx_in, &job, number, report).await? else {
-                return Ok(None);
-            };
-            let Reported { after, changes } = reported;
-            if after.status.is_terminal() && !changes.is_empty() {
-                app_in.wake_job(&tenant, &job);
-            }
-            tell(&app_in, &tenant, &changes).await;
-            Ok::<_, ReportError>(Some(after))
-        });
-        if let Some(after) = taken.await? {
-            return Ok(after.into());
-        }
+    if let Ok(job) = id.parse::<JobId>()
+        && let Some(reported) = report_execution(app, ctx, (tenant, device), (&job, number), report.clone()).await?
+    {
+        return Ok(reported.into());
     }
     report_deployment(app, ctx, deployment_id(id, number)?, device, report).await
 }
@@ -157,15 +145,35 @@ struct Reported {
     changes: Vec<(DeviceId, Change)>,
 }
 
-/// `None` where the device has no execution of that job.
-async fn report_execution(
+/// Writes what is said of the execution of a device, by itself or in its place, and tells who is to hear of it. `None` where
+/// the device has no execution of that job.
+pub(super) async fn report_execution(
     app: &App,
     ctx: &Ctx,
-    job: &JobId,
-    number: Option<u64>,
+    (tenant, device): (&TenantId, &DeviceId),
+    (job, number): (&JobId, Option<u64>),
+    report: Report,
+) -> Result<Option<Execution>, ReportError> {
+    let (app_in, ctx_in, tenant, device, job) = (app.clone(), ctx.clone(), tenant.clone(), device.clone(), job.clone());
+    app.see_through(async move {
+        let reported = write_report(&app_in, &ctx_in, (&tenant, &device), (&job, number), report).await?;
+        let Some(Reported { after, changes }) = reported else { return Ok(None) };
+        if after.status.is_terminal() && !changes.is_empty() {
+            app_in.wake_job(&tenant, &job);
+        }
+        tell(&app_in, &tenant, &changes).await;
+        Ok::<_, ReportError>(Some(after))
+    })
+    .await
+}
+
+async fn write_report(
+    app: &App,
+    ctx: &Ctx,
+    (tenant, device): (&TenantId, &DeviceId),
+    (job, number): (&JobId, Option<u64>),
     report: Report,
 ) -> Result<Option<Reported>, ReportError> {
-    let (tenant, device) = ctx.device()?;
     let (ctx_in, job, device, now) = (ctx.clone(), job.clone(), device.clone(), app.now());
     app.store()
         .write(tenant, "report job execution", move |tx| {

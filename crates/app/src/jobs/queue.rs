@@ -121,11 +121,8 @@ pub(super) async fn queues(
     now: Timestamp,
 ) -> Result<BTreeMap<DeviceId, Vec<Work>>> {
     let mut queues: BTreeMap<DeviceId, Vec<Work>> = BTreeMap::new();
-    for row in tx.pending_job_executions(devices, LOOKED_AT).await? {
-        if shown(&row, now)? {
-            let work = Work::from(rows::execution_of(row.execution)?);
-            queues.entry(work.device.clone()).or_default().push(work);
-        }
+    for execution in executions(tx, devices, now).await? {
+        queues.entry(execution.device.clone()).or_default().push(execution.into());
     }
     for device in tx.devices_with_deployment(devices).await? {
         if let Some((deployment, ..)) = deployments::deliverable(tx, &device).await? {
@@ -137,6 +134,17 @@ pub(super) async fn queues(
         queue.truncate(usize::try_from(limits::JOBS_PENDING_SHOWN).unwrap_or(usize::MAX));
     }
     Ok(queues)
+}
+
+/// The executions of jobs that are shown to these devices, in no order.
+pub(super) async fn executions(tx: &mut TenantTx, devices: &[DeviceId], now: Timestamp) -> Result<Vec<Execution>> {
+    let mut found = Vec::new();
+    for row in tx.pending_job_executions(devices, LOOKED_AT).await? {
+        if shown(&row, now)? {
+            found.push(rows::execution_of(row.execution)?);
+        }
+    }
+    Ok(found)
 }
 
 /// What is queued is hidden while the windows of its job are closed.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fleetward_app::messaging::Elsewhere;
+use fleetward_app::topic_messages::Beside;
 use fleetward_app::{
     App, Called, Ctx, DeviceLinks, EndReason, Error, MethodCall, OutgoingCommand, Principal, Retained, Unsent,
 };
@@ -156,7 +157,8 @@ impl DeviceLinks for Told {
 
     fn retained(&self, _: &TenantId, topic: &str) -> Option<Retained> {
         let payload = self.retained.lock().get(topic).cloned()?;
-        Some(Retained { topic: topic.to_owned(), payload, qos: 1, stored_at: Timestamp::from_secs(0) })
+        let (stored_at, beside) = (Timestamp::from_secs(0), Beside::default());
+        Some(Retained { topic: topic.to_owned(), payload, qos: 1, stored_at, expires_at: None, beside })
     }
 
     fn hears_commands(&self, _: &TenantId, device: &DeviceId) -> bool {

@@ -13,6 +13,7 @@ mod endorsement;
 mod enroll;
 mod fixture;
 mod fleet;
+mod groups;
 mod identity_policy;
 mod issuers;
 mod jobs;

@@ -1,8 +1,10 @@
 //! PUBLISH and what acknowledges it (MQTT 5.0 §3.3 to §3.7), read from borrowed bytes.
 
+use bytes::Bytes;
 use fleetward_base::limits;
 
 use crate::Reason;
+use crate::properties::Beside;
 
 /// Bytes of properties that a message may carry.
 const MAX_PROPERTIES: usize = 16 * 1024;
@@ -210,6 +212,24 @@ pub(super) fn next_property<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Rea
         _ => reader.binary().map(drop)?,
     }
     start.get(..start.len() - reader.0.len()).ok_or(Reason::MalformedPacket)
+}
+
+/// What encoded properties say, as far as they can be read: they were checked when they came.
+pub(crate) fn beside(encoded: &[u8]) -> Beside {
+    let text = |fields: &mut Reader<'_>| fields.text().map(str::to_owned).ok();
+    let (mut found, mut reader) = (Beside::default(), Reader(encoded));
+    while let Ok(one) = next_property(&mut reader) {
+        let mut fields = Reader(one);
+        match fields.u8() {
+            Ok(0x01) => found.utf8 = fields.u8() == Ok(1),
+            Ok(0x03) => found.content_type = text(&mut fields),
+            Ok(0x08) => found.response_topic = text(&mut fields),
+            Ok(0x09) => found.correlation = fields.binary().ok().map(Bytes::copy_from_slice),
+            Ok(0x26) => found.user.extend(text(&mut fields).zip(text(&mut fields))),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Reads a PUBACK, PUBREC, PUBREL or PUBCOMP: packet identifier and reason code.

@@ -51,6 +51,8 @@ pub(crate) enum DeviceCommand {
         #[arg(long)]
         follow: bool,
     },
+    /// Forget one that nothing can follow
+    Delete { device: String, id: String },
     /// Take a command back from a device; without one, from all that have it
     Cancel {
         id: String,
@@ -139,6 +141,11 @@ impl DeviceCommand {
                 session.out.one(&session.client.get(&of(session, &device, &id).await?).await?.value)
             }
             Self::Show { device, id, follow: true } => follow(session, vec![(device, id)]).await,
+            Self::Delete { device, id } => {
+                let path = session.path(&["devices", &device, "commands", &id]).await?;
+                session.client.delete(&path, None).await?;
+                session.out.done(&format!("{id} is forgotten"))
+            }
             Self::Cancel { id, device, force } => {
                 let body = json!({ "force": force });
                 let path = match &device {

@@ -28,6 +28,22 @@ pub(crate) enum Device {
     Show {
         name: String,
     },
+    /// Look for devices by a question: `wardctl device search 'site:berlin AND NOT tag:beta'`
+    Search {
+        question: String,
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
+    /// Add up the values of a field: `wardctl device stats firmware 'site:berlin'`
+    Stats {
+        /// As in a question: site, firmware, attributes.watts
+        field: String,
+        /// Over which devices; all if not given
+        question: Option<String>,
+        /// How many of the values that most devices have
+        #[arg(long, default_value_t = 10)]
+        values: usize,
+    },
     /// Register a device before it enrols
     Create {
         name: String,
@@ -188,6 +204,17 @@ impl Device {
         match self {
             Self::List(list) => watch::repeat(list.watch, || list.show(session)).await,
             Self::Show { name } => session.out.one(&read(session, &name).await?.value),
+            Self::Search { question, limit } => {
+                let path = session.path(&["device-search"]).await? + &query(&[("q", Some(question.as_str()))]);
+                session.out.rows(&session.client.list(&path, limit).await?, &COLUMNS)
+            }
+            Self::Stats { field, question, values } => {
+                let values = values.to_string();
+                let asked =
+                    query(&[("field", Some(field.as_str())), ("q", question.as_deref()), ("values", Some(&values))]);
+                let path = session.path(&["device-statistics"]).await? + &asked;
+                session.out.one(&session.client.get(&path).await?.value)
+            }
             Self::Create { name, fields } => {
                 let mut body = fields.body()?;
                 super::put(&mut body, "name", json!(name));

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::output::Column;
-use crate::session::{Session, segment};
+use crate::session::Session;
 
 const COLUMNS: [Column; 4] =
     [("NAME", "/name"), ("DESCRIPTION", "/description"), ("CREATED", "/created_at"), ("DEPRECATED", "/deprecated_at")];
@@ -52,15 +52,15 @@ impl DeviceType {
                 session.out.rows(&session.client.list(&path, limit).await?, &COLUMNS)
             }
             Self::Show { name } => {
-                let path = session.path(&["device-types", &segment(&name)]).await?;
+                let path = session.path(&["device-types", &name]).await?;
                 session.out.one(&session.client.get(&path).await?.value)
             }
             Self::Deprecate { name, undo } => {
-                let path = session.path(&["device-types", &segment(&name), "deprecate"]).await?;
+                let path = session.path(&["device-types", &name, "deprecate"]).await?;
                 session.out.one(&session.client.post(&path, &json!({ "deprecated": !undo })).await?.value)
             }
             Self::Remove { name } => {
-                session.client.delete(&session.path(&["device-types", &segment(&name)]).await?, Some("*")).await?;
+                session.client.delete(&session.path(&["device-types", &name]).await?, Some("*")).await?;
                 session.out.done(&format!("{name} removed"))
             }
         }

@@ -95,6 +95,25 @@ pub(crate) enum Job {
         #[arg(long)]
         force: bool,
     },
+    /// What jobs have pending for a device, in its order
+    Pending { device: String },
+    /// Begin the next job of a device, in its place
+    StartNext {
+        device: String,
+        /// What is said of it, as KEY=VALUE; may be given more than once
+        #[arg(long = "detail", value_name = "KEY=VALUE", value_parser = pair)]
+        detail: Vec<(String, String)>,
+    },
+    /// Say what became of a job, in its device's place
+    Report {
+        job: String,
+        device: String,
+        /// in_progress, succeeded, failed or rejected
+        status: String,
+        /// What is said of it, as KEY=VALUE; may be given more than once
+        #[arg(long = "detail", value_name = "KEY=VALUE", value_parser = pair)]
+        detail: Vec<(String, String)>,
+    },
     /// Delete it with what devices did
     Delete {
         job: String,
@@ -270,6 +289,21 @@ impl Job {
                 let body = super::object([("comment", comment.map(|text| json!(text))), ("force", Some(json!(force)))]);
                 show(session, &client.post(&session.path(&["jobs", &job, "cancel"]).await?, &body).await?.value)
             }
+            Self::Pending { device } => {
+                let found = client.get(&session.path(&["devices", &device, "pending-jobs"]).await?).await?.value;
+                let items = found.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+                session.out.rows(&items, &EXECUTIONS)
+            }
+            Self::StartNext { device, detail } => {
+                let path = session.path(&["devices", &device, "pending-jobs", "start-next"]).await?;
+                let body = super::object([("detail", said(detail))]);
+                session.out.one(&client.post(&path, &body).await?.value)
+            }
+            Self::Report { job, device, status, detail } => {
+                let path = session.path(&["jobs", &job, "executions", &device, "report"]).await?;
+                let body = super::object([("status", Some(json!(status))), ("detail", said(detail))]);
+                session.out.one(&client.post(&path, &body).await?.value)
+            }
             Self::Delete { job, force } => {
                 let path = session.path(&["jobs", &job]).await? + &query(&[("force", force.then_some("true"))]);
                 client.delete(&path, Some("*")).await?;
@@ -277,6 +311,17 @@ impl Job {
             }
         }
     }
+}
+
+/// Nothing where nothing was said: what was said before stays then.
+fn said(detail: Vec<(String, String)>) -> Option<Value> {
+    let fields: serde_json::Map<_, _> = detail.into_iter().map(|(key, value)| (key, Value::from(value))).collect();
+    (!fields.is_empty()).then_some(Value::Object(fields))
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn show(session: &Session, job: &Value) -> Result<(), Failure> {

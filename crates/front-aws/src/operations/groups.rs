@@ -10,6 +10,7 @@ use fleetward_core::search::Query;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::dynamic_groups::{described, must_be};
 use super::labels::{Tag, write};
 use super::things::AttributePayload;
 use crate::answer::{Answer, Refusal};
@@ -27,16 +28,30 @@ struct Body {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Properties {
+pub(super) struct Properties {
     thing_group_description: Option<String>,
     attribute_payload: Option<AttributePayload>,
 }
 
 impl Properties {
-    fn fields(self) -> GroupFields {
+    pub(super) fn fields(self) -> GroupFields {
         let attributes = self.attribute_payload.unwrap_or_default().attributes;
         let attributes: BTreeMap<_, _> = attributes.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-        GroupFields { description: self.thing_group_description, attributes }
+        GroupFields { description: self.thing_group_description, attributes, query: None }
+    }
+
+    /// Attributes that are given take the place of all properties, unless they say that they merge: who leaves the description
+    /// out then (as Terraform does where it was removed) wants none. Without attributes the description alone changes.
+    pub(super) fn over(self, known: DeviceGroup) -> GroupFields {
+        let keeps = self.attribute_payload.as_ref().is_none_or(|payload| payload.merge);
+        let mut fields = self.fields();
+        if keeps {
+            fields.description = fields.description.or(known.description);
+            for (key, value) in known.attributes {
+                fields.attributes.entry(key).or_insert(value);
+            }
+        }
+        fields
     }
 }
 
@@ -90,35 +105,28 @@ pub(super) async fn describe(call: &Call<'_>) -> Result<Answer, Refusal> {
     if let (Some(parent), Some(fields)) = (&group.parent, metadata.as_object_mut()) {
         fields.insert("parentGroupName".to_owned(), json!(parent));
     }
-    Ok(Answer::Json(json!({
+    let mut view = json!({
         "thingGroupName": name,
         "thingGroupId": group_id(call, &group),
         "thingGroupArn": call.names.arn("thinggroup", name),
         "version": group.revision,
         "thingGroupProperties": properties,
         "thingGroupMetadata": metadata,
-    })))
+    });
+    if let Some(fields) = view.as_object_mut() {
+        fields.extend(described(&group));
+    }
+    Ok(Answer::Json(view))
 }
 
-/// Attributes that are given take the place of all properties, unless they say that they merge: who leaves the description
-/// out then (as Terraform does where it was removed) wants none. Without attributes the description alone changes.
 pub(super) async fn update(call: &Call<'_>) -> Result<Answer, Refusal> {
     let (name, body) = (call.path("thingGroupName"), call.body::<Body>()?);
     let (app, ctx, tenant) = (call.app(), &call.ctx, &call.tenant);
     let (known, _) = groups::device_group(app, ctx, tenant, name).await?;
     let properties = body.thing_group_properties.ok_or_else(|| Refusal::invalid("thingGroupProperties is missing"))?;
-    let (keeps, merges) = match &properties.attribute_payload {
-        None => (true, false),
-        Some(payload) => (false, payload.merge),
-    };
-    let mut fields = properties.fields();
-    if keeps || merges {
-        fields.description = fields.description.or(known.description);
-        for (key, value) in known.attributes {
-            fields.attributes.entry(key).or_insert(value);
-        }
-    }
+    must_be(&known, false)?;
     let expected = body.expected_version.or(Some(known.revision));
+    let fields = properties.over(known);
     let after = groups::amend_device_group(app, ctx, tenant, name, expected, fields).await?;
     Ok(Answer::Json(json!({ "version": after.revision })))
 }
@@ -126,6 +134,10 @@ pub(super) async fn update(call: &Call<'_>) -> Result<Answer, Refusal> {
 /// One that is not there is none any more, as with AWS.
 pub(super) async fn delete(call: &Call<'_>) -> Result<Answer, Refusal> {
     let (name, expected) = (call.path("thingGroupName"), call.number("expectedVersion")?);
+    match groups::device_group(call.app(), &call.ctx, &call.tenant, name).await {
+        Err(Error::NotFound { what: "group" }) => return Ok(Answer::Nothing),
+        other => must_be(&other?.0, false)?,
+    }
     match groups::remove_device_group(call.app(), &call.ctx, &call.tenant, name, expected).await {
         Err(Error::NotFound { what: "group" }) => Ok(Answer::Nothing),
         // In AWS's words: Terraform tries again where it reads them, until the groups within are gone.
@@ -218,6 +230,6 @@ fn name_and_arn(call: &Call<'_>, name: &str) -> Value {
     json!({ "groupName": name, "groupArn": call.names.arn("thinggroup", name) })
 }
 
-fn group_id(call: &Call<'_>, group: &DeviceGroup) -> String {
+pub(super) fn group_id(call: &Call<'_>, group: &DeviceGroup) -> String {
     stable_id(&[call.names.account(), "group", &group.name, &group.created_at.millis().to_string()])
 }

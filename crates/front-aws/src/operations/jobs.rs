@@ -1,6 +1,6 @@
 //! Jobs, as operators make and look after them.
 
-mod shapes;
+pub(super) mod shapes;
 
 use std::collections::BTreeMap;
 

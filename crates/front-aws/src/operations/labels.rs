@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fleetward_app::commands::templates::command_template;
 use fleetward_app::device_groups::device_group;
 use fleetward_app::device_types::device_type;
 use fleetward_app::jobs::job;
@@ -85,6 +86,7 @@ async fn resource<'a>(call: &Call<'_>, arn: &'a str) -> Result<(Kind, &'a str), 
         "provisioningtemplate" => template(app, ctx, tenant, name).await.map(|_| Kind::Template)?,
         "policy" => topic_policy(app, ctx, tenant, name).await.map(|_| Kind::Policy)?,
         "job" => job(app, ctx, tenant, &job_id(name)?).await.map(|_| Kind::Job)?,
+        "command" => command_template(app, ctx, tenant, name).await.map(|_| Kind::Command)?,
         _ => return Err(Refusal::invalid("This resource has no tags here")),
     };
     Ok((kind, name))

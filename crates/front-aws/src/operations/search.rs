@@ -1,7 +1,7 @@
 //! Fleet indexing: one index, of things, which is the registry itself and so never behind it.
 
-use fleetward_app::search::{count_devices, search_devices};
-use fleetward_core::search::Query;
+use fleetward_app::search::{count_devices, search_devices, tally_devices};
+use fleetward_core::search::{Field, Query, Tally};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -10,7 +10,9 @@ use super::things::{attributes_of, thing_id};
 use crate::answer::{Answer, Refusal};
 use crate::call::Call;
 
-const INDEX: &str = "AWS_Things";
+pub(super) const INDEX: &str = "AWS_Things";
+/// Where a client names none.
+const PERCENTS: [f64; 7] = [1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -19,6 +21,21 @@ struct Body {
     query_string: Option<String>,
     next_token: Option<String>,
     max_results: Option<u64>,
+    aggregation_field: Option<String>,
+    percents: Option<Vec<f64>>,
+    buckets_aggregation_type: BucketsType,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct BucketsType {
+    terms_aggregation: Terms,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Terms {
+    max_buckets: Option<usize>,
 }
 
 impl Body {
@@ -30,7 +47,7 @@ impl Body {
     }
 }
 
-fn index(name: &str) -> Result<(), Refusal> {
+pub(super) fn index(name: &str) -> Result<(), Refusal> {
     if name == INDEX { Ok(()) } else { Err(Refusal::not_found(format!("There is one index, {INDEX}"))) }
 }
 
@@ -74,11 +91,72 @@ pub(super) async fn search(call: &Call<'_>) -> Result<Answer, Refusal> {
     Ok(Answer::Json(answer))
 }
 
-/// The count; other statistics of an attribute are not offered.
+/// Without a field, how many things there are.
 pub(super) async fn statistics(call: &Call<'_>) -> Result<Answer, Refusal> {
-    let query = call.body::<Body>()?.query()?;
-    let count = count_devices(call.app(), &call.ctx, &call.tenant, &query).await?;
-    Ok(Answer::Json(json!({ "statistics": { "count": count } })))
+    let body = call.body::<Body>()?;
+    if body.aggregation_field.is_none() {
+        let count = count_devices(call.app(), &call.ctx, &call.tenant, &body.query()?).await?;
+        return Ok(Answer::Json(json!({ "statistics": { "count": count } })));
+    }
+    let tally = tally(call, &body).await?;
+    let mut statistics = json!({ "count": tally.count() });
+    if let (Some(numbers), Some(fields)) = (tally.numbers(), statistics.as_object_mut()) {
+        for (name, value) in [
+            ("sum", numbers.sum),
+            ("average", numbers.average),
+            ("minimum", numbers.minimum),
+            ("maximum", numbers.maximum),
+            ("sumOfSquares", numbers.sum_of_squares),
+            ("variance", numbers.variance),
+            ("stdDeviation", numbers.std_deviation),
+        ] {
+            fields.insert(name.to_owned(), json!(value));
+        }
+    }
+    Ok(Answer::Json(json!({ "statistics": statistics })))
+}
+
+pub(super) async fn cardinality(call: &Call<'_>) -> Result<Answer, Refusal> {
+    let tally = tally(call, &call.body::<Body>()?).await?;
+    Ok(Answer::Json(json!({ "cardinality": tally.distinct() })))
+}
+
+pub(super) async fn percentiles(call: &Call<'_>) -> Result<Answer, Refusal> {
+    let body = call.body::<Body>()?;
+    let percents = body.percents.clone().unwrap_or_else(|| PERCENTS.to_vec());
+    if percents.is_empty() || percents.len() > 100 || percents.iter().any(|percent| !(0.0..=100.0).contains(percent)) {
+        return Err(Refusal::invalid("percents must be 1 to 100 numbers from 0 to 100"));
+    }
+    let tally = tally(call, &body).await?;
+    if tally.numbers().is_none() && tally.count() > 0 {
+        return Err(aggregation("the values are not all numbers"));
+    }
+    let found = tally.percentiles(&percents);
+    let found: Vec<_> = found.iter().map(|(percent, value)| json!({ "percent": percent, "value": value })).collect();
+    Ok(Answer::Json(json!({ "percentiles": found })))
+}
+
+pub(super) async fn buckets(call: &Call<'_>) -> Result<Answer, Refusal> {
+    let body = call.body::<Body>()?;
+    let most = body.buckets_aggregation_type.terms_aggregation.max_buckets.unwrap_or(10);
+    if !(1..=10_000).contains(&most) {
+        return Err(Refusal::invalid("maxBuckets must be 1 to 10000"));
+    }
+    let tally = tally(call, &body).await?;
+    let buckets: Vec<_> =
+        tally.most(most).iter().map(|(value, count)| json!({ "keyValue": value, "count": count })).collect();
+    Ok(Answer::Json(json!({ "totalCount": tally.count(), "buckets": buckets })))
+}
+
+async fn tally(call: &Call<'_>, body: &Body) -> Result<Tally, Refusal> {
+    let query = body.query()?;
+    let name = body.aggregation_field.as_deref().ok_or_else(|| Refusal::invalid("aggregationField is missing"))?;
+    let field = Field::named(name).ok_or_else(|| aggregation("the aggregation field is not known"))?;
+    Ok(tally_devices(call.app(), &call.ctx, &call.tenant, (&query, &field)).await?)
+}
+
+fn aggregation(message: &str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "InvalidAggregationException", message)
 }
 
 pub(super) async fn describe(call: &Call<'_>) -> Result<Answer, Refusal> {

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::routing::get;
 use fleetward_app::access_keys::{NewAccessKey, create_access_key};
-use fleetward_app::{App, Peer, Settings, authority, tenants};
+use fleetward_app::{App, DeviceLinks, Peer, Settings, authority, tenants};
 use fleetward_base::{Clock, ManualClock, SeededRng, TenantId, Timestamp};
 use fleetward_core::access::Role;
 use fleetward_front_rest::Door;
@@ -20,9 +20,12 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::links::Links;
+
 pub(crate) struct House {
     pub(crate) app: App,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) links: Arc<Links>,
     router: Router,
     pub(crate) owner: NewAccessKey,
     pub(crate) viewer: NewAccessKey,
@@ -74,10 +77,12 @@ impl House {
         };
         let (owner, viewer) = (key("acme", Role::Owner).await, key("acme", Role::Viewer).await);
         let beta = key("beta", Role::Owner).await;
+        let links = Arc::new(Links::default());
+        app.connect_links(Arc::clone(&links) as Arc<dyn DeviceLinks>);
         let inner = Router::new().route("/things", get(|| async { "inner" }));
         let door = Door::new(app.clone(), CancellationToken::new());
         let router = fleetward_front_aws::in_front_of(door, inner);
-        Self { app, clock, router, owner, viewer, beta, _folder: folder }
+        Self { app, clock, links, router, owner, viewer, beta, _folder: folder }
     }
 
     /// A request as it is, from a connection without a certificate.

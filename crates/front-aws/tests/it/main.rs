@@ -1,7 +1,9 @@
 //! The door as AWS's clients reach it: signed requests against a server of its own for each test.
 
 mod declared;
+mod data_planes;
 mod golden;
 mod house;
+mod links;
 mod manners;
 mod probes;

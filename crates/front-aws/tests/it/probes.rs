@@ -29,7 +29,10 @@ pub(crate) fn request() -> String {
 
 async fn furnish(house: &House) -> Known {
     house.does("POST", "/thing-types/type-1", json!({})).await;
-    house.does("POST", "/things/gw-1", json!({ "thingTypeName": "type-1" })).await;
+    let watts = json!({ "attributes": { "watts": "60" } });
+    house.does("POST", "/things/gw-1", json!({ "thingTypeName": "type-1", "attributePayload": watts })).await;
+    house.does("POST", "/dynamic-thing-groups/group-2", json!({ "queryString": "attributes.watts:7" })).await;
+    house.does("PUT", "/commands/command-1", json!({ "payload": { "content": "e30=" } })).await;
     house.does("POST", "/thing-groups/group-1", json!({})).await;
     let arn = house
         .does("GET", "/thing-groups/group-1", Value::Null)
@@ -50,9 +53,17 @@ async fn furnish(house: &House) -> Known {
     house
         .does("PUT", "/thing-groups/addThingToThingGroup", json!({ "thingName": "gw-1", "thingGroupName": "group-1" }))
         .await;
+    let execution = json!({
+        "targetArn": arn.replace("thinggroup/group-1", "thing/gw-1"),
+        "commandArn": arn.replace("thinggroup/group-1", "command/command-1"),
+        "clientToken": "execution-1",
+    });
+    let execution = execution.to_string();
     let done = [
+        ("iot-jobs-data", "POST", "/command-executions", &[] as Headers<'_>, execution.as_str()),
         ("iot", "PUT", "/things/gw-1/principals", &[("x-amzn-principal", of_certificate.as_str())] as Headers<'_>, ""),
         ("iotdata", "POST", "/things/gw-1/shadow", &[], r#"{"state":{"desired":{"a":1}}}"#),
+        ("iotdata", "POST", "/topics/site%2Fmode?qos=1&retain=true", &[], "gw-1"),
     ];
     for (service, method, target, headers, body) in done {
         let answer = house.ask(&house.owner, service, (method, target), headers, body).await;
@@ -64,11 +75,12 @@ async fn furnish(house: &House) -> Known {
 
 impl Known {
     fn target(&self, operation: &Operation) -> String {
+        let dynamic = operation.path.starts_with("/dynamic-thing-groups/");
         let path = operation
             .path
             .replace("{thingName}", "gw-1")
             .replace("{thingTypeName}", "type-1")
-            .replace("{thingGroupName}", "group-1")
+            .replace("{thingGroupName}", if dynamic { "group-2" } else { "group-1" })
             .replace("{certificateId}", &self.certificate)
             .replace("{policyName}", "policy-1")
             .replace("{policyVersionId}", "1")
@@ -77,17 +89,27 @@ impl Known {
             .replace("{templateName}", "template-1")
             .replace("{versionId}", "1")
             .replace("{indexName}", "AWS_Things")
+            .replace("{topic}", "site%2Fmode")
+            .replace("{commandId}", "command-1")
+            .replace("{executionId}", "execution-1")
             .replace("{target}", &self.arn.replace('/', "%2F"));
         assert!(!path.contains('{'), "{}: a placeholder that the probe does not know", operation.name);
         let query = match operation.name {
             "UpdateCertificate" => "?newStatus=INACTIVE",
             "CreateProvisioningTemplateVersion" => "?setAsDefault=true",
-            "ListTagsForResource" => {
-                return format!("{path}?resourceArn={}", self.arn.replace(':', "%3A").replace('/', "%2F"));
+            "Publish" => "?retain=true",
+            "ListTagsForResource" => return format!("{path}?resourceArn={}", encoded(&self.arn)),
+            "GetCommandExecution" | "DeleteCommandExecution" => {
+                return format!("{path}?targetArn={}", encoded(&self.named("thing/gw-1")));
             }
             _ => "",
         };
         format!("{path}{query}")
+    }
+
+    /// The name of something else of the same account.
+    fn named(&self, what: &str) -> String {
+        self.arn.replace("thinggroup/group-1", what)
     }
 
     fn body(&self, operation: &Operation) -> String {
@@ -97,6 +119,9 @@ impl Known {
             "templateBody": TEMPLATE, "enabled": true, "policyDocument": POLICY, "target": self.arn,
             "resourceArn": self.arn, "tags": [{ "Key": "k", "Value": "v" }], "tagKeys": ["k"],
             "targets": [self.arn], "document": "{}", "description": "x", "state": { "desired": { "a": 1 } },
+            "status": "IN_PROGRESS", "aggregationField": "attributes.watts", "bucketsAggregationType": {},
+            "payload": { "content": "e30=" }, "targetArn": self.named("thing/gw-1"),
+            "commandArn": self.named("command/command-1"),
         });
         if matches!(operation.method, "GET" | "DELETE") { String::new() } else { all.to_string() }
     }
@@ -113,22 +138,35 @@ impl Known {
     }
 }
 
+fn encoded(arn: &str) -> String {
+    arn.replace(':', "%3A").replace('/', "%2F")
+}
+
 /// What makes something anew, or shows what is one's own: it is done in the tenant of the key, whatever another one has.
 const ANYWHERE: &[&str] = &[
     "CreateCertificateFromCsr",
+    "CreateCommand",
+    "CreateDynamicThingGroup",
     "CreatePolicy",
     "CreateProvisioningTemplate",
     "CreateThingGroup",
     "CreateThingType",
     "CreateThing",
+    "DeleteCommand",
+    "DeleteCommandExecution",
+    "DeleteDynamicThingGroup",
     "DeleteThing",
     "DeleteThingGroup",
     "DescribeEndpoint",
     "DescribeIndex",
     "GetIndexingConfiguration",
+    "GetBucketsAggregation",
+    "GetCardinality",
+    "GetPercentiles",
     "GetRegistrationCode",
     "GetStatistics",
     "ListCertificates",
+    "ListCommands",
     "ListJobs",
     "ListPolicies",
     "ListProvisioningTemplates",
@@ -136,6 +174,8 @@ const ANYWHERE: &[&str] = &[
     "ListThingTypes",
     "ListThings",
     "ListJobExecutionsForJob",
+    "ListRetainedMessages",
+    "Publish",
     "SearchIndex",
     "UpdateIndexingConfiguration",
     "ListNamedShadowsForThing",
@@ -151,6 +191,9 @@ async fn another_tenants_key_reaches_nothing_and_changes_nothing() {
             "/things/gw-1",
             "/thing-types/type-1",
             "/thing-groups/group-1",
+            "/thing-groups/group-2",
+            "/commands/command-1",
+            &format!("/command-executions/execution-1?targetArn={}", encoded(&known.named("thing/gw-1"))),
             "/policies/policy-1",
             "/jobs/job-1",
             "/provisioning-templates/template-1",
@@ -165,7 +208,10 @@ async fn another_tenants_key_reaches_nothing_and_changes_nothing() {
     };
     let before = all().await;
     // What can be made by beta comes last, or it would have things of the same names.
-    let makes = |operation: &&Operation| operation.name.starts_with("Create") && ANYWHERE.contains(&operation.name);
+    let makes = |operation: &&Operation| {
+        let name = operation.name;
+        (name.starts_with("Create") && ANYWHERE.contains(&name)) || name == "Publish"
+    };
     let (last, first): (Vec<&Operation>, Vec<&Operation>) = OPERATIONS.iter().partition(makes);
     // Once by acme's names and once by what would be beta's own, so that not the account number alone keeps them apart.
     let as_betas = Known { arn: of_account(&known.arn, &account(&house, &house.beta).await), ..known.clone() };
@@ -204,6 +250,9 @@ const NOT_DONE: &[(&str, &str)] = &[
     ("DeleteThing", "a principal is attached"),
     ("DeleteThingType", "it has to be deprecated first"),
     ("CreateThingGroup", "there is one of the name with other values"),
+    ("CreateDynamicThingGroup", "there is one of the name with another question"),
+    ("CreateCommand", "there is one of the name with other values"),
+    ("DeleteCommandExecution", "it waits for its thing"),
     ("CreateKeysAndCertificate", "keys are made on the device unless the policy says otherwise"),
     ("RegisterCertificate", "refused to everybody; it names `factory-ca`"),
     ("RegisterCertificateWithoutCA", "refused to everybody; it names `factory-ca`"),

@@ -11,6 +11,7 @@ mod house;
 mod hub;
 mod jobs;
 mod light;
+mod messages;
 mod policies;
 mod probes;
 mod provisioning;

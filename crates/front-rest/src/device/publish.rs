@@ -11,6 +11,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use fleetward_app::{App, DeviceMessage, PublishRefused};
 use fleetward_base::limits;
 use fleetward_core::shadow::Refused;
+use fleetward_wire::aws::message::format_user_properties;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -108,12 +109,16 @@ pub(super) async fn show(State(app): State<App>, Path(topic): Path<String>, requ
             return Err(Refused::Forbidden.into());
         }
         let found = links.retained(&tenant, &topic).ok_or_else(Refusal::absent)?;
-        Ok(json!({
+        let mut body = json!({
             "topic": found.topic,
             "payload": BASE64_STANDARD.encode(&found.payload),
             "qos": found.qos,
             "lastModifiedTime": found.stored_at.millis(),
-        }))
+        });
+        if let (false, Some(fields)) = (found.beside.user.is_empty(), body.as_object_mut()) {
+            fields.insert("userProperties".to_owned(), json!(format_user_properties(&found.beside.user)));
+        }
+        Ok(body)
     };
     answer(&app, outcome.await)
 }

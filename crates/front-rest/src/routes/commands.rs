@@ -2,6 +2,7 @@
 
 mod cancel;
 mod cancel_all;
+mod delete;
 mod list;
 mod list_device;
 mod send;
@@ -30,7 +31,7 @@ pub(super) fn router() -> OpenApiRouter<Door> {
         .routes(routes!(send::handler, list::handler))
         .routes(routes!(cancel_all::handler))
         .routes(routes!(send_device::handler, list_device::handler))
-        .routes(routes!(show::handler))
+        .routes(routes!(show::handler, delete::handler))
         .routes(routes!(cancel::handler))
 }
 

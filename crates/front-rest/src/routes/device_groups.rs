@@ -36,6 +36,10 @@ struct DeviceGroupView {
     attributes: BTreeMap<String, String>,
     /// The group that it lies in.
     parent: Option<String>,
+    /// What decides who is in it, as `device-search` has it; absent where people do.
+    query: Option<String>,
+    /// Of a group with a `query`: every device was asked.
+    settled: bool,
     created_at: Time,
     updated_at: Time,
     revision: u64,
@@ -47,6 +51,8 @@ fn view(of: DeviceGroup) -> DeviceGroupView {
         description: of.description,
         attributes: of.attributes,
         parent: of.parent,
+        query: of.query,
+        settled: of.settled,
         created_at: Time(of.created_at),
         updated_at: Time(of.updated_at),
         revision: of.revision,
@@ -68,6 +74,8 @@ struct Body {
     description: Option<String>,
     #[serde(default)]
     attributes: BTreeMap<String, String>,
+    /// Decides who is in it, as `site:berlin AND NOT tag:beta`; it cannot ask who is online.
+    query: Option<String>,
 }
 
 /// What is said of a group, whole.
@@ -78,4 +86,6 @@ struct Amendment {
     description: Option<String>,
     #[serde(default)]
     attributes: BTreeMap<String, String>,
+    /// Another question, for a group that has one; it stays where this is absent.
+    query: Option<String>,
 }

@@ -7,6 +7,7 @@ mod document;
 mod execution;
 mod executions;
 mod list;
+mod on_behalf;
 mod show;
 mod update;
 
@@ -28,6 +29,9 @@ pub(super) fn router() -> OpenApiRouter<Door> {
         .routes(routes!(executions::of_device))
         .routes(routes!(execution::show, execution::delete))
         .routes(routes!(execution::cancel))
+        .routes(routes!(on_behalf::pending))
+        .routes(routes!(on_behalf::start_next))
+        .routes(routes!(on_behalf::report))
 }
 
 fn tagged(found: Found) -> Tagged<JobProgressView> {

@@ -14,6 +14,7 @@ use fleetward_app::attestation::{AnchorKind, NewAnchor, add_anchor};
 use fleetward_app::enroll::{Attempt, Credentials, enroll_device};
 use fleetward_app::enroll_tokens::create_enroll_token;
 use fleetward_app::provisioning::factories::{NewFactory, create_registration_code, register_factory};
+use fleetward_app::topic_messages::Beside;
 use fleetward_app::{DeviceLinks, DeviceMessage, EndReason, Peer, Principal, PublishRefused, Retained};
 use fleetward_attest::tpm::Public;
 use fleetward_base::{DeviceId, Secret, TenantId, Timestamp};
@@ -264,7 +265,14 @@ impl DeviceLinks for Heard {
 }
 
 fn retained(topic: &str) -> Retained {
-    Retained { topic: topic.to_owned(), payload: Bytes::from_static(b"on"), qos: 1, stored_at: Timestamp::from_secs(7) }
+    Retained {
+        topic: topic.to_owned(),
+        payload: Bytes::from_static(b"on"),
+        qos: 1,
+        stored_at: Timestamp::from_secs(7),
+        expires_at: None,
+        beside: Beside { user: vec![("a".to_owned(), "b".to_owned())], ..Beside::default() },
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod doors;
 mod golden;
 mod house;
 mod manners;
+mod operators;
 mod probes;
 mod releases;
 mod state;

@@ -62,6 +62,8 @@ impl Route {
             .replace("{revocation}", id)
             .replace("{method}", "reboot")
             .replace("{version}", "1")
+            .replace("{topic}", "site%2Fmode")
+            .replace("{labelled}", "group")
             .replace("{kind}", "serial")
             .replace("{value}", "41a3")
     }

@@ -77,6 +77,7 @@ from_row!(CommandRow {
 pub struct CommandFilter {
     pub id: Option<CommandId>,
     pub device: Option<DeviceId>,
+    pub op: Option<String>,
     pub status: Option<String>,
 }
 
@@ -227,7 +228,7 @@ impl TenantTx {
             columns!(),
             " FROM command WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR id = $2) \
              AND (CAST($3 AS TEXT) IS NULL OR device = $3) AND (CAST($4 AS TEXT) IS NULL OR status = $4) \
-             AND (id, device) > ($5, $6) ORDER BY id, device LIMIT $7"
+             AND (CAST($8 AS TEXT) IS NULL OR op = $8) AND (id, device) > ($5, $6) ORDER BY id, device LIMIT $7"
         );
         let (id, device) = after.map_or(("", ""), |(id, device)| (id.as_str(), device.as_str()));
         let params = params![
@@ -237,7 +238,8 @@ impl TenantTx {
             &filter.status,
             id,
             device,
-            limit
+            limit,
+            &filter.op
         ];
         self.conn.query(SQL, params).await
     }
@@ -258,6 +260,12 @@ impl TenantTx {
         );
         let before = before.unwrap_or(u64::MAX);
         self.conn.query(SQL, params![self.scope.key(), device, status, before, limit]).await
+    }
+
+    /// Forgets one that nothing can follow.
+    pub async fn delete_command(&mut self, device: &DeviceId, id: &CommandId) -> Result<bool, StoreError> {
+        const SQL: &str = "DELETE FROM command WHERE tenant_id = $1 AND device = $2 AND id = $3 AND due_at IS NULL";
+        self.conn.execute(SQL, params![self.scope.key(), device, id]).await.map(hit)
     }
 
     /// Forgets a page of those that wait for nothing and have not changed since `before`, the oldest first; how many.

@@ -204,6 +204,20 @@ impl TenantTx {
         self.conn.query(SQL, params).await
     }
 
+    /// Those that were written at `since` or later, in the order of that; with a name, those of that moment after it.
+    pub async fn devices_changed(
+        &mut self,
+        (since, after): (Timestamp, &str),
+        limit: u32,
+    ) -> Result<Vec<DeviceRow>, StoreError> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            device_columns!(),
+            " FROM device WHERE tenant_id = $1 AND (updated_at, id) > ($2, $3) ORDER BY updated_at, id LIMIT $4"
+        );
+        self.conn.query(SQL, params![self.scope.key(), since, after, limit]).await
+    }
+
     /// Writes every field but the name and the time of creation.
     pub async fn update_device(&mut self, row: &DeviceRow, expected: u64) -> Result<bool, StoreError> {
         const SQL: &str = "UPDATE device SET class = $3, hardware = $4, firmware = $5, status = $6, owner = $7, \

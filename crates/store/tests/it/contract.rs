@@ -45,16 +45,16 @@ macro_rules! contract {
 
 contract! {
     access: access_keys_live_and_end, types_are_named_and_deprecated, groups_lie_in_groups, labels_are_replaced_whole,
-        sources_of_policies_are_kept_by_version;
+        questions_decide_who_is_in_a_group, sources_of_policies_are_kept_by_version;
     auth_failures: refusals_are_added_up_by_the_hour;
     bootstrap: inventory_is_replaced_and_paged, makers_have_one_key_each, enrollments_are_changed_by_revision,
         requests_wait_for_a_decision, registrations_and_scopes, identifiers_are_of_one_device;
     attestation: a_device_has_one_attestation, anchors_and_references, vouched_keys_are_forgotten_soon;
     commands: a_command_is_written_once_and_changed_by_version, queues_have_an_order_and_an_end,
-        commands_are_filtered_and_paged, what_is_over_is_forgotten;
+        commands_are_filtered_and_paged, what_is_over_is_forgotten, templates_are_named_and_changed_by_revision;
     deployments: deployments_are_queued_once, a_report_needs_the_version_it_read, candidates_meet_every_piece,
         deployments_are_counted_and_paged;
-    devices: a_device_is_written_and_read, devices_are_filtered_and_paged, only_those_with_a_heartbeat_are_expected,
+    devices: a_device_is_written_and_read, devices_are_filtered_and_paged, devices_are_found_by_their_last_change, only_those_with_a_heartbeat_are_expected,
         presence_only_moves_on;
     drills: a_drill_sees_what_a_revocation_takes, a_drill_sees_who_goes_back, a_drill_sees_tokens_that_wait;
     identity: keys_and_authorities, sealed_keys_are_listed_and_sealed_again, api_tokens_live_and_end, enroll_tokens_are_used_once,

@@ -53,6 +53,19 @@ fn messages_are_read_or_refused() {
 }
 
 #[test]
+fn user_properties_are_read_or_refused() {
+    use fleetward_wire::aws::message::{format_user_properties, parse_user_properties};
+    let mut read = 0;
+    for bytes in corpus("wire_messages") {
+        let text = String::from_utf8_lossy(&bytes);
+        let Ok(properties) = parse_user_properties(&text) else { continue };
+        assert_eq!(parse_user_properties(&format_user_properties(&properties)), Ok(properties));
+        read += 1;
+    }
+    assert_eq!(read, 1);
+}
+
+#[test]
 fn what_devices_are_told_of_their_identity_is_read_or_refused() {
     use fleetward_wire::anchors::AnchorsRequest;
     use fleetward_wire::renew::RenewRequest;

@@ -1,6 +1,7 @@
 //! How a job goes, in AWS's shapes and ours.
 
 use fleetward_core::job::{Abort, AtEnd, Exponential, Failure, Hundredths, Increase, Rate, Retry, Schedule, Window};
+use fleetward_wire::aws::time::parse_moment;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -126,17 +127,17 @@ impl RetryConfig {
 
 impl SchedulingConfig {
     pub(super) fn schedule(self) -> Result<Schedule, Refusal> {
-        if self.start_time.is_some() || self.end_time.is_some() {
-            let message = "startTime and endTime are not offered here: use wardctl job, or maintenanceWindows";
-            return Err(Refusal::invalid(message));
-        }
+        let moment = |text: Option<String>, field: &str| {
+            text.map(|text| parse_moment(&text).ok_or_else(|| bad(field))).transpose()
+        };
+        let (start_at, end_at) = (moment(self.start_time, "startTime")?, moment(self.end_time, "endTime")?);
         let at_end = self.end_behavior.map(|text| word::<AtEnd>(&text, "endBehavior")).transpose()?;
         let window = |window: MaintenanceWindow| {
             let start = window.start_time.parse().map_err(|_| bad("maintenanceWindows.startTime"))?;
             Ok(Window { start, duration_minutes: window.duration_in_minutes })
         };
         let windows = self.maintenance_windows.into_iter().map(window).collect::<Result<_, Refusal>>()?;
-        Ok(Schedule { at_end, windows, ..Schedule::default() })
+        Ok(Schedule { start_at, end_at, at_end, windows })
     }
 }
 
@@ -145,7 +146,7 @@ pub(super) fn failure(text: &str) -> Result<Failure, Refusal> {
 }
 
 /// AWS writes in capitals what we write small.
-pub(super) fn word<T: std::str::FromStr>(text: &str, field: &str) -> Result<T, Refusal> {
+pub(in crate::operations) fn word<T: std::str::FromStr>(text: &str, field: &str) -> Result<T, Refusal> {
     text.to_ascii_lowercase().parse().map_err(|_| bad(field))
 }
 

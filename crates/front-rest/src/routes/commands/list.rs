@@ -61,7 +61,7 @@ pub(super) async fn handler(
     let after: Option<Last> = listing.after_as(&door, Some(&caller.tenant))?;
     let after = after.map(|Last(id, device)| (id, device));
     let status = listing.filter.status.map(|status| status.to_string());
-    let filter = CommandFilter { id: listing.filter.id.clone(), device: None, status };
+    let filter = CommandFilter { id: listing.filter.id.clone(), status, ..CommandFilter::default() };
     let found = commands(door.app(), &caller.ctx, &caller.tenant, filter, after, listing.rows_and_one()).await?;
     let key = |row: &CommandSummary| format!("{}/{}", row.command.id, row.command.device);
     Ok(listing.answer(&door, Some(&caller.tenant), found, key, CommandView::of_summary))

@@ -32,6 +32,7 @@ pub(super) async fn handler(
     let (ctx, tenant) = (&caller.ctx, &caller.tenant);
     let current = async { device_group(door.app(), ctx, tenant, &name).await.map(|(found, _)| found.revision) };
     let expected = if_match.revision(current).await?;
-    let fields = GroupFields { description: body.value.description, attributes: body.value.attributes };
+    let Amendment { description, attributes, query } = body.value;
+    let fields = GroupFields { description, attributes, query };
     Ok(tagged(amend_device_group(door.app(), ctx, tenant, &name, Some(expected), fields).await?))
 }

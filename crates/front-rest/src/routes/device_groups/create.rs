@@ -12,7 +12,8 @@ use crate::problem::Problem;
 
 /// Write down a group of devices
 ///
-/// The same again is harmless. A device with its name as a tag is in it at once.
+/// The same again is harmless. A device with its name as a tag is in it at once; with a `query` the server gives the tag to
+/// whom it meets and takes it from the others, a moment after they change.
 #[utoipa::path(
     post,
     path = "/v1/tenants/{tenant}/device-groups",
@@ -29,8 +30,8 @@ pub(super) async fn handler(
     body: Json<Body>,
 ) -> Result<Tagged<DeviceGroupView>, Problem> {
     let (ctx, tenant) = caller.once(&body);
-    let Body { name, parent, description, attributes } = body.value;
-    let fields = GroupFields { description, attributes };
+    let Body { name, parent, description, attributes, query } = body.value;
+    let fields = GroupFields { description, attributes, query };
     let made = create_device_group(door.app(), &ctx, &tenant, &name, parent, fields).await?;
     Ok(Tagged::created(made.revision, view(made)))
 }

@@ -1,5 +1,6 @@
 //! Access keys, and what AWS's control plane has beside devices: types, groups, labels.
 
+use fleetward_base::TenantId;
 use fleetward_store::{AccessKeyRow, DeviceGroupRow, DeviceTypeRow, LabelsRow, PolicySourceRow, StoreErrorKind};
 
 use crate::support::{Fixture, at, token};
@@ -96,6 +97,8 @@ fn group(name: &str, parent: Option<&str>) -> DeviceGroupRow {
         description: None,
         attributes: "{}".into(),
         parent: parent.map(str::to_owned),
+        query: None,
+        settled_at: None,
         revision: 1,
         created_at: at(1),
         updated_at: at(1),
@@ -123,6 +126,34 @@ pub(crate) async fn groups_lie_in_groups(on: Fixture) {
         })
     })
     .await;
+}
+
+pub(crate) async fn questions_decide_who_is_in_a_group(on: Fixture) {
+    let asks = |name: &str| DeviceGroupRow { query: Some("site:berlin".into()), ..group(name, None) };
+    let (theirs, ours) = (asks("old"), asks("old"));
+    on.elsewhere(move |tx| Box::pin(async move { tx.insert_device_group(&theirs).await })).await;
+    on.write(move |tx| {
+        Box::pin(async move {
+            tx.insert_device_group(&ours).await?;
+            tx.insert_device_group(&group("plain", None)).await?;
+            assert_eq!(tx.count_dynamic_groups().await?, 1);
+            assert!(!tx.settle_device_group("old", "site:rome", at(5)).await?, "the question is another");
+            assert!(tx.settle_device_group("old", "site:berlin", at(5)).await?);
+            assert_eq!(tx.device_group("old").await?.and_then(|row| row.settled_at), Some(at(5)));
+            let other = DeviceGroupRow { query: Some("site:rome".into()), revision: 2, ..group("old", None) };
+            assert!(tx.update_device_group(&other, 1).await?);
+            assert_eq!(tx.device_group("old").await?, Some(other));
+            Ok(())
+        })
+    })
+    .await;
+    let all = on.system(|tx| Box::pin(async move { tx.dynamic_groups(None, 9).await })).await;
+    let names: Vec<_> = all.into_iter().map(|of| (of.tenant.expect("a tenant"), of.row.name)).collect();
+    let old = |tenant: &TenantId| (tenant.clone(), "old".to_owned());
+    assert_eq!(names, [old(&on.acme), old(&on.umbrella)]);
+    let acme = on.acme.clone();
+    let rest = on.system(move |tx| Box::pin(async move { tx.dynamic_groups(Some((&acme, "old")), 9).await })).await;
+    assert_eq!(rest.into_iter().filter_map(|of| of.tenant).collect::<Vec<_>>(), [on.umbrella.clone()]);
 }
 
 pub(crate) async fn labels_are_replaced_whole(on: Fixture) {

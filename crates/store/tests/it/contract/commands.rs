@@ -1,5 +1,5 @@
 use fleetward_base::CommandId;
-use fleetward_store::{CommandFilter, CommandRow, CommandTail, TenantTx};
+use fleetward_store::{CommandFilter, CommandRow, CommandTail, CommandTemplateRow, TenantTx};
 
 use crate::support::{Fixture, at, command_row, device, device_row};
 
@@ -109,13 +109,17 @@ pub(crate) async fn commands_are_filtered_and_paged(on: Fixture) {
         id: id_.map(id),
         device: of.map(device),
         status: status.map(str::to_owned),
+        op: None,
     };
+    let by_op = |op: &str| CommandFilter { op: Some(op.to_owned()), ..CommandFilter::default() };
     for (filter, after, limit, expected) in [
         (filter(None, None, None), None, 9, vec!["c1/a", "c1/b", "c2/a", "c3/a"]),
         (filter(None, None, None), Some(("c1", "a")), 2, vec!["c1/b", "c2/a"]),
         (filter(Some("c1"), None, None), None, 9, vec!["c1/a", "c1/b"]),
         (filter(None, Some("a"), Some("queued")), None, 9, vec!["c1/a", "c3/a"]),
         (filter(None, None, None), Some(("c3", "a")), 9, vec![]),
+        (by_op("nothing"), None, 9, vec![]),
+        (by_op("restart"), None, 2, vec!["c1/a", "c1/b"]),
     ] {
         let rows = on
             .read(move |tx| {
@@ -161,6 +165,17 @@ pub(crate) async fn what_is_over_is_forgotten(on: Fixture) {
         .await;
     assert_eq!((trimmed, again, forgotten), (1, 0, [1, 1]), "c2, then that of b and c3");
     assert_eq!(left.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["c4", "c5", "open"], "what waits stays");
+    let one = on
+        .write(|tx| {
+            Box::pin(async move {
+                let of = device("a");
+                let (over, open) =
+                    (tx.delete_command(&of, &id("c4")).await?, tx.delete_command(&of, &id("open")).await?);
+                Ok((over, open, tx.delete_command(&device("b"), &id("c5")).await?))
+            })
+        })
+        .await;
+    assert_eq!(one, (true, false, false), "one that is over, of its own device");
     let gone = on
         .write(|tx| {
             Box::pin(async move {
@@ -173,4 +188,41 @@ pub(crate) async fn what_is_over_is_forgotten(on: Fixture) {
     assert_eq!(gone, CommandTail::default(), "a device that goes takes them along");
     let other = on.elsewhere(|tx| Box::pin(async move { tx.command_tail(&device("a")).await })).await;
     assert_eq!(other, CommandTail { last_seq: 1, open: 0 });
+}
+
+fn template(name: &str) -> CommandTemplateRow {
+    CommandTemplateRow {
+        name: name.into(),
+        title: None,
+        description: Some("d".into()),
+        content_type: "application/json".into(),
+        payload: vec![0, 1, 255],
+        deprecated: false,
+        created_by: "root".into(),
+        revision: 1,
+        created_at: at(1),
+        updated_at: at(1),
+    }
+}
+
+pub(crate) async fn templates_are_named_and_changed_by_revision(on: Fixture) {
+    on.elsewhere(|tx| Box::pin(async move { tx.insert_command_template(&template("reboot")).await })).await;
+    on.write(|tx| {
+        Box::pin(async move {
+            assert_eq!(tx.command_template("reboot").await?, None);
+            for name in ["reboot", "update"] {
+                assert!(tx.insert_command_template(&template(name)).await?);
+            }
+            assert!(!tx.insert_command_template(&template("reboot")).await?);
+            assert_eq!(tx.count_command_templates().await?, 2);
+            assert_eq!(tx.command_templates(Some("reboot"), 9).await?, [template("update")]);
+            let after =
+                CommandTemplateRow { deprecated: true, title: Some("t".into()), revision: 2, ..template("reboot") };
+            assert!(tx.update_command_template(&after, 1).await? && !tx.update_command_template(&after, 1).await?);
+            assert_eq!(tx.command_template("reboot").await?, Some(after));
+            assert!(tx.remove_command_template("reboot").await? && !tx.remove_command_template("reboot").await?);
+            Ok(())
+        })
+    })
+    .await;
 }

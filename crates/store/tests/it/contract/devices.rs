@@ -104,6 +104,23 @@ pub(crate) async fn devices_are_filtered_and_paged(on: Fixture) {
     assert_eq!(page.len(), 1);
 }
 
+pub(crate) async fn devices_are_found_by_their_last_change(on: Fixture) {
+    on.elsewhere(|tx| Box::pin(async move { tx.insert_device(&device_row("a-1")).await })).await;
+    let found = on.write(|tx| {
+        Box::pin(async move {
+            for (name, second) in [("a-1", 3), ("a-2", 5), ("a-3", 5), ("a-4", 1)] {
+                tx.insert_device(&DeviceRow { updated_at: at(second), ..device_row(name) }).await?;
+            }
+            let first = tx.devices_changed((at(3), ""), 2).await?;
+            let rest = tx.devices_changed((at(5), "a-2"), 9).await?;
+            Ok((first, rest))
+        })
+    });
+    let (first, rest) = found.await;
+    let names = |rows: &[DeviceRow]| rows.iter().map(|row| row.id.to_string()).collect::<Vec<_>>();
+    assert_eq!((names(&first), names(&rest)), (vec!["a-1".to_owned(), "a-2".to_owned()], vec!["a-3".to_owned()]));
+}
+
 pub(crate) async fn only_those_with_a_heartbeat_are_expected(on: Fixture) {
     on.write(|tx| {
         Box::pin(async move {
