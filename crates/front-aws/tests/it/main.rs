@@ -1,7 +1,7 @@
 //! The door as AWS's clients reach it: signed requests against a server of its own for each test.
 
-mod declared;
 mod data_planes;
+mod declared;
 mod golden;
 mod house;
 mod links;
