@@ -120,7 +120,7 @@ def a_job_from_end_to_end(server, way, line):
 
 @front.each_way(story, proves="reconnect")
 def a_job_over_lost_lines(server, way, line):
-    """IotJobsClientV2: a job that came while the line was cut is there after it, and one that was begun is finished over a server that is killed"""
+    """IotJobsClientV2: a job that came while the line was cut is there after it, and is finished over a server that is killed"""
     device = server.enrol("acme", f"aws-cut-{way.slug}")
     job = f"cut-{way.slug}"
     connection = connect(line, device, way, soon=True)

@@ -100,7 +100,7 @@ def deep(levels):
 
 @each_door("bad")
 def bad_patches(server, name, options):
-    """reported properties that are no JSON, too deep, no object, or have names that a hub does not take are refused, and a good one right after is taken"""
+    """reported properties that are no JSON, too deep, no object or badly named are refused, and good ones right after are taken"""
     device = server.enrol("acme", f"hub-bad-{name}")
     hub = client(server, device, **options)
     hub.connect()
@@ -113,7 +113,7 @@ def bad_patches(server, name, options):
 
 @each_door("big")
 def big(server, name, options):
-    """a message of 128 KiB arrives; a byte more ends the connection, and what follows is as before; a twin holds 8 KiB, and not a byte more"""
+    """a message of 128 KiB arrives, a byte more ends the connection; a twin holds 8 KiB and no more; what follows is as before"""
     device = server.enrol("acme", f"hub-big-{name}")
     listen(server, device, f"devices/hub-big-{name}/messages/events/#")
     hub, heard = client(server, device, connection_retry=False, **options), Heard()

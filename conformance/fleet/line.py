@@ -25,7 +25,7 @@ class Connection:
 
 
 class Line:
-    """Listens for one client, and goes to the port that `target` names when a connection comes: a server that was killed is back on another one."""
+    """Listens, and goes to the port that `target` names when a connection comes: a server that was killed is back on another."""
 
     def __init__(self, target, host="127.0.0.1", port=0):
         self.target, self.host = target, "localhost" if host == "127.0.0.1" else host

@@ -215,7 +215,7 @@ def comes_back(t):
 
 
 def resumes(t):
-    """a session that is kept has what came while it was away, each QoS in order, over a server that is killed; a clean start has nothing of it"""
+    """a session that is kept has what came while it was away, in order, over a server that is killed; a clean start has nothing"""
     device = t.device("self")
     with t.client(device, clean=False) as one:
         qos = one.can.qos
@@ -314,7 +314,7 @@ def will_waits(t):
 
 
 def big(t):
-    """128 KiB arrive whole with each QoS; a byte more ends the connection (MQTT 5: 0x95), and what follows is as before; a shadow holds 8 KiB, and a byte more is 413"""
+    """128 KiB arrive with each QoS, a byte more ends the connection; a shadow holds 8 KiB, a byte more is 413; what follows is as before"""
     device, whole = t.device("self"), b"y" * PAYLOAD
     with t.client(t.device("reader")) as reader, t.client(device) as one:
         reader.connect(t.topic, qos=one.can.qos)
@@ -348,7 +348,7 @@ BAD = {b"{": (400, "InvalidJson"), b'{"state":{"reported":{"a":"\xff\xfe"}}}': (
 
 
 def bad(t):
-    """shadow, jobs and commands: what is no JSON, no UTF-8 or too deep is rejected with its code, and a good request right after is accepted"""
+    """shadow, jobs, commands: no JSON, no UTF-8, too deep are rejected by their codes, and a good request right after is accepted"""
     device = t.device("self")
     shadow, start, job = device.shadow("update"), f"$aws/things/{device.name}/jobs/start-next", f"$aws/things/{device.name}/jobs/j-1/update"
     command = f"$aws/commands/things/{device.name}/executions/none/response"

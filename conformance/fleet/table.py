@@ -8,9 +8,9 @@ COLUMNS = ["reconnect", "resume", "take-over", "last will", "big", "bad"]
 HEAD = "## The matrix"
 
 
-def rows(text: str) -> dict:
+def rows() -> dict:
     """Of each client its ways and, of each property, the tests with their ways; without tests the cell has to say why."""
-    found = {}
+    found, text = {}, DOCS.read_text()
     table = text.split(HEAD, 1)[1].split("\n|", 1)[1].split("\n\n", 1)[0]
     for line in table.splitlines()[2:]:
         cells = [cell.strip() for cell in line.strip("| ").split("|")]
@@ -47,7 +47,7 @@ def held(log: str) -> dict:
 
 def disagreements(client: str, log: str) -> list[str]:
     """What the table says and the run did not show, and the other way round."""
-    said, seen = rows(DOCS.read_text()).get(client, {}), held(log)
+    said, seen = rows().get(client, {}), held(log)
     return [
         f"{prop}: docs/conformance.md has {show(said.get(prop, {}))}, and what held is {show(seen.get(prop, {}))}"
         for prop in dict.fromkeys([*said, *seen])

@@ -44,9 +44,14 @@ pub(crate) async fn enter(door: &Door, request_id: RequestId, request: Request) 
     if parts.headers.contains_key("x-amz-security-token") {
         return Err(unknown());
     }
-    let body = body::read(&parts.headers, unread, limits::AWS_BODY_BYTES)
-        .await
-        .map_err(|problem| Refusal::new(problem.status, "InvalidRequestException", problem.detail))?;
+    let body = body::read(&parts.headers, unread, limits::AWS_BODY_BYTES).await.map_err(|problem| {
+        let name = match (service, problem.status) {
+            // Only the data plane has a name for it.
+            (Service::Data, StatusCode::PAYLOAD_TOO_LARGE) => "RequestEntityTooLargeException",
+            _ => "InvalidRequestException",
+        };
+        Refusal::new(problem.status, name, problem.detail)
+    })?;
     let headers = headers(&parts);
     let signed = sigv4::Request {
         method: parts.method.as_str(),
