@@ -5,10 +5,10 @@
 //! connection ends is said again in the next one.
 //!
 //! A broker that is slow, or says nothing any more, costs no memory: it is sent no more messages than `EXTERNAL_BROKER_AT_ONCE`
-//! before it acknowledges one, fewer where it says so (Receive Maximum, MQTT 5.0 §3.2.2.3.3), and no more bytes than it takes. All
-//! else waits in the [`Outlet`], which is bounded. Reading and writing do not wait for each other. Of requests no more is read while
-//! so many are at work; we announce no Receive Maximum of our own, since Mosquitto 2.0 exceeds one where it resumes a session
-//! (eclipse-mosquitto/mosquitto#1822), and each connection would end at once.
+//! before it acknowledges one, fewer where it says so (Receive Maximum, MQTT 5.0 §3.2.2.3.3), and no more bytes than it takes.
+//! All else waits in the [`Outlet`], which is bounded. Reading and writing do not wait for each other. Of requests no more is
+//! read while so many are at work; we announce no Receive Maximum of our own, since Mosquitto 2.0 exceeds one where it resumes
+//! a session, and each connection would end at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
