@@ -1,9 +1,9 @@
 //! Shadows of devices: one function for each request, whatever door it came by.
 //!
 //! [`update`] commits the document with its history and then tells the subscribers, in this order: `update/delta`,
-//! `update/accepted` where the request came as a message, `update/documents`; also where the caller has gone meanwhile. Requests on one shadow take turns, so that
-//! what is told has the order of the versions; those on many share their commits ([`batch`]). What AWS has a code for is
-//! [`ShadowError::Refused`].
+//! `update/accepted` where the request came as a message, `update/documents`; also where the caller has gone meanwhile. Requests
+//! on one shadow take turns, so that what is told has the order of the versions; those on many share their commits ([`batch`]).
+//! What AWS has a code for is [`ShadowError::Refused`].
 //!
 //! A delta goes out at once, but for the one case in [`grace`].
 

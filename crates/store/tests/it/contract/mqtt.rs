@@ -227,8 +227,6 @@ pub(crate) async fn servers_beat_and_are_missed(on: Fixture) {
 }
 
 async fn take(on: &Fixture, from: &'static str, to: &'static str, limit: u32) -> Vec<Vec<u8>> {
-    let taken = on.store.system_write("test", move |tx| {
-        Box::pin(async move { Ok::<_, StoreError>(tx.take_wills(from, to, limit).await?) })
-    });
+    let taken = on.store.system_write("test", move |tx| Box::pin(async move { tx.take_wills(from, to, limit).await }));
     taken.await.expect("taken").into_iter().map(|of| of.row.will).collect()
 }
