@@ -24,7 +24,7 @@ impl Core {
         drop(state);
         if again {
             let gate = self.gate_of_past(durable);
-            self.replies.push_back(Reply::Publish { packet_id: publish.packet_id, qos: 2, code: 0, gate });
+            self.replies.push_back(Reply::Again { packet_id: publish.packet_id, gate });
             return Ok(Arrival::Again);
         }
         // 5.0 is bounded by the receive maximum; 3.1.1 knows none (CVE-2023-28366).

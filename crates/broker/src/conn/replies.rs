@@ -35,6 +35,11 @@ pub(super) enum Reply {
         code: u8,
         gate: Gate,
     },
+    /// PUBREC for a message that had come before, once it is known to be durable.
+    Again {
+        packet_id: u16,
+        gate: Gate,
+    },
     /// PUBREL, once it is durable that the client has the message.
     Release {
         packet_id: u16,
@@ -61,6 +66,7 @@ impl Reply {
     fn gate(&self) -> Gate {
         match self {
             Self::Publish { gate, .. }
+            | Self::Again { gate, .. }
             | Self::Release { gate, .. }
             | Self::Complete { gate, .. }
             | Self::Subscribe { gate, .. }
@@ -133,6 +139,7 @@ impl Core {
                     let served = gate == Gate::Service;
                     self.reply_to_publish(packet_id, qos, code, served, &passed)?;
                 }
+                Reply::Again { packet_id, .. } => self.step_on(PUBREC, packet_id, 0, &passed)?,
                 Reply::Release { packet_id, .. } => self.step_on(PUBREL, packet_id, 0, &passed)?,
                 Reply::Complete { packet_id, code, .. } => self.step_on(PUBCOMP, packet_id, code, &passed)?,
                 Reply::Subscribe { subscribed, .. } => {
@@ -182,7 +189,9 @@ impl Core {
             Passed::NotCommitted => Reason::ImplementationSpecific.code(),
             Passed::Refused(nack) => nack.code(),
         };
-        if code != 0 && qos == 2 {
+        // Told so, the client uses the identifier for another message. 3.1.1 cannot be told and sends this one again: what is
+        // still known of it then has been stored, though not everything that it waited for.
+        if code != 0 && qos == 2 && self.v5 {
             self.forget_exactly_once(packet_id);
         }
         if code != 0 && !self.v5 {

@@ -377,7 +377,7 @@ async fn a_pause_of_the_server_is_no_silence_of_the_client() {
 }
 
 /// What an earlier attempt has left in memory is no session yet, and what it has ended not gone yet.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_session_is_there_when_it_is_stored_and_gone_when_that_is() {
     let house = House::new().await;
     house.store.fail();
@@ -386,6 +386,8 @@ async fn a_session_is_there_when_it_is_stored_and_gone_when_that_is() {
         assert_eq!(code, 0x88, "also the second time");
     }
     house.store.release();
+    house.pass(Duration::from_secs(1));
+    crate::stream::quiet().await;
     let mut old = Client::connect(&house, "acme/old", hello(true, "old").kept()).await;
     old.subscribe("t", 1).await;
     drop(old);
@@ -396,6 +398,8 @@ async fn a_session_is_there_when_it_is_stored_and_gone_when_that_is() {
         assert_eq!(code, 0x88, "a crash would bring the old session back");
     }
     house.store.release();
+    house.pass(Duration::from_secs(1));
+    crate::stream::quiet().await;
     Client::connect(&house, "acme/old", hello(true, "old")).await.leave().await;
     let after = house.crash().await;
     let (_, present) = Client::resume(&after, "acme/old", hello(true, "old").kept()).await;

@@ -22,6 +22,9 @@ pub(crate) struct Message {
     doubtful: bool,
     /// Sessions that get it if it is accepted, by party, in this life of theirs.
     due: BTreeMap<usize, u32>,
+    /// Those that had asked for it when it was first sent: to them it comes in order. Who asks later may have it when it is sent
+    /// again, behind newer ones.
+    meant: BTreeMap<usize, u32>,
     /// How often each has passed it on.
     had: BTreeMap<(usize, u32), u32>,
 }
@@ -56,7 +59,8 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn send(&mut self, from: usize, topic: &str, qos: u8, due: BTreeMap<usize, u32>) -> usize {
         let (fate, had) = (if qos == 0 { Fate::Gone } else { Fate::Open }, BTreeMap::new());
-        self.messages.push(Message { from, topic: topic.to_owned(), qos, fate, doubtful: false, due, had });
+        let meant = due.clone();
+        self.messages.push(Message { from, topic: topic.to_owned(), qos, fate, doubtful: false, due, meant, had });
         self.messages.len() - 1
     }
 
@@ -82,11 +86,12 @@ impl Ledger {
         let had = of.had.entry((party, life)).or_default();
         *had += 1;
         let had = *had;
+        let of = &self.messages[message];
         let once = of.qos == 2 && qos == 2 && (kept || !of.doubtful);
         assert!(had == 1 || !once, "message {message} came {had} times to {party}: {of:?}");
-        if qos > 0 && had == 1 && !of.doubtful {
+        if had == 1 && !of.doubtful && of.meant.get(&party) == Some(&life) {
             let newest = self.newest.entry((party, life, of.from, of.topic.clone())).or_insert(message);
-            assert!(message >= *newest, "message {message} came to {party} after {newest}");
+            assert!(message >= *newest, "message {message} came to {party} after {newest}: {of:?}");
             *newest = message;
         }
     }

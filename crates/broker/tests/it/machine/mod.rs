@@ -77,19 +77,13 @@ impl Story {
 
     async fn step(&mut self) {
         let one = self.roll(0..self.parties.len() as u64) as usize;
-        let what = self.roll(0..24);
-        eprintln!(
-            "step {what} party {one} failing {} armed {} session {:?} client {} lasts {}",
-            self.failing,
-            self.house.point.armed(),
-            self.parties[one].session,
-            self.parties[one].client.is_some(),
-            self.parties[one].lasts
-        );
-        match what {
+        match self.roll(0..24) {
             0..4 => self.connect(one, true).await,
             4 => self.leave(one).await,
-            5 => self.part(one, Due::Must),
+            5 => {
+                self.part(one, Due::Must);
+                crate::stream::quiet().await;
+            }
             6..8 => self.subscribe(one).await,
             8..13 => self.publish(one).await,
             13..19 => {
@@ -135,7 +129,6 @@ impl Story {
         .await;
         let mut said = client.until_quiet().await.into_iter();
         let answer = said.next();
-        eprintln!("  connect clean {} will {:?} -> {answer:?}", hello.clean, hello.will.is_some());
         party.part(ledger, due);
         match answer {
             Some(Said::Connack { code: 0, session_present }) => {
@@ -277,6 +270,12 @@ impl Story {
 
     async fn pass(&mut self, secs: u64) {
         if secs > 3600 {
+            // A store that fails does not know who has come back since, and how long they were away.
+            self.house.pass(Duration::from_secs(1));
+            crate::stream::quiet().await;
+            if self.failing || self.house.point.struck() {
+                return;
+            }
             let away = self
                 .parties
                 .iter_mut()
