@@ -38,7 +38,7 @@ const PATIENCE: u32 = 15;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Job {
     /// Give devices a document to work on
-    Create(Create),
+    Create(Box<Create>),
     #[command(visible_alias = "ls")]
     List {
         /// scheduled, in_progress, canceled, completed or deletion_in_progress
