@@ -508,7 +508,7 @@ def messages(server):
     data.publish(
         topic="shared/berlin/mode", qos=1, retain=True, payload=b"night", contentType="text/plain",
         responseTopic="shared/berlin/answer", correlationData="aGk=", messageExpiry=3600,
-        payloadFormatIndicator="UTF8_DATA", userProperties=json.dumps([{"a": "1"}, {"a": "2"}]),
+        payloadFormatIndicator="UTF8_DATA", userProperties=[{"a": "1"}, {"a": "2"}],
     )
     message = within(heard, 10)
     expect((message.topic, message.payload, message.qos), ("shared/berlin/mode", b"night", 1))
@@ -769,6 +769,7 @@ def command_line(server):
     cli("iot-data", "publish", "--topic", "shared/cli", "--payload", "x", "--retain")
     kept = cli("iot-data", "get-retained-message", "--topic", "shared/cli")
     expect(kept["qos"], 0)
+    cli("iot-data", "publish", "--topic", "shared/cli", "--payload", "", "--retain")
     said = cli("iot", "describe-thing", "--thing-name", "none", check=False)
     holds("ResourceNotFoundException" in said, said)
     cli("iot", "delete-thing", "--thing-name", "cli-1")

@@ -45,8 +45,8 @@ struct Place {
     /// After whom everybody goes on being asked; none where that is done.
     walk: Option<Option<DeviceId>>,
     walked_at: Timestamp,
-    /// What was written before has been looked at.
-    since: Timestamp,
+    /// What was written before has been looked at, and of that moment the devices up to this name.
+    since: (Timestamp, String),
 }
 
 /// One turn over all tenants.
@@ -96,7 +96,7 @@ async fn turn(app: &App, tenant: &TenantId, asked: BTreeMap<String, String>) -> 
         .map(|(name, query)| DynamicGroup::new(name.as_str(), query).map_err(Error::internal))
         .collect::<Result<_>>()?;
     let known = app.groups_seen().0.lock().get(tenant).cloned().filter(|place| place.asked == asked);
-    let fresh = || Place { asked, walk: Some(None), walked_at: now, since: now.minus(LAG) };
+    let fresh = || Place { asked, walk: Some(None), walked_at: now, since: (now.minus(LAG), String::new()) };
     let mut place = known.unwrap_or_else(fresh);
     if place.walk.is_none() && now.since(place.walked_at) >= EVERYBODY_EVERY {
         (place.walk, place.walked_at) = (Some(None), now);
@@ -145,7 +145,7 @@ async fn follow(
     place: &mut Place,
     status: &mut GroupsStatus,
 ) -> Result<()> {
-    let mut from = (place.since, String::new());
+    let mut from = place.since.clone();
     for _ in 0..limits::DYNAMIC_GROUP_DEVICES_PER_TURN / PAGE {
         let at = from.clone();
         let rows = app.read(tenant, "changed devices", move |tx| {
@@ -159,11 +159,12 @@ async fn follow(
         ask(app, tenant, groups, rows, status).await?;
         if !more {
             // Whoever wrote before this has committed by the next turn.
-            place.since = app.now().minus(LAG).max(place.since);
+            let settled = (app.now().minus(LAG), String::new());
+            place.since = place.since.clone().max(settled);
             return Ok(());
         }
     }
-    place.since = from.0;
+    place.since = from;
     app.wake_groups();
     Ok(())
 }

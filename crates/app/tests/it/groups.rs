@@ -165,6 +165,12 @@ async fn everybody_is_asked_page_after_page() {
     stage.create("all", asks("hardware:rev-a")).await.expect("made");
     assert_eq!(stage.tick().await, most + 1);
     assert_eq!(stage.tags(&format!("d{most:04}")).await, ["all"]);
+    // Those that come later are found by when they came, however many came in that moment.
+    for n in 0..=most {
+        add_device(&stage.fixture.app, &stage.acme, &format!("e{n:04}"), "rev-a").await;
+    }
+    assert_eq!(stage.tick().await, most + 1);
+    assert_eq!(stage.tags(&format!("e{most:04}")).await, ["all"]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use fleetward_app::Retained;
 use fleetward_app::topic_messages::{Beside, NewTopicMessage, publish_message, retained_message, retained_messages};
-use fleetward_wire::aws::message::{format_user_properties, parse_user_properties};
+use fleetward_wire::aws::message::{BadUserProperties, format_user_properties, parse_user_properties};
 use serde_json::json;
 
 use crate::answer::{Answer, Refusal};
@@ -29,7 +29,7 @@ pub(super) async fn publish(call: &Call<'_>) -> Result<Answer, Refusal> {
         Some("UTF8_DATA") => true,
         Some(_) => return Err(Refusal::invalid("payloadFormatIndicator must be UNSPECIFIED_BYTES or UTF8_DATA")),
     };
-    let user = call.header(USER_PROPERTIES).map(parse_user_properties).transpose();
+    let user = call.header(USER_PROPERTIES).map(user_properties).transpose();
     let correlation = call.header(CORRELATION).map(|text| BASE64_STANDARD.decode(text)).transpose();
     let beside = Beside {
         utf8,
@@ -48,6 +48,15 @@ pub(super) async fn publish(call: &Call<'_>) -> Result<Answer, Refusal> {
     };
     publish_message(call.app(), &call.ctx, &call.tenant, new).await?;
     Ok(Answer::Json(json!({ "message": "OK", "traceId": call.ctx.request_id.to_string() })))
+}
+
+/// The properties in the header field. A client that was given them as a text has made JSON of that text once more.
+fn user_properties(text: &str) -> Result<Vec<(String, String)>, BadUserProperties> {
+    parse_user_properties(text).or_else(|bad| {
+        let json = BASE64_STANDARD.decode(text).map_err(|_| bad)?;
+        let inner: String = serde_json::from_slice(&json).map_err(|_| bad)?;
+        parse_user_properties(&BASE64_STANDARD.encode(inner))
+    })
 }
 
 pub(super) async fn show(call: &Call<'_>) -> Result<Answer, Refusal> {

@@ -41,13 +41,21 @@ async fn a_message_goes_out_with_all_that_stands_beside_it() {
     };
     assert_eq!(message.properties, Properties::of(&beside).expect("short"));
 
+    // botocore makes JSON of a text, too.
+    let text = BASE64_STANDARD.encode(json!(r#"[{"a": "3"}]"#).to_string());
+    let headers = [("x-amz-mqtt5-user-properties", text.as_str())];
+    assert_eq!(house.ask(&house.owner, "iotdata", ("POST", "/topics/a"), &headers, "x").await.status, 200);
+    let (_, message) = house.links.published.lock().pop().expect("published");
+    let beside = Beside { user: vec![pair("3")], ..Beside::default() };
+    assert_eq!(message.properties, Properties::of(&beside).expect("short"));
+
     let found =
         house.ask(&house.owner, "iotdata", ("GET", "/retainedMessage/site%2Fberlin%2Fmode"), &[], "").await.json;
     assert_eq!((&found["payload"], &found["qos"]), (&json!(BASE64_STANDARD.encode("night")), &json!(1)));
     assert_eq!(found["userProperties"], json!(BASE64_STANDARD.encode(r#"[{"a":"b"}]"#)));
     let system = house.app.system("test");
-    let told = events(&house.app, &system, &tenant("acme"), JournalFilter::default(), None, 1).await.expect("events");
-    let entry = &told[0].entry;
+    let told = events(&house.app, &system, &tenant("acme"), JournalFilter::default(), None, 2).await.expect("events");
+    let entry = &told[1].entry;
     assert_eq!((entry.action, entry.subject.as_deref()), (Action::MessagePublished, Some("site/berlin/mode")));
     assert_eq!((entry.actor.name.as_str(), entry.detail.to_string().contains("night")), ("test", false));
 }
