@@ -218,7 +218,11 @@ async fn a_device_that_comes_back_with_less_has_a_moment_to_say_better() {
     let told = Told::listen(app);
     add_device(app, &acme, "gw-1", "rev-a").await;
     let (ops, gw, key) = (fixture.operator("acme", "operator").await, as_device(app, &acme, "gw-1"), classic("gw-1"));
-    let report = |version: u64, boot: &str, channel: u32| json!({"reported": {"channel": channel, "_meta": {"applied_version": version, "boot_id": boot}}});
+    let meta = |version: u64, boot: &str| json!({"applied_version": version, "boot_id": boot});
+    let report = |version: u64, boot: &str, channel: u32| {
+        let meta = meta(version, boot);
+        json!({"reported": {"channel": channel, "_meta": meta}})
+    };
     let deltas = || told.take_ends().iter().filter(|end| *end == "update/delta").count();
     let boots = |epoch: u64| {
         let arrival = Arrival { epoch, address: None, protocol: "mqtt-5" };
