@@ -281,8 +281,9 @@ impl Story {
                 .iter_mut()
                 .filter(|party| party.client.is_none() && party.v5 && party.kept && party.index != 0);
             for party in away.filter(|party| party.session == Session::Kept) {
+                // Its own half ends too, and the server's may not have yet.
                 party.session = Session::Unsure;
-                self.ledger.release(party.index);
+                party.begin_anew(&mut self.ledger);
             }
         }
         self.house.pass(Duration::from_secs(secs));
