@@ -117,6 +117,19 @@ async fn large_packets_in_pieces() {
     }
 }
 
+/// A length that is claimed makes no room: `feed` looks how much there is before a CONNECT is believed.
+#[tokio::test(start_paused = true)]
+async fn a_claim_makes_no_room() {
+    for claimed in [4000, 5000, 200_000] {
+        let mut stream = vec![0x10];
+        crate::client::varint(&mut stream, claimed);
+        stream.extend([0; 900]);
+        for cut in [Cut::Whole, Cut::Bytes] {
+            assert_eq!(feed(&stream, cut).await.end, None);
+        }
+    }
+}
+
 /// Who does not read what it is owed is not read from: what it makes the server hold has an end.
 #[tokio::test(start_paused = true)]
 async fn who_does_not_read_is_not_read_from() {

@@ -1,7 +1,7 @@
 //! One real connection, fed with any bytes in any pieces, in memory. Whatever the network does to a stream, the same comes
 //! of it: what is said, how it ends, what is kept. Also the body of the fuzz target `broker_connection`.
 //!
-//! Time stands still while anybody has something to do, so that a short sleep means "until all is quiet".
+//! Time stands still while anybody has something to do, so that a short time-out means "until all is quiet".
 
 use std::collections::BTreeMap;
 use std::io::Result;
@@ -96,7 +96,7 @@ pub(crate) fn greeting(v5: bool, kept: bool) -> Vec<u8> {
 
 /// Until nobody has anything to do.
 pub(crate) async fn quiet() {
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    let _still = tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>()).await;
 }
 
 /// An input of the fuzzer: a byte of chance and a stream.
@@ -124,7 +124,7 @@ pub(crate) async fn feed(stream: &[u8], cut: Cut) -> Outcome {
     let watched = Watched { stream: theirs, seen: seen.clone() };
     house.tracker.spawn(house.broker.serve(watched, peer("acme/one")));
     let (mut reading, mut writing) = tokio::io::split(ours);
-    let listening = tokio::spawn(async move {
+    let listening = house.tracker.spawn(async move {
         let mut heard = Vec::new();
         // A stream that fails has ended.
         let _ended = reading.read_to_end(&mut heard).await;

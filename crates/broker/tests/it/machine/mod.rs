@@ -281,8 +281,9 @@ impl Story {
                 .iter_mut()
                 .filter(|party| party.client.is_none() && party.v5 && party.kept && party.index != 0);
             for party in away.filter(|party| party.session == Session::Kept) {
+                // Its own half ends too, and the server's may not have yet.
                 party.session = Session::Unsure;
-                self.ledger.release(party.index);
+                party.begin_anew(&mut self.ledger);
             }
         }
         self.house.pass(Duration::from_secs(secs));
@@ -300,6 +301,10 @@ impl Story {
         self.failing = !self.failing;
         if self.failing {
             self.ledger.doubt();
+            // What is published while it fails reaches those who are connected.
+            for will in self.parties.iter().filter_map(|party| party.will) {
+                self.ledger.wills[will].due = Due::May;
+            }
             self.house.store.fail();
         } else {
             self.house.store.release();
@@ -390,7 +395,7 @@ impl Party {
         if !present {
             self.begin_anew(ledger);
         }
-        self.lasts = self.kept && !(forgets && !self.v5);
+        self.lasts = self.kept && (!forgets || self.v5);
         self.session = if self.lasts { Session::Kept } else { Session::None };
         self.window = usize::from(hello.receive_maximum.unwrap_or(100)).min(100);
         self.client = Some(client);
@@ -398,6 +403,10 @@ impl Party {
 
     /// No CONNACK, or one that refuses: what it asked for may have been done all the same.
     fn turned_away(&mut self, forgets: bool, ledger: &mut Ledger) {
+        if forgets {
+            // It has forgotten by itself what it asks the server to forget.
+            self.begin_anew(ledger);
+        }
         if self.kept && (forgets || self.session != Session::Kept) {
             self.session = Session::Unsure;
             ledger.release(self.index);

@@ -119,7 +119,9 @@ impl Party {
         self.open.clear();
         self.owed.clear();
         self.asked.clear();
-        if let Some(will) = self.will.take().map(|will| &mut ledger.wills[will]) {
+        if let Some(will) = self.will.take().map(|will| &mut ledger.wills[will])
+            && will.due == Due::Open
+        {
             will.due = if will.delayed && due == Due::Must { Due::May } else { due };
         }
         if ends {
