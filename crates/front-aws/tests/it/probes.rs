@@ -115,7 +115,7 @@ impl Known {
     fn body(&self, operation: &Operation) -> String {
         let all = json!({
             "thingName": "gw-1", "thingGroupName": "group-1", "thingGroupProperties": { "thingGroupDescription": "x" },
-            "certificateSigningRequest": request(), "queryString": "gw-1", "templateName": "template-2",
+            "certificateSigningRequest": request(), "queryString": "attributes.watts:60", "templateName": "template-2",
             "templateBody": TEMPLATE, "enabled": true, "policyDocument": POLICY, "target": self.arn,
             "resourceArn": self.arn, "tags": [{ "Key": "k", "Value": "v" }], "tagKeys": ["k"],
             "targets": [self.arn], "document": "{}", "description": "x", "state": { "desired": { "a": 1 } },

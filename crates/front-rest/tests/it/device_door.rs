@@ -307,7 +307,10 @@ async fn messages_are_published_and_what_is_retained_is_read() {
     assert!(heard.messages.lock().is_empty());
 
     let (status, _, one) = device.ask("GET", "/retainedMessage/shared%2Fb", "").await;
-    let expect = json!({"topic": "shared/b", "payload": "b24=", "qos": 1, "lastModifiedTime": 7000});
+    let beside = BASE64_STANDARD.encode(r#"[{"a":"b"}]"#);
+    let expect = json!({
+        "topic": "shared/b", "payload": "b24=", "qos": 1, "lastModifiedTime": 7000, "userProperties": beside,
+    });
     assert_eq!((status, one), (200, expect));
     assert_eq!(device.refusal("GET", "/retainedMessage/shared/z", "").await.0, 404);
     assert_eq!(device.refusal("GET", "/retainedMessage/other/b", "").await.0, 403);

@@ -28,13 +28,13 @@ pub(super) struct Pending {
     items: Vec<JobExecutionView>,
 }
 
-/// List what jobs have pending for a device
+/// Show what jobs have pending for a device
 ///
 /// In the order in which it gets them, as many as it is shown. What waits for its window is not there.
 #[utoipa::path(
     get,
     path = "/v1/tenants/{tenant}/devices/{device}/pending-jobs",
-    operation_id = "list_pending_jobs",
+    operation_id = "show_pending_jobs",
     tag = "jobs",
     params(("tenant" = String, Path), ("device" = String, Path)),
     responses((status = 200, body = Pending)),
