@@ -7,9 +7,10 @@ import shutil
 import tempfile
 
 import paho.mqtt.client as mqtt
-from paho_client import Client
+from paho_client import plain
 
 from fleet.postgres import Postgres
+from fleet.matrix import Will
 from fleet.server import Server, shared
 from fleet.story import Story, expect, quiet, until, within
 
@@ -21,10 +22,10 @@ V5 = mqtt.MQTTv5
 def a_suspended_device_is_out(servers):
     """A device that is suspended on one server is out on the other (0x98)"""
     device = servers.first.enrol("acme", "two-suspended")
-    with Client(servers.second, device, V5) as client:
+    with plain(servers.second, device, V5) as client:
         client.connect()
         servers.first.ctl("device", "suspend", device.name, tenant="acme")
-        expect(within(client.disconnects, what="the end"), 0x98)
+        expect(within(client.ends, what="the end"), 0x98)
 
 
 @story.check
@@ -37,14 +38,14 @@ def a_changed_record_changes_rights(servers):
     document = pathlib.Path(servers.folder) / "hall.json"
     document.write_text(json.dumps({"statements": [allow]}))
     first.ctl("topic-policy", "create", "hall", "--document", document, tenant="acme")
-    with Client(second, device, V5) as client:
+    with plain(second, device, V5) as client:
         client.connect()
-        expect(client.publish("halls/7/x", "1")[1], 0x87, "before")
+        expect(client.publish("halls/7/x", "1"), 0x87, "before")
         first.ctl("topic-policy", "attach", "hall", "--everybody", tenant="acme")
-        until(lambda: client.publish("halls/7/x", "1")[1] < 0x80, "the policy over there", seconds=10)
+        until(lambda: client.publish("halls/7/x", "1") < 0x80, "the policy over there", seconds=10)
         first.ctl("device", "set", device.name, "--attribute", "hall=8", tenant="acme")
-        until(lambda: client.publish("halls/8/x", "1")[1] < 0x80, "the change of the record", seconds=10)
-        expect(client.publish("halls/7/x", "1")[1], 0x87, "what it was before")
+        until(lambda: client.publish("halls/8/x", "1") < 0x80, "the change of the record", seconds=10)
+        expect(client.publish("halls/7/x", "1"), 0x87, "what it was before")
 
 
 @story.check
@@ -53,14 +54,14 @@ def a_will_is_said_by_who_lives(servers):
     first, second = servers.first, servers.second
     reader, mortal = first.enrol("acme", "two-reader"), first.enrol("acme", "two-mortal")
     topic = shared("two/wills")
-    with Client(second, reader, V5) as watching:
+    with plain(second, reader, V5) as watching:
         watching.connect()
         watching.subscribe(topic)
-        lost = Client(first, mortal, V5, will=(topic, "gone", 1, False))
+        lost = plain(first, mortal, V5, will=Will(topic, "gone"))
         lost.connect()
         first.kill()
         lost.client.loop_stop()
-        expect(watching.message(seconds=60)[:2], (topic, "gone"))
+        expect(watching.message(seconds=60)[:2], (topic, b"gone"))
         quiet(watching.messages, seconds=7, what="the will once more")
 
 
