@@ -25,7 +25,7 @@ fn message(topic: &str, payload: &'static str) -> NewTopicMessage {
 async fn whoever_subscribes_hears_it_and_whoever_comes_later() {
     let house = House::new().await;
     let (one, other) = (house.enroll("acme", "gw-1", "rev-a").await, house.enroll("acme", "gw-2", "rev-a").await);
-    let theirs = house.enroll("beta", "gw-9", "rev-a").await;
+    let theirs = house.enroll("zenith", "gw-9", "rev-a").await;
     let (mut link, mut stranger) = (house.connect(&one, Version::V5).await, house.connect(&theirs, Version::V5).await);
     link.subscribe(&["shared/#", "fleet/#"]).await;
     stranger.subscribe(&["shared/#", "fleet/#"]).await;
@@ -61,7 +61,7 @@ async fn whoever_subscribes_hears_it_and_whoever_comes_later() {
     assert_eq!(link.next_bytes().await, ("shared/a".to_owned(), Vec::new()));
     clear_retained(app, admin, &acme, "shared/a").await.expect("nothing is there any more");
     assert!(matches!(retained_message(app, admin, &acme, "shared/a"), Err(Error::NotFound { .. })));
-    assert!(retained_messages(app, admin, &tenant("beta"), None, 9).expect("a page").is_empty());
+    assert!(retained_messages(app, admin, &tenant("zenith"), None, 9).expect("a page").is_empty());
     stranger.expect_nothing().await;
 }
 
