@@ -149,7 +149,11 @@ impl Agent {
         let allowed = self.tasks.allowed.clone();
         self.work.spawn(async move {
             let reboots = allowed.judge(&run.action) == Ok(Policy::Reboots);
-            let ended = ended(&run.action, allowed.run(&run).await);
+            let ran = allowed.run(&run).await;
+            // What it wrote may be a secret, and so may the failure, which repeats a line of it.
+            let status = ran.as_ref().ok().map(|ran| ran.status.to_string());
+            tracing::info!(job = %run.key.job, step = %run.action.name, status, "step");
+            let ended = ended(&run.action, ran);
             Done::Stepped { run: Box::new(run), reboots, ended }
         });
     }
@@ -160,7 +164,6 @@ impl Agent {
         if reboots && ended.failure.is_none() {
             return tracing::info!(job, step, "the step waits for the restart of the device");
         }
-        tracing::info!(job, step, failure = ended.failure.as_deref(), "step");
         let todo = self.tasks.steps.ended(&run.key, run.step, ended, self.disk.as_ref());
         self.do_steps(todo);
     }
