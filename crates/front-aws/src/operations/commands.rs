@@ -205,9 +205,9 @@ fn execution_of(account: &str, token: &str) -> Result<CommandId, Refusal> {
     if token.is_empty() {
         return Err(Refusal::invalid("clientToken must not be empty"));
     }
-    let stable = || stable_id(&[account, "execution", token]).parse();
-    let read = token.parse().or_else(|_: fleetward_base::BadId| stable());
-    read.map_err(|error: fleetward_base::BadId| Refusal::invalid(format!("clientToken must be {}", error.rule)))
+    let read = token.parse::<CommandId>();
+    let read = read.or_else(|_| stable_id(&[account, "execution", token]).parse::<CommandId>());
+    read.map_err(|error| Refusal::invalid(format!("clientToken must be {}", error.rule)))
 }
 
 fn execution_id(call: &Call<'_>) -> Result<CommandId, Refusal> {
