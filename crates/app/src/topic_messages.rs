@@ -4,6 +4,7 @@
 //! after the commit. Payloads are not in the journal. Refused is a topic on which a service answers or that shows a record:
 //! what is asked there has an operation of its own, with its own right.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -110,33 +111,39 @@ async fn say(
     detail: serde_json::Value,
     message: TopicMessage,
 ) -> Result<Published> {
-    let links = app.links().ok_or(NO_DOOR)?;
-    let (app_in, ctx_in, now, topic) = (app.clone(), ctx.clone(), app.now(), message.topic.clone());
-    let before = app.write(tenant, "publish message", move |tx| {
-        Box::pin(async move {
-            // A tenant that is not there has no journal to write in.
-            tx.own_tenant().await?.ok_or(Error::NotFound { what: "tenant" })?;
-            if let Some(before) = idempotency::replay::<Published>(&app_in, tx, &ctx_in).await? {
-                return Ok(Some(before));
-            }
-            record(tx, &ctx_in.done(now, action).subject(&topic).detail(detail)).await?;
-            Ok(None)
-        })
-    });
-    if let Some(before) = before.await? {
-        return Ok(before);
-    }
-    let sessions = links.publish_to_topic(tenant, message).await.map_err(refused)?;
-    let published = Published { sessions };
-    if ctx.idempotency.is_some() {
-        // Kept after it was said: between the two, a caller that asks again says it again, and nothing is lost.
-        let (app_in, ctx_in) = (app.clone(), ctx.clone());
-        let kept = app.write(tenant, "message published", move |tx| {
-            Box::pin(async move { idempotency::keep(&app_in, tx, &ctx_in, &published).await })
+    let links = Arc::clone(app.links().ok_or(NO_DOOR)?);
+    let (app, ctx, tenant) = (app.clone(), ctx.clone(), tenant.clone());
+    let whole = app.clone();
+    // Where the journal says that it was published, it is, also when the caller has hung up.
+    let said = whole.see_through(async move {
+        let (app_in, ctx_in, now, topic) = (app.clone(), ctx.clone(), app.now(), message.topic.clone());
+        let before = app.write(&tenant, "publish message", move |tx| {
+            Box::pin(async move {
+                // A tenant that is not there has no journal to write in.
+                tx.own_tenant().await?.ok_or(Error::NotFound { what: "tenant" })?;
+                if let Some(before) = idempotency::replay::<Published>(&app_in, tx, &ctx_in).await? {
+                    return Ok(Some(before));
+                }
+                record(tx, &ctx_in.done(now, action).subject(&topic).detail(detail)).await?;
+                Ok(None)
+            })
         });
-        kept.await?;
-    }
-    Ok(published)
+        if let Some(before) = before.await? {
+            return Ok(before);
+        }
+        let sessions = links.publish_to_topic(&tenant, message).await.map_err(refused)?;
+        let published = Published { sessions };
+        if ctx.idempotency.is_some() {
+            // Kept after it was said: between the two, a caller that asks again says it again, and nothing is lost.
+            let (app_in, ctx_in) = (app.clone(), ctx.clone());
+            let kept = app.write(&tenant, "message published", move |tx| {
+                Box::pin(async move { idempotency::keep(&app_in, tx, &ctx_in, &published).await })
+            });
+            kept.await?;
+        }
+        Ok::<_, Error>(published)
+    });
+    said.await
 }
 
 /// The message, in bounds.
