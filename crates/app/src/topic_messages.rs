@@ -1,7 +1,8 @@
 //! Messages on topics, as operators publish them, and what is retained there.
 //!
 //! The line in the journal comes before the message, so that nothing is said to devices without a trace; the answer comes
-//! after the commit. Payloads are not in the journal. Refused is a topic on which a service answers or that shows a record:
+//! after the commit. Payloads are not in the journal. Refused is a topic on which a service answers, on which the
+//! server speaks to a device or that shows a record:
 //! what is asked there has an operation of its own, with its own right.
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use fleetward_base::{TenantId, limits};
 use fleetward_broker::Properties;
 use fleetward_core::access::Permission;
 use fleetward_core::journal::Action;
+use fleetward_core::topic_policy::spoken_on;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -153,7 +155,7 @@ fn checked(new: NewTopicMessage) -> Result<TopicMessage> {
         let rule = format!("a topic name of at most {} bytes, without wildcards", limits::MQTT_TOPIC_BYTES);
         return Err(Error::invalid("topic", rule));
     }
-    if topic.starts_with('$') {
+    if topic.starts_with('$') || spoken_on(&topic).is_some() {
         return Err(not_here());
     }
     if payload.len() > limits::MQTT_PAYLOAD_BYTES {
@@ -198,5 +200,28 @@ fn refused(refused: PublishRefused) -> Error {
             Error::TooMany { what: "messages wait or are retained", retry_after: Duration::from_secs(60) }
         }
         PublishRefused::Unavailable => NO_DOOR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_speaks_for_the_server() {
+        let taken = |topic: &str| checked(NewTopicMessage { topic: topic.to_owned(), ..NewTopicMessage::default() });
+        for topic in [
+            "$aws/things/gw-1/shadow/update",
+            "devices/gw-1/config/rejected",
+            "devices/gw-1/config/desired",
+            "devices/gw-1/messages/devicebound/x",
+            "devices/gw-1/identity/renew",
+            "devices/gw-1/identity",
+        ] {
+            assert!(matches!(taken(topic), Err(Error::Invalid { .. })), "{topic}");
+        }
+        for topic in ["plants/1", "devices/gw-1/telemetry", "devices/gw-1", "x/devices/gw-1/config/desired"] {
+            assert!(taken(topic).is_ok(), "{topic}");
+        }
     }
 }
