@@ -309,7 +309,7 @@ pub async fn remove_device_group(
         return Err(Error::conflict("group-not-empty", format!("other groups lie in {name}")));
     }
     if group.query.is_some() {
-        ask_no_more(app, tenant, name).await?;
+        ask_no_more(app, ctx, tenant, name).await?;
     }
     loop {
         let (ctx_in, name_in) = (ctx.clone(), name.to_owned());
@@ -343,14 +343,18 @@ pub async fn remove_device_group(
 }
 
 /// From here on its question gives nobody the tag that is taken away next.
-async fn ask_no_more(app: &App, tenant: &TenantId, name: &str) -> Result<()> {
-    let name = name.to_owned();
+async fn ask_no_more(app: &App, ctx: &Ctx, tenant: &TenantId, name: &str) -> Result<()> {
+    let (now, ctx_in, name) = (app.now(), ctx.clone(), name.to_owned());
     app.write(tenant, "ask no more", move |tx| {
         Box::pin(async move {
             let row = tx.device_group(&name).await?.ok_or(NOT_THERE)?;
-            // It goes a moment later, and has its line then.
-            let row = DeviceGroupRow { query: None, settled_at: None, ..row };
-            tx.update_device_group(&row, row.revision).await?;
+            let found = row.revision;
+            let row = DeviceGroupRow { query: None, settled_at: None, revision: found + 1, updated_at: now, ..row };
+            if tx.update_device_group(&row, found).await? {
+                // Where the server stops before the group is gone, this says why it is not dynamic any more.
+                let entry = ctx_in.done(now, Action::DeviceGroupUpdated).subject(&name);
+                record(tx, &entry.detail(json!({ "query": null }))).await?;
+            }
             Ok(())
         })
     })
