@@ -1,9 +1,8 @@
 //! Messages on topics, as operators publish them, and what is retained there.
 //!
 //! The line in the journal comes before the message, so that nothing is said to devices without a trace; the answer comes
-//! after the commit. Payloads are not in the journal. Refused is a topic on which a service answers, on which the
-//! server speaks to a device or that shows a record:
-//! what is asked there has an operation of its own, with its own right.
+//! after the commit. Payloads are not in the journal. Refused is a topic on which a service answers, on which the server
+//! speaks to a device or that shows a record: what is asked there has an operation of its own, with its own right.
 
 use std::sync::Arc;
 use std::time::Duration;
