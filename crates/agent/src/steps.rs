@@ -261,20 +261,30 @@ impl Steps {
             }
         });
         let mut next = self.journal.clone();
-        next.task = None;
-        match allowed {
+        let mut todo = Vec::new();
+        if let Some(task) = next.task.take() {
+            // Offered once more it would begin anew, so it has its end.
+            let mut details = task.details();
+            details.insert("reason".to_owned(), "another job took its place".to_owned());
+            let outcome = Outcome { key: task.key, verdict: Verdict::Failed, details, told: false };
+            todo.push(Todo::Say(told(&outcome)));
+            next.finish(outcome);
+        }
+        let begun = match allowed {
             Err(why) => {
                 let details = BTreeMap::from([("reason".to_owned(), line(&why, limits::DEPLOYMENT_DETAIL_BYTES))]);
                 next.finish(Outcome { key, verdict: Verdict::Rejected, details, told: false });
                 self.keep(next, disk)?;
-                Ok(self.last_end())
+                self.last_end()
             }
             Ok(document) => {
                 let (stdout, stderr, boot) = (String::new(), String::new(), String::new());
                 next.task = Some(Task { key, document, done: 0, boot, starts: 0, stdout, stderr });
-                self.start(next, disk)
+                self.start(next, disk)?
             }
-        }
+        };
+        todo.extend(begun);
+        Ok(todo)
     }
 
     /// First the disk, then the program.

@@ -90,6 +90,9 @@ pub async fn create_device_group(
     if fields.query.is_some() && parent.is_some() {
         return Err(Error::invalid("parent", "a dynamic group lies in no other"));
     }
+    if fields.query.is_some() {
+        tag_is_free(app, tenant, name).await?;
+    }
     let now = app.now();
     let row = DeviceGroupRow {
         name: name.to_owned(),
@@ -115,8 +118,9 @@ pub async fn create_device_group(
                 let reason = format!("there are {} groups already", limits::DEVICE_GROUPS);
                 return Err(Error::conflict("groups-full", reason));
             }
-            if row.query.is_some() {
-                may_be_dynamic(tx, &row.name).await?;
+            if row.query.is_some() && tx.count_dynamic_groups().await? >= limits::DYNAMIC_GROUPS {
+                let reason = format!("there are {} dynamic groups already", limits::DYNAMIC_GROUPS);
+                return Err(Error::conflict("groups-full", reason));
             }
             if let Some(parent) = &row.parent {
                 let above = above(tx, parent).await?;
@@ -143,14 +147,20 @@ pub async fn create_device_group(
     group_of(kept)
 }
 
-/// A tag that devices have already would be taken from those whom the question does not meet.
-async fn may_be_dynamic(tx: &mut TenantTx, name: &str) -> Result<()> {
-    if tx.count_dynamic_groups().await? >= limits::DYNAMIC_GROUPS {
-        let reason = format!("there are {} dynamic groups already", limits::DYNAMIC_GROUPS);
-        return Err(Error::conflict("groups-full", reason));
-    }
-    let filter = DeviceFilter { tags: vec![name.to_owned()], ..DeviceFilter::default() };
-    if tx.devices(&filter, None, 1).await?.is_empty() {
+/// A tag that devices have already would be taken from those whom the question does not meet. This may go through all
+/// devices, so nobody who writes waits for it. Of a group that is there the tag is its own.
+async fn tag_is_free(app: &App, tenant: &TenantId, name: &str) -> Result<()> {
+    let name_in = name.to_owned();
+    let free = app.read(tenant, "devices with tag", move |tx| {
+        Box::pin(async move {
+            if tx.device_group(&name_in).await?.is_some() {
+                return Ok(true);
+            }
+            let filter = DeviceFilter { tags: vec![name_in], ..DeviceFilter::default() };
+            Ok(tx.devices(&filter, None, 1).await?.is_empty())
+        })
+    });
+    if free.await? {
         return Ok(());
     }
     Err(Error::conflict("tag-in-use", format!("devices have the tag {name} already; take it from them first")))
@@ -299,7 +309,7 @@ pub async fn remove_device_group(
         return Err(Error::conflict("group-not-empty", format!("other groups lie in {name}")));
     }
     if group.query.is_some() {
-        ask_no_more(app, tenant, name).await?;
+        ask_no_more(app, ctx, tenant, name).await?;
     }
     loop {
         let (ctx_in, name_in) = (ctx.clone(), name.to_owned());
@@ -333,14 +343,18 @@ pub async fn remove_device_group(
 }
 
 /// From here on its question gives nobody the tag that is taken away next.
-async fn ask_no_more(app: &App, tenant: &TenantId, name: &str) -> Result<()> {
-    let name = name.to_owned();
+async fn ask_no_more(app: &App, ctx: &Ctx, tenant: &TenantId, name: &str) -> Result<()> {
+    let (now, ctx_in, name) = (app.now(), ctx.clone(), name.to_owned());
     app.write(tenant, "ask no more", move |tx| {
         Box::pin(async move {
             let row = tx.device_group(&name).await?.ok_or(NOT_THERE)?;
-            // It goes a moment later, and has its line then.
-            let row = DeviceGroupRow { query: None, settled_at: None, ..row };
-            tx.update_device_group(&row, row.revision).await?;
+            let found = row.revision;
+            let row = DeviceGroupRow { query: None, settled_at: None, revision: found + 1, updated_at: now, ..row };
+            if tx.update_device_group(&row, found).await? {
+                // Where the server stops before the group is gone, this says why it is not dynamic any more.
+                let entry = ctx_in.done(now, Action::DeviceGroupUpdated).subject(&name);
+                record(tx, &entry.detail(json!({ "query": null }))).await?;
+            }
             Ok(())
         })
     })

@@ -1,9 +1,10 @@
 //! Messages on topics, as operators publish them, and what is retained there.
 //!
 //! The line in the journal comes before the message, so that nothing is said to devices without a trace; the answer comes
-//! after the commit. Payloads are not in the journal. Refused is a topic on which a service answers or that shows a record:
-//! what is asked there has an operation of its own, with its own right.
+//! after the commit. Payloads are not in the journal. Refused is a topic on which a service answers, on which the server
+//! speaks to a device or that shows a record: what is asked there has an operation of its own, with its own right.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use fleetward_base::{TenantId, limits};
 use fleetward_broker::Properties;
 use fleetward_core::access::Permission;
 use fleetward_core::journal::Action;
+use fleetward_core::topic_policy::spoken_on;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -110,33 +112,39 @@ async fn say(
     detail: serde_json::Value,
     message: TopicMessage,
 ) -> Result<Published> {
-    let links = app.links().ok_or(NO_DOOR)?;
-    let (app_in, ctx_in, now, topic) = (app.clone(), ctx.clone(), app.now(), message.topic.clone());
-    let before = app.write(tenant, "publish message", move |tx| {
-        Box::pin(async move {
-            // A tenant that is not there has no journal to write in.
-            tx.own_tenant().await?.ok_or(Error::NotFound { what: "tenant" })?;
-            if let Some(before) = idempotency::replay::<Published>(&app_in, tx, &ctx_in).await? {
-                return Ok(Some(before));
-            }
-            record(tx, &ctx_in.done(now, action).subject(&topic).detail(detail)).await?;
-            Ok(None)
-        })
-    });
-    if let Some(before) = before.await? {
-        return Ok(before);
-    }
-    let sessions = links.publish_to_topic(tenant, message).await.map_err(refused)?;
-    let published = Published { sessions };
-    if ctx.idempotency.is_some() {
-        // Kept after it was said: between the two, a caller that asks again says it again, and nothing is lost.
-        let (app_in, ctx_in) = (app.clone(), ctx.clone());
-        let kept = app.write(tenant, "message published", move |tx| {
-            Box::pin(async move { idempotency::keep(&app_in, tx, &ctx_in, &published).await })
+    let links = Arc::clone(app.links().ok_or(NO_DOOR)?);
+    let (app, ctx, tenant) = (app.clone(), ctx.clone(), tenant.clone());
+    let whole = app.clone();
+    // Where the journal says that it was published, it is, also when the caller has hung up.
+    let said = whole.see_through(async move {
+        let (app_in, ctx_in, now, topic) = (app.clone(), ctx.clone(), app.now(), message.topic.clone());
+        let before = app.write(&tenant, "publish message", move |tx| {
+            Box::pin(async move {
+                // A tenant that is not there has no journal to write in.
+                tx.own_tenant().await?.ok_or(Error::NotFound { what: "tenant" })?;
+                if let Some(before) = idempotency::replay::<Published>(&app_in, tx, &ctx_in).await? {
+                    return Ok(Some(before));
+                }
+                record(tx, &ctx_in.done(now, action).subject(&topic).detail(detail)).await?;
+                Ok(None)
+            })
         });
-        kept.await?;
-    }
-    Ok(published)
+        if let Some(before) = before.await? {
+            return Ok(before);
+        }
+        let sessions = links.publish_to_topic(&tenant, message).await.map_err(refused)?;
+        let published = Published { sessions };
+        if ctx.idempotency.is_some() {
+            // Kept after it was said: between the two, a caller that asks again says it again, and nothing is lost.
+            let (app_in, ctx_in) = (app.clone(), ctx.clone());
+            let kept = app.write(&tenant, "message published", move |tx| {
+                Box::pin(async move { idempotency::keep(&app_in, tx, &ctx_in, &published).await })
+            });
+            kept.await?;
+        }
+        Ok::<_, Error>(published)
+    });
+    said.await
 }
 
 /// The message, in bounds.
@@ -146,7 +154,7 @@ fn checked(new: NewTopicMessage) -> Result<TopicMessage> {
         let rule = format!("a topic name of at most {} bytes, without wildcards", limits::MQTT_TOPIC_BYTES);
         return Err(Error::invalid("topic", rule));
     }
-    if topic.starts_with('$') {
+    if topic.starts_with('$') || spoken_on(&topic).is_some() {
         return Err(not_here());
     }
     if payload.len() > limits::MQTT_PAYLOAD_BYTES {
@@ -191,5 +199,28 @@ fn refused(refused: PublishRefused) -> Error {
             Error::TooMany { what: "messages wait or are retained", retry_after: Duration::from_secs(60) }
         }
         PublishRefused::Unavailable => NO_DOOR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_speaks_for_the_server() {
+        let taken = |topic: &str| checked(NewTopicMessage { topic: topic.to_owned(), ..NewTopicMessage::default() });
+        for topic in [
+            "$aws/things/gw-1/shadow/update",
+            "devices/gw-1/config/rejected",
+            "devices/gw-1/config/desired",
+            "devices/gw-1/messages/devicebound/x",
+            "devices/gw-1/identity/renew",
+            "devices/gw-1/identity",
+        ] {
+            assert!(matches!(taken(topic), Err(Error::Invalid { .. })), "{topic}");
+        }
+        for topic in ["plants/1", "devices/gw-1/telemetry", "devices/gw-1", "x/devices/gw-1/config/desired"] {
+            assert!(taken(topic).is_ok(), "{topic}");
+        }
     }
 }

@@ -350,7 +350,7 @@ impl Broker {
     pub fn publish(&self, tenant: &TenantId, message: Message<'_>) -> Result<Receipt, PublishError> {
         let outbound = self.inner.outbound(&message)?;
         let space = self.inner.space(tenant);
-        let since = self.inner.committer.open();
+        let since = self.inner.committer.since();
         let routed = self.inner.route(&space, &outbound, None, &mut Vec::new())?;
         Ok(self.inner.receipt(since, routed))
     }
@@ -364,7 +364,7 @@ impl Broker {
     ) -> Result<Receipt, PublishError> {
         let outbound = self.inner.outbound(&message)?;
         let Some(session) = self.session(tenant, device) else { return Ok(Receipt { matched: 0, commit: None }) };
-        let since = self.inner.committer.open();
+        let since = self.inner.committer.since();
         let routed = self.inner.push_to(&session, &outbound, Flags { direct: true, ..Flags::default() })?;
         Ok(self.inner.receipt(since, routed))
     }
@@ -374,7 +374,7 @@ impl Broker {
         let outbound = self.inner.outbound(&message)?;
         let session = self.session(tenant, device).filter(|session| listens(session, message.topic) == Some(true));
         let Some(session) = session else { return Ok(Receipt { matched: 0, commit: None }) };
-        let since = self.inner.committer.open();
+        let since = self.inner.committer.since();
         let routed = self.inner.push_to(&session, &outbound, Flags::default())?;
         Ok(self.inner.receipt(since, routed))
     }
@@ -389,7 +389,7 @@ impl Broker {
         let outbound = self.inner.outbound(&message)?;
         let session = self.inner.space_of(principal).session(&principal.device);
         let Some(session) = session else { return Ok(Receipt { matched: 0, commit: None }) };
-        let since = self.inner.committer.open();
+        let since = self.inner.committer.since();
         let routed = self.inner.push_to(&session, &outbound, Flags { direct: true, ..Flags::default() })?;
         Ok(self.inner.receipt(since, routed))
     }

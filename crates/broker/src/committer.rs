@@ -1,8 +1,8 @@
 //! Group commit: whatever waits is committed together, and whoever waits for it is woken together.
 //!
-//! Batches are numbered. Who changes a session notes the number that is open before (`since`) and after (`ticket`) the
-//! change; the change is in one of those batches, since a batch is closed before its sessions are drained. It is durable
-//! once `ticket` is committed and no batch since `since` has failed.
+//! Batches are numbered. Who changes a session notes before the change the first batch that is not done (`since`), and after
+//! it the one that is open (`ticket`). The change is in one of those: in the open one, or in the one that was closed before and
+//! whose sessions are still being drained. It is durable once `ticket` is committed and no batch since `since` has failed.
 //!
 //! Under load those whom a commit answers come again at once. The next commit waits a moment for them: what a commit costs
 //! is then shared by all of them, not by the half that happened to come while the last one was at the disk. Who is alone
@@ -51,7 +51,7 @@ pub(crate) struct Committer {
     done: AtomicU64,
     last_failed: AtomicU64,
     pending_bytes: AtomicUsize,
-    /// Sessions that have ended and that the store may still have, with the batch that was open then.
+    /// Sessions that have ended and that the store may still have, with the first batch that may say so.
     endings: Mutex<HashMap<(TenantId, DeviceId), u64>>,
     stopping: AtomicBool,
     stopped: AtomicBool,
@@ -86,6 +86,11 @@ impl Committer {
         self.open.load(Ordering::Acquire)
     }
 
+    /// The first batch that a change may be in that is made now.
+    pub(crate) fn since(&self) -> u64 {
+        self.done.load(Ordering::Acquire) + 1
+    }
+
     /// The batch that may be under way, or else the one that is filled now: the `since` of a change that was noted before.
     pub(crate) fn under_way(&self) -> u64 {
         self.open().saturating_sub(1).max(1)
@@ -96,7 +101,7 @@ impl Committer {
         self.batch.lock().dirty.push(session.clone());
     }
 
-    /// A session has ended; `since` is the batch that was open before that was noted.
+    /// A session has ended; `since` is the first batch that this may be in.
     pub(crate) fn ending(&self, session: &Session, since: u64) {
         self.endings.lock().insert((session.tenant.clone(), session.client.clone()), since);
     }
@@ -306,4 +311,24 @@ fn retained_key(op: &Op) -> (TenantId, String) {
         _ => String::new(),
     };
     (op.tenant().clone(), topic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session that is drained late takes what comes meanwhile into a batch that is closed already.
+    #[test]
+    fn what_comes_before_a_closed_batch_is_drained_fails_with_it() {
+        let committer = Committer::new();
+        let closed = committer.open.fetch_add(1, Ordering::AcqRel);
+        let (since, ticket) = (committer.since(), committer.open());
+        committer.last_failed.store(closed, Ordering::Release);
+        committer.done.store(closed, Ordering::Release);
+        let later = committer.since();
+        assert!(committer.outcome(since, ticket).is_none(), "the other batch that it may be in is not done");
+        committer.done.store(ticket, Ordering::Release);
+        assert!(matches!(committer.outcome(since, ticket), Some(Err(CommitFailed))));
+        assert!(matches!(committer.outcome(later, ticket), Some(Ok(()))), "what came after the failure is kept");
+    }
 }

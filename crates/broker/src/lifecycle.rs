@@ -120,7 +120,7 @@ impl Inner {
         }
         drop(router);
         if was_durable {
-            let since = self.committer.open();
+            let since = self.committer.since();
             session.change(state, &self.committer, |p| p.delete = true);
             self.committer.ending(session, since);
         }
@@ -227,7 +227,7 @@ impl Inner {
 
     /// Ends a connection, if there is one, and removes the session whatever it holds. The batch that makes it so.
     pub(crate) fn forget_session(&self, space: &Arc<Space>, session: &Arc<Session>) -> (u64, u64) {
-        let since = self.committer.open();
+        let since = self.committer.since();
         let mut sessions = space.sessions.lock();
         let mut state = session.lock();
         if let Some(link) = state.link.take() {

@@ -29,7 +29,9 @@ use std::collections::BTreeSet;
 use fleetward_base::{DeviceId, limits};
 use serde::{Deserialize, Serialize};
 
-pub use compiled::{Attached, CertificateFacts, Compiled, Explained, Facts, Judged, LeftOut, Origin, Verdict};
+pub use compiled::{
+    Attached, CertificateFacts, Compiled, Explained, Facts, Judged, LeftOut, Origin, Verdict, spoken_on,
+};
 pub use template::Template;
 pub use weight::{TooMuch, Weight};
 

@@ -64,7 +64,13 @@ impl Allowed {
         }
     }
 
-    async fn run(&self, run: &Run) -> Result<Ran, HandlerError> {
+    /// Judged once more: an earlier life took the job on, and the owner may have changed what is allowed since.
+    async fn run(&self, run: &Run) -> Result<Ran, String> {
+        self.judge(&run.action)?;
+        self.start(run).await.map_err(|error| error.to_string())
+    }
+
+    async fn start(&self, run: &Run) -> Result<Ran, HandlerError> {
         let user = run.action.run_as_user.clone().unwrap_or_default();
         let environment = [
             ("FLEETWARD_JOB", run.key.job.clone()),
@@ -89,10 +95,10 @@ impl Allowed {
 }
 
 /// What a program's end means for its step.
-fn ended(action: &Action, ran: Result<Ran, HandlerError>) -> Ended {
+fn ended(action: &Action, ran: Result<Ran, String>) -> Ended {
     let ran = match ran {
         Ok(ran) => ran,
-        Err(error) => return Ended { failure: Some(error.to_string()), ..Ended::default() },
+        Err(error) => return Ended { failure: Some(error), ..Ended::default() },
     };
     let last = ran.stderr.lines().rev().map(str::trim).find(|line| !line.is_empty());
     let last = last.map(|line| format!(": {line}")).unwrap_or_default();
@@ -143,7 +149,11 @@ impl Agent {
         let allowed = self.tasks.allowed.clone();
         self.work.spawn(async move {
             let reboots = allowed.judge(&run.action) == Ok(Policy::Reboots);
-            let ended = ended(&run.action, allowed.run(&run).await);
+            let ran = allowed.run(&run).await;
+            // What it wrote may be a secret, and so may the failure, which repeats a line of it.
+            let status = ran.as_ref().ok().map(|ran| ran.status.to_string());
+            tracing::info!(job = %run.key.job, step = %run.action.name, status, "step");
+            let ended = ended(&run.action, ran);
             Done::Stepped { run: Box::new(run), reboots, ended }
         });
     }
@@ -154,7 +164,6 @@ impl Agent {
         if reboots && ended.failure.is_none() {
             return tracing::info!(job, step, "the step waits for the restart of the device");
         }
-        tracing::info!(job, step, failure = ended.failure.as_deref(), "step");
         let todo = self.tasks.steps.ended(&run.key, run.step, ended, self.disk.as_ref());
         self.do_steps(todo);
     }
@@ -269,6 +278,10 @@ mod tests {
         assert_eq!(said.stdout, "2:app:a b:j:2:n:1");
         let said = fixture.runs(command("echo,hello")).await;
         assert_eq!((said.failure, said.stdout.as_str()), (None, "hello"));
+        // A life before took it on; its owner does not allow it any more.
+        let refused = fixture.runs(command("echo,bye")).await;
+        let why = "the owner of this device does not allow that command";
+        assert_eq!((refused.failure.as_deref(), refused.stdout.as_str()), (Some(why), ""));
     }
 
     #[tokio::test(flavor = "current_thread")]

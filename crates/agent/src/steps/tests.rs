@@ -165,7 +165,10 @@ fn a_job_that_was_taken_back_begins_no_other_step() {
     let mut device = Device::new();
     device.offered(1, &["a", "b"]);
     let mut device = device.again("boot-1");
-    assert_eq!(short(&device.offered(2, &["c"])), ["at 1/1 do c", "run 0"]);
+    let cut = "Failed: another job took its place";
+    assert_eq!(short(&device.offered(2, &["c"])), [cut, "at 1/1 do c", "run 0"]);
+    assert_eq!(short(&device.offered(1, &["a", "b"])), [cut], "it does not begin anew");
+    assert_eq!(short(&device.again("boot-1").steps.session_began()), [cut, "next"], "until it is heard");
 }
 
 #[test]

@@ -262,32 +262,30 @@ async fn again(tx: &mut TenantTx, ctx: &Ctx, known: &KnownCertificate, same: boo
     Ok(())
 }
 
-/// Why it stands on the deny list, if it does.
-async fn denial_of(app: &App, tenant: &TenantId, serial: &str) -> Result<Option<String>> {
-    let serial = serial.to_owned();
-    let row = app.read(tenant, "denial", move |tx| {
-        Box::pin(async move { Ok(tx.denial(Denied::Serial.as_str(), &serial).await?) })
-    });
-    Ok(row.await?.map(|row| row.reason))
-}
-
 /// Takes a certificate from its device: it counts no more, until it is attached to the same device again; one that was set
 /// aside before does not count then either. Its session ends. Asking twice is harmless.
 ///
 /// # Errors
-/// `NotFound` for the certificate, also where it is not this device's.
+/// `NotFound` for the certificate, also where it is not this device's; `Conflict` (`certificate-inactive`) where the deny list
+/// has it for a reason of its own.
 pub async fn detach(app: &App, ctx: &Ctx, tenant: &TenantId, id: &str, device: &DeviceId) -> Result<()> {
     ctx.allow(tenant, Permission::DeviceRevoke)?;
     let known = certificate(app, ctx, tenant, id).await?;
     if known.bound_to.as_ref() != Some(device) {
         return Err(NOT_THERE);
     }
-    let denial = denial_of(app, tenant, &known.serial).await?;
-    let aside = matches!(denial.as_deref(), Some(SET_ASIDE | DETACHED_ASIDE));
-    let reason = if aside { DETACHED_ASIDE } else { DETACHED };
     let (serial, ctx_in, now) = (known.serial.clone(), ctx.clone(), app.now());
     app.write(tenant, "detach certificate", move |tx| {
         Box::pin(async move {
+            let denial = tx.denial(Denied::Serial.as_str(), &serial).await?;
+            let reason = match denial.as_ref().map(|denial| denial.reason.as_str()) {
+                None | Some(DETACHED) => DETACHED,
+                Some(SET_ASIDE | DETACHED_ASIDE) => DETACHED_ASIDE,
+                // Attached again it would count, though somebody has denied it.
+                Some(_) => {
+                    return Err(Error::conflict("certificate-inactive", "the deny list has it; take it off first"));
+                }
+            };
             take_back(tx, &ctx_in, &serial, now).await?;
             set_aside(tx, &ctx_in, &serial, reason, now).await
         })

@@ -221,14 +221,15 @@ async fn retag(tx: &mut TenantTx, groups: &[DynamicGroup], id: &DeviceId, now: T
         other => other?,
     };
     let tags = tags_of(groups, &before);
-    let changed: BTreeSet<&String> = tags.symmetric_difference(&before.tags).collect();
+    let left: BTreeSet<String> = before.tags.intersection(&tags).cloned().collect();
+    let amend = |tags| before.amend(DeviceFields { tags: Some(tags), ..DeviceFields::default() }, now);
+    // One that would have more tags than may be comes in nowhere; it goes all the same.
+    let Ok(after) = amend(tags).or_else(|_| amend(left)) else { return Ok(false) };
+    let changed: BTreeSet<&String> = after.tags.symmetric_difference(&before.tags).collect();
     if changed.is_empty() {
         return Ok(false);
     }
-    let detail = json!({ "changed": ["tags"], "groups": changed, "revision": before.revision + 1 });
-    let fields = DeviceFields { tags: Some(tags), ..DeviceFields::default() };
-    // One that has as many tags as may be stays as it is.
-    let Ok(after) = before.amend(fields, now) else { return Ok(false) };
+    let detail = json!({ "changed": ["tags"], "groups": changed, "revision": after.revision });
     if !tx.update_device(&row_of(&after)?, before.revision).await? {
         return Ok(false);
     }

@@ -24,7 +24,7 @@ use crate::jobs::settle::{by_jobs, place, settle, told};
 use crate::jobs::{control, rows};
 use crate::journal::record;
 use crate::rollouts::observe;
-use crate::{App, journal};
+use crate::{App, journal, labels};
 
 const PAGE: u32 = limits::JOB_EXECUTIONS_PER_TRANSACTION;
 
@@ -301,6 +301,7 @@ async fn take_away(tx: &mut TenantTx, job: &Job, now: Timestamp) -> Result<Step>
     let rows = tx.delete_job_executions(&job.id, PAGE).await?;
     if rows.is_empty() {
         tx.delete_job(&job.id).await?;
+        tx.remove_labels(labels::Kind::Job.as_str(), job.id.as_str()).await?;
         record(tx, &gone(job, now)).await?;
         return Ok(Step::default());
     }

@@ -12,12 +12,12 @@ use serde_json::json;
 
 use super::for_each_tenant;
 use super::jobs::gone;
-use crate::App;
 use crate::error::Result;
 use crate::identity_policy::identity_policy;
 use crate::jobs::settle::by_jobs;
 use crate::jobs::{control, rows};
 use crate::journal::record;
+use crate::{App, labels};
 
 /// Jobs that one transaction looks at: most have few executions.
 const JOBS: u32 = 50;
@@ -81,6 +81,7 @@ async fn forget_job(tx: &mut TenantTx, id: &JobId, most: u32, now: Timestamp) ->
     let executions = tx.delete_job_executions(id, most).await?.len();
     if u32::try_from(executions).is_ok_and(|count| count < most) {
         tx.delete_job(id).await?;
+        tx.remove_labels(labels::Kind::Job.as_str(), id.as_str()).await?;
         record(tx, &gone(&before, now)).await?;
     } else if let Ok(Some(after)) = delete(&before, true, now) {
         control::write(tx, &after, before.revision).await?;

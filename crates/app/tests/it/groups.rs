@@ -149,6 +149,25 @@ async fn nobody_else_says_who_is_in() {
 }
 
 #[tokio::test]
+async fn who_has_too_many_tags_to_come_in_still_goes() {
+    let stage = Stage::set(1).await;
+    stage.site("d0000", "berlin").await;
+    stage.create("berlin", asks("site:berlin")).await.expect("made");
+    stage.tick().await;
+    for group in ["rome", "italy"] {
+        stage.create(group, asks("site:rome")).await.expect("made");
+    }
+    // One place is free when it leaves berlin, and two groups want it.
+    let own = (1..limits::DEVICE_TAGS).map(|n| format!("t{n}")).chain(["berlin".to_owned()]).collect();
+    let site = Patch::Set("rome".to_owned());
+    stage.amend("d0000", DeviceFields { tags: Some(own), site, ..DeviceFields::default() }).await;
+    assert_eq!(stage.tick().await, 1);
+    let tags = stage.tags("d0000").await;
+    assert_eq!((tags.len(), tags.contains(&"berlin".to_owned())), (limits::DEVICE_TAGS - 1, false));
+    assert_eq!(stage.tick().await, 0);
+}
+
+#[tokio::test]
 async fn a_group_that_goes_leaves_no_tag() {
     let stage = Stage::set(2).await;
     stage.create("all", asks("*")).await.expect("made");

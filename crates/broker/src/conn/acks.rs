@@ -130,7 +130,7 @@ impl Core {
         };
         found.phase = Phase::Released;
         let seq = found.seq;
-        let since = self.inner.committer.open();
+        let since = self.inner.committer.since();
         let mut state = self.session.lock();
         if state.epoch != self.epoch {
             return; // the connection that took over sends the message again

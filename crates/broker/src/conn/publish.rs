@@ -113,7 +113,7 @@ impl Core {
             retain: publish.retain,
             expires_at: expiry.map(|s| self.inner.clock.now().plus(Duration::from_secs(u64::from(s)))),
         };
-        let since = self.inner.committer.open();
+        let since = self.inner.committer.since();
         let routed = self.inner.route(&self.space, &message, Some(&self.session), &mut scratch.targets);
         let remembered = publish.qos == 2 && routed.is_ok() && self.remember_exactly_once(publish.packet_id, true);
         let (code, gate) = match routed {

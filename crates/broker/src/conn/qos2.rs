@@ -65,7 +65,7 @@ impl Core {
 
     /// A PUBREL of the client.
     pub(super) fn on_pubrel(&mut self, packet_id: u16) {
-        let since = self.inner.committer.open();
+        let since = self.inner.committer.since();
         let known = self.forget_exactly_once(packet_id);
         let durable = self.session.lock().durable;
         let (code, gate) = if known {

@@ -36,7 +36,7 @@ struct Accepted {
 impl Core {
     pub(super) fn on_subscribe(&mut self, body: &[u8]) -> Result<(), EndReason> {
         let wanted = read_subscribe(body, self.v5).map_err(EndReason::Server)?;
-        let since = self.inner.committer.open();
+        let since = self.inner.committer.since();
         let mut subscribed = Subscribed { packet_id: wanted.packet_id, codes: Vec::new(), accepted: Vec::new() };
         let rules = rules(self.principal.profile);
         // [MQTT-3.2.2-14] and its kin: it was told.
@@ -174,7 +174,7 @@ impl Core {
 
     pub(super) fn on_unsubscribe(&mut self, body: &[u8]) -> Result<(), EndReason> {
         let wanted = read_unsubscribe(body, self.v5).map_err(EndReason::Server)?;
-        let since = self.inner.committer.open();
+        let since = self.inner.committer.since();
         let filters: Vec<&str> = wanted.filters.iter().map(String::as_str).collect();
         let (codes, durable) = self.remove_subscriptions(&filters);
         let gate = self.commit_gate(durable, since);

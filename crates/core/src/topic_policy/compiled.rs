@@ -266,12 +266,20 @@ fn is_reserved(act: Act, topic: &str, device: &str) -> bool {
     if topic.starts_with('$') {
         return !(matches!(act, Act::Subscribe | Act::Receive) && topic.starts_with(EVENTS));
     }
-    let mut levels = topic.split('/');
-    let head = (levels.next(), levels.next(), levels.next());
     matches!(act, Act::Publish | Act::Retain)
-        && match head {
-            (Some("devices"), Some(whose), Some("identity" | "messages")) => whose != device,
-            (Some("devices"), Some(_), Some("config")) => true,
-            _ => false,
+        && match spoken_on(topic) {
+            Some((_, "config")) => true,
+            Some((whose, _)) => whose != device,
+            None => false,
         }
+}
+
+/// The device to which the server speaks on this topic or below it, and of what: its `identity`, the `messages` of a hub or its
+/// `config`.
+pub fn spoken_on(topic: &str) -> Option<(&str, &str)> {
+    let mut levels = topic.split('/');
+    match (levels.next(), levels.next(), levels.next()) {
+        (Some("devices"), Some(device), Some(of @ ("identity" | "messages" | "config"))) => Some((device, of)),
+        _ => None,
+    }
 }

@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 use super::labels::{Tag, write};
 use crate::answer::{Answer, Refusal};
 use crate::call::{Call, thing};
+use crate::names::stable_id;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -193,10 +194,20 @@ async fn started(call: &Call<'_>) -> Result<Answer, Refusal> {
     let name = call.names.name_of("command", named)?;
     let timeout = body.execution_timeout_seconds.map(Duration::from_secs);
     // The same token is the same execution.
-    let id: Option<CommandId> = body.client_token.and_then(|token| token.parse().ok());
+    let id = body.client_token.map(|token| execution_of(call.names.account(), &token)).transpose()?;
     let how = NewCommand { id, life: timeout, run_timeout: timeout, ..NewCommand::default() };
     let sent = send_template(call.app(), &call.ctx, &call.tenant, (name, &device), how).await.map_err(conflict)?;
     Ok(Answer::Json(json!({ "executionId": sent.id.as_str() })))
+}
+
+/// The execution that a token is for: its own text where that is an id, and otherwise one that is the same each time.
+fn execution_of(account: &str, token: &str) -> Result<CommandId, Refusal> {
+    if token.is_empty() {
+        return Err(Refusal::invalid("clientToken must not be empty"));
+    }
+    let read = token.parse::<CommandId>();
+    let read = read.or_else(|_| stable_id(&[account, "execution", token]).parse::<CommandId>());
+    read.map_err(|error| Refusal::invalid(format!("clientToken must be {}", error.rule)))
 }
 
 fn execution_id(call: &Call<'_>) -> Result<CommandId, Refusal> {
@@ -352,5 +363,18 @@ async fn deleted(call: &Call<'_>) -> Result<Answer, Refusal> {
     match delete_command(call.app(), &call.ctx, &call.tenant, &device, &id).await {
         Err(Error::NotFound { what: "command" }) => Ok(Answer::Nothing),
         other => other.map(|()| Answer::Nothing).map_err(conflict),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_token_is_the_same_execution() {
+        let id = |token: &str| execution_of("1", token).map(|id| id.to_string()).ok();
+        assert_eq!(id("execution-1").as_deref(), Some("execution-1"));
+        assert!(id("a:b/c").is_some() && id("a:b/c") == id("a:b/c") && id("a:b/c") != id("a:b/d"));
+        assert!(id("").is_none());
     }
 }
