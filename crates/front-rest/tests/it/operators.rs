@@ -159,6 +159,13 @@ async fn a_certificate_waits_for_its_device() {
     assert_eq!(house.get(all, &house.acme).await.json["items"].as_array().expect("items").len(), 1);
     assert_eq!(house.get(&one, &house.beta).await.status, 404);
     assert_eq!(delete(&house, &one).await, 409, "it is active");
+    // Who was denied for another reason would count again when it is attached again.
+    let serial = house.get(&one, &house.acme).await.json["serial"].as_str().expect("a serial").to_owned();
+    let list = "/v1/tenants/acme/deny-list";
+    let stolen = json!({ "kind": "serial", "value": serial, "reason": "key stolen" });
+    assert!(house.post(list, &house.acme, &stolen).await.status.is_success());
+    assert_eq!(delete(&house, &format!("{one}/device/gw-1")).await, 409);
+    assert_eq!(delete(&house, &format!("{list}/serial/{serial}")).await, 204);
     assert_eq!(delete(&house, &format!("{one}/device/gw-1")).await, 204);
     let detached = house.get(&one, &house.acme).await.json;
     assert_eq!((&detached["device"], &detached["bound_to"]), (&Value::Null, &json!("gw-1")));
