@@ -208,7 +208,7 @@ def denies(server, name, version):
 @story.check
 @each_version
 def keeps_alive(server, name, version):
-    """Who asks for a keep-alive of 18 hours, or for none, gets 20 minutes, and on MQTT 5 is told so"""
+    """Who asks for a keep-alive of 18 hours, or for none, gets 20 minutes or a little less, and on MQTT 5 is told so"""
     device = server.enrol("acme", f"p-alive-{name}")
     # With 0, paho 1.6 does not wait for its own hand-shake.
     for asked in (0xFFFF, 0) if TWO else (0xFFFF,):
@@ -220,7 +220,8 @@ def keeps_alive(server, name, version):
         code, properties = within(told, what="the CONNACK")
         expect(code, 0)
         if version == mqtt.MQTTv5:
-            expect(properties.ServerKeepAlive, 1200)
+            # Soon after a start the server takes up to a tenth off, for each device its own.
+            holds(1080 <= properties.ServerKeepAlive <= 1200, properties.ServerKeepAlive)
         expect(one.publish(device.topic("alive"), b"x"), 0)
         one.drop()
 
