@@ -206,7 +206,7 @@ async fn apply_one(tx: &mut TenantTx, op: Op, server: &str) -> Result<(), StoreE
         Op::Advance { client, acked_seq, .. } => tx.acknowledge_queue(client.as_str(), acked_seq).await?,
         Op::KeepWill { client, will, .. } => tx.keep_will(client.as_str(), &will, server).await?,
         Op::DropWill { client, will, .. } => {
-            tx.drop_will(client.as_str(), &will).await?;
+            tx.drop_will(client.as_str(), &will, server).await?;
         }
         Op::Retain { retained, .. } => {
             let row = RetainedRow {

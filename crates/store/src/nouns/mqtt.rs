@@ -152,10 +152,10 @@ impl TenantTx {
         self.conn.execute(SQL, params![self.scope.key(), client, will, server]).await.map(drop)
     }
 
-    /// Takes away just this one; `false` where another has come in its place, or none is there.
-    pub async fn drop_will(&mut self, client: &str, will: &[u8]) -> Result<bool, StoreError> {
-        const SQL: &str = "DELETE FROM mqtt_will WHERE tenant_id = $1 AND client = $2 AND will = $3";
-        self.conn.execute(SQL, params![self.scope.key(), client, will]).await.map(hit)
+    /// Takes away just this one; `false` where another has come in its place, another server has it, or none is there.
+    pub async fn drop_will(&mut self, client: &str, will: &[u8], server: &str) -> Result<bool, StoreError> {
+        const SQL: &str = "DELETE FROM mqtt_will WHERE tenant_id = $1 AND client = $2 AND will = $3 AND server = $4";
+        self.conn.execute(SQL, params![self.scope.key(), client, will, server]).await.map(hit)
     }
 
     pub async fn session(&mut self, client: &str) -> Result<Option<SessionRow>, StoreError> {

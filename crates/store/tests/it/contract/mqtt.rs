@@ -162,7 +162,12 @@ pub(crate) async fn wills_are_kept_and_taken(on: Fixture) {
                 tx.keep_will("a", &[1], "s1").await?;
                 tx.keep_will("a", &[2], "s1").await?;
                 tx.keep_will("b", &[3], "s1").await?;
-                Ok((tx.drop_will("a", &[1]).await?, tx.drop_will("b", &[3]).await?, tx.drop_will("c", &[]).await?))
+                assert!(!tx.drop_will("b", &[3], "s2").await?, "it is another server's");
+                Ok((
+                    tx.drop_will("a", &[1], "s1").await?,
+                    tx.drop_will("b", &[3], "s1").await?,
+                    tx.drop_will("c", &[], "s1").await?,
+                ))
             })
         })
         .await;
