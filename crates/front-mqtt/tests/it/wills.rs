@@ -96,6 +96,7 @@ async fn who_was_away_itself_takes_nobody_for_gone() {
     other.beat().await;
     assert_eq!(pass(&house, limits::SERVER_SILENCE / 2).await, 0);
     watching.expect_nothing().await;
+    let _device = other.kill();
 }
 
 #[tokio::test]
