@@ -230,14 +230,17 @@ pub trait Hooks: Send + Sync + 'static {
     fn owns(&self, topic: &str, retain: bool) -> bool;
 
     /// Who a client that is not connected is, if it may still have its will published there. Asked of wills that a crash left.
+    ///
+    /// # Errors
+    /// Where that cannot be known now: the will is kept then.
     async fn will_owner(
         &self,
         _tenant: &TenantId,
         _client: &DeviceId,
         _topic: &str,
         _retain: bool,
-    ) -> Option<Arc<Principal>> {
-        None
+    ) -> Result<Option<Arc<Principal>>, Nack> {
+        Ok(None)
     }
 
     /// Works on a publish to an owned topic. `Ok` means that what it changed is committed: the PUBACK follows it. The

@@ -89,12 +89,12 @@ impl Hooks for MqttHooks {
         client: &DeviceId,
         topic: &str,
         retain: bool,
-    ) -> Option<Arc<Principal>> {
+    ) -> Result<Option<Arc<Principal>>, Nack> {
         match self.principal_outside(tenant, client.clone()).await {
-            Ok(principal) => principal.filter(|it| self.authorize_publish(it, topic, retain)),
+            Ok(principal) => Ok(principal.filter(|it| self.authorize_publish(it, topic, retain))),
             Err(error) => {
                 tracing::warn!(%tenant, device = %client, %error, "a device that left a will could not be asked after");
-                None
+                Err(Nack::Unavailable)
             }
         }
     }

@@ -38,9 +38,13 @@ use fleetward_app::{App, Ctx, Principal};
 use fleetward_base::{DeviceId, TenantId};
 use fleetward_broker::Broker;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 pub use hub::has_properties;
+
+/// Devices that are asked after again at the same time.
+const RECHECKS_AT_ONCE: usize = 16;
 
 /// The rules and services of the devices' MQTT door.
 pub struct MqttHooks {
@@ -58,6 +62,9 @@ pub struct MqttHooks {
     calls: Arc<hub::Calls>,
     /// Devices to whom waiting commands are on their way.
     delivering: Arc<Mutex<HashSet<(TenantId, DeviceId)>>>,
+    /// Turns of those who are asked after again. A change of many records would have all of them at the database at once, where
+    /// some wait too long for an answer and are thrown out.
+    rechecks: Arc<Semaphore>,
     /// Work that a synchronous hook begins and does not wait for.
     tasks: TaskTracker,
 }
@@ -73,6 +80,7 @@ impl MqttHooks {
             external: OnceLock::new(),
             calls: Arc::default(),
             delivering: Arc::default(),
+            rechecks: Arc::new(Semaphore::new(RECHECKS_AT_ONCE)),
             tasks: TaskTracker::new(),
         }
     }

@@ -65,7 +65,10 @@ impl MqttHooks {
     /// Asks the registry once more, and ends the session where it should not be.
     pub(crate) fn recheck(&self, principal: &Arc<Principal>) {
         let (app, principal, broker) = (self.app.clone(), Arc::clone(principal), self.broker.get().cloned());
+        let turns = Arc::clone(&self.rechecks);
         self.tasks.spawn(async move {
+            // Nobody closes it.
+            let _turn = turns.acquire().await;
             let (tenant, device) = (&principal.tenant, &principal.device);
             let serial = &principal.serial;
             // Who is in to register has no claim that could end; its connection ends soon by itself.

@@ -15,7 +15,10 @@ impl Inner {
             tracing::warn!(%tenant, %client, "a will that nobody can read is left out");
             return;
         };
-        let owner = self.hooks.will_owner(&tenant, &client, &will.topic, will.retain).await;
+        let Ok(owner) = self.hooks.will_owner(&tenant, &client, &will.topic, will.retain).await else {
+            // It stays in the store, for whoever looks there next: this server when it starts again, or another one after it.
+            return;
+        };
         let space = self.space(&tenant);
         let now = self.clock.now();
         let mut sessions = space.sessions.lock();

@@ -127,8 +127,18 @@ impl Hooks for Rules {
     }
 
     /// One is barred while no server runs.
-    async fn will_owner(&self, tenant: &TenantId, client: &DeviceId, _: &str, _: bool) -> Option<Arc<Principal>> {
-        (client.as_str() != "barred").then(|| Arc::new(self.principal(tenant.clone(), client.clone())))
+    async fn will_owner(
+        &self,
+        tenant: &TenantId,
+        client: &DeviceId,
+        _: &str,
+        _: bool,
+    ) -> Result<Option<Arc<Principal>>, Nack> {
+        match client.as_str() {
+            "barred" => Ok(None),
+            "unasked" => Err(Nack::Unavailable),
+            _ => Ok(Some(Arc::new(self.principal(tenant.clone(), client.clone())))),
+        }
     }
 
     fn authorize_publish(&self, principal: &Principal, topic: &str, _retain: bool) -> bool {

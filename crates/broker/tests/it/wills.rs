@@ -109,6 +109,18 @@ async fn a_will_whose_right_went_while_no_server_ran_is_not_published() {
     assert!(house.store.load_wills().await.expect("rows").is_empty());
 }
 
+#[tokio::test]
+async fn a_will_whose_owner_cannot_be_asked_after_is_kept() {
+    let house = House::new().await;
+    let will = dying(None, true).will;
+    let _lives = Client::connect(&house, "acme/unasked", Hello { will, ..hello(true, "unasked") }).await;
+    let house = house.crash().await;
+    house.pass(Duration::from_secs(1));
+    Client::connect(&house, "acme/other", hello(true, "other").kept()).await;
+    assert_eq!(house.broker.stats().retained, 0);
+    assert_eq!(house.store.load_wills().await.expect("rows").len(), 1);
+}
+
 /// What a server that is gone left, as another one takes it over: the broker itself knows nothing of the two.
 async fn left_by_another(hello: Hello) -> Vec<fleetward_broker::StoredWill> {
     let gone = House::new().await;
