@@ -201,6 +201,8 @@ pub struct Steps {
     journal: Journal,
     /// The program of the task runs in this process, or has run and waits for the device's restart.
     running: bool,
+    /// The latter.
+    waits: bool,
     /// The server wants no more of it.
     withdrawn: bool,
 }
@@ -211,7 +213,7 @@ impl Steps {
     /// # Errors
     /// As for [`Journal::load`].
     pub fn open(boot: String, usual: Duration, disk: &dyn Disk) -> io::Result<Self> {
-        Ok(Self { boot, usual, journal: Journal::load(disk)?, running: false, withdrawn: false })
+        Ok(Self { boot, usual, journal: Journal::load(disk)?, running: false, waits: false, withdrawn: false })
     }
 
     /// A session began: ends that the server may not have are told, and whether it still wants the job is asked for. What an
@@ -249,10 +251,11 @@ impl Steps {
             }
             Some(task) if task.key == key => return self.go_on(rules, disk),
             // The server is asked once more when that has ended.
-            Some(_) if self.running => return Ok(Vec::new()),
-            // Of an earlier life, and the server has nothing of it in progress any more.
+            Some(_) if self.running && !self.waits => return Ok(Vec::new()),
+            // Of an earlier life, or the restart that it waits for does not come, and the server has nothing of it in progress.
             Some(_) | None => {}
         }
+        (self.running, self.waits) = (false, false);
         let allowed = document.and_then(|document| {
             let refusal = document.steps.iter().find_map(|action| rules(action).err().map(|why| (action, why)));
             match refusal {
@@ -326,12 +329,28 @@ impl Steps {
         if !self.running || !self.journal.task.as_ref().is_some_and(ours) {
             return Ok(Vec::new());
         }
-        self.running = false;
+        (self.running, self.waits) = (false, false);
         let next = self.journal.clone();
         if std::mem::take(&mut self.withdrawn) {
             return self.drop_task(next, disk);
         }
         self.next_step(next, ended, disk)
+    }
+
+    /// The program of a step ended well, and the step has not before the device restarts.
+    ///
+    /// # Errors
+    /// As for [`ended`](Self::ended).
+    pub fn waits(&mut self, key: &Key, disk: &dyn Disk) -> io::Result<Vec<Todo>> {
+        if !self.running || self.journal.task.as_ref().is_none_or(|task| task.key != *key) {
+            return Ok(Vec::new());
+        }
+        if std::mem::take(&mut self.withdrawn) {
+            self.running = false;
+            return self.drop_task(self.journal.clone(), disk);
+        }
+        self.waits = true;
+        Ok(Vec::new())
     }
 
     fn next_step(&mut self, mut next: Journal, ended: &Ended, disk: &dyn Disk) -> io::Result<Vec<Todo>> {
@@ -387,11 +406,14 @@ impl Steps {
 
     fn withdrawn(&mut self, which: &Which, disk: &dyn Disk) -> io::Result<Vec<Todo>> {
         match &self.journal.task {
-            Some(task) if task.key.is(which) && self.running => {
+            Some(task) if task.key.is(which) && self.running && !self.waits => {
                 self.withdrawn = true;
                 Ok(Vec::new())
             }
-            Some(task) if task.key.is(which) => self.drop_task(self.journal.clone(), disk),
+            Some(task) if task.key.is(which) => {
+                (self.running, self.waits) = (false, false);
+                self.drop_task(self.journal.clone(), disk)
+            }
             _ => {
                 let mut todo = self.acknowledged(which, disk)?;
                 todo.push(Todo::AskNext);

@@ -457,15 +457,20 @@ impl Broker {
         self.inner.tick();
     }
 
-    /// Accepts no more, tells every client that the server shuts down (0x8B), waits for the connections to end and
-    /// commits what is left.
-    pub async fn drain(&self) {
+    /// Accepts no more, tells every client that the server shuts down (0x8B), and waits for the connections to end. What is
+    /// published afterwards still reaches the queues.
+    pub async fn end_connections(&self) {
         self.inner.closing.cancel();
         self.inner.tracker.close();
         for space in self.inner.all_spaces() {
             self.end_all(&space, Reason::ServerShuttingDown);
         }
         self.inner.tracker.wait().await;
+    }
+
+    /// Ends the connections and commits what is left.
+    pub async fn drain(&self) {
+        self.end_connections().await;
         self.inner.stop.cancel();
         self.inner.committer.stop();
         self.inner.background.close();

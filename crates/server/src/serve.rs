@@ -93,16 +93,23 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
 async fn close(app: &App, broker: &fleetward_broker::Broker, stop: &CancellationToken, trackers: &[TaskTracker]) {
     tracing::info!("stopping");
     stop.cancel();
-    let ordered = async {
-        broker.drain().await;
+    let doors = async {
+        broker.end_connections().await;
         for tracker in trackers {
             tracker.close();
             tracker.wait().await;
         }
         app.settled().await;
+    };
+    if tokio::time::timeout(parts::CLOSE_DEADLINE, doors).await.is_err() {
+        tracing::warn!("requests are still under way");
+    }
+    // What the last requests had to say is in the queues of sessions by now.
+    let last = async {
+        broker.drain().await;
         fleetward_app::presence::flush(app).await
     };
-    match tokio::time::timeout(parts::CLOSE_DEADLINE, ordered).await {
+    match tokio::time::timeout(parts::CLOSE_DEADLINE, last).await {
         Ok(Ok(_)) => tracing::info!("stopped"),
         Ok(Err(error)) => tracing::warn!(%error, "stopped; last presence was not written"),
         Err(_) => tracing::warn!("stopped with connections still open"),

@@ -2,8 +2,9 @@
 //!
 //! On HTTP/2 an answer before the end of its request resets the stream, and curl before 8.1 then reports a broken stream in
 //! place of the answer. On HTTP/1.1 the connection closes after such an answer, and a client that still sends over TLS may
-//! find the end of it and no answer (botocore does). So what is left is read away first, within limits; whoever sends more
-//! gets the reset. What `Expect: 100-continue` holds back is not asked for.
+//! find the end of it and no answer (botocore does). So what is left is read away first, within limits; whoever sends more,
+//! or says that it will, gets the reset. A client that sends nothing meanwhile waits for its answer, and has it. What
+//! `Expect: 100-continue` holds back is not asked for.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,8 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 /// As much as a client may have sent before it heard of the refusal: the window of a stream.
 const LIMIT_BYTES: usize = 1024 * 1024;
 const DEADLINE: Duration = Duration::from_secs(5);
+/// A client that still sends lets no more time pass in between.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// A request body that hands back what was not read of it.
 pub(crate) struct Guarded {
@@ -37,9 +40,12 @@ impl Unread {
     pub(crate) async fn drain(self) {
         let rest = self.0.lock().ok().and_then(|mut rest| rest.take());
         let Some(mut rest) = rest else { return };
+        if usize::try_from(rest.size_hint().lower()).is_ok_and(|left| left > LIMIT_BYTES) {
+            return;
+        }
         let reading = async {
             let mut seen = 0;
-            while let Some(Ok(frame)) = rest.frame().await {
+            while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE, rest.frame()).await {
                 seen += frame.data_ref().map_or(0, Bytes::len);
                 if seen > LIMIT_BYTES {
                     return;

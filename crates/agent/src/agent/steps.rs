@@ -162,7 +162,9 @@ impl Agent {
     pub(super) fn stepped(&mut self, run: &Run, reboots: bool, ended: &Ended) {
         let (job, step) = (&run.key.job, &run.action.name);
         if reboots && ended.failure.is_none() {
-            return tracing::info!(job, step, "the step waits for the restart of the device");
+            tracing::info!(job, step, "the step waits for the restart of the device");
+            let todo = self.tasks.steps.waits(&run.key, self.disk.as_ref());
+            return self.do_steps(todo);
         }
         let todo = self.tasks.steps.ended(&run.key, run.step, ended, self.disk.as_ref());
         self.do_steps(todo);

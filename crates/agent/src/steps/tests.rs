@@ -172,6 +172,29 @@ fn a_job_that_was_taken_back_begins_no_other_step() {
 }
 
 #[test]
+fn a_restart_that_does_not_come_holds_up_nobody() {
+    let waiting = || {
+        let mut device = Device::new();
+        device.offered(1, &["reboot-a", "b"]);
+        assert_eq!(short(&device.steps.waits(&key(1), &device.disk).unwrap()), Vec::<String>::new());
+        assert_eq!(short(&device.offered(1, &["reboot-a", "b"])), ["at 1/2 do reboot-a"], "it is still awaited");
+        device
+    };
+    let mut device = waiting();
+    assert_eq!(short(&device.withdrawn()), ["next"], "its time is over");
+    assert_eq!(short(&device.offered(2, &["c"])), ["at 1/1 do c", "run 0"]);
+    let mut device = waiting();
+    let cut = "Failed: another job took its place";
+    assert_eq!(short(&device.offered(2, &["c"])), [cut, "at 1/1 do c", "run 0"]);
+    // Taken back while its program still ran.
+    let mut device = Device::new();
+    device.offered(1, &["reboot-a", "b"]);
+    device.withdrawn();
+    assert_eq!(short(&device.steps.waits(&key(1), &device.disk).unwrap()), ["next"]);
+    assert_eq!(short(&device.offered(2, &["c"])), ["at 1/1 do c", "run 0"]);
+}
+
+#[test]
 fn the_journal_has_its_end() {
     let mut device = Device::new();
     for number in 0..i64::try_from(KEPT).unwrap() + 10 {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fleetward_base::limits;
-use fleetward_broker::{Config, EndReason, MemoryStore, Rate, Reason};
+use fleetward_broker::{Config, EndReason, MemoryStore, Message, Rate, Reason};
 use mqtt_protocol_core::mqtt::packet::Property;
 
 use crate::client::{Client, Hello, Said, hello, packet};
@@ -320,6 +320,27 @@ async fn drain_tells_everybody_and_commits() {
     within("the drain", house.tracker.wait()).await;
     let again = house.crash().await;
     assert!(Client::resume(&again, "acme/keeper", hello(true, "keeper").kept()).await.1);
+}
+
+/// A request over HTTP that is answered while the server stops has something to say too.
+#[tokio::test]
+async fn what_is_published_after_the_connections_ended_waits_for_their_sessions() {
+    let house = House::new().await;
+    let mut keeper = Client::connect(&house, "acme/keeper", hello(true, "keeper").kept()).await;
+    keeper.subscribe("t", 1).await;
+    house.tracker.spawn({
+        let broker = house.broker.clone();
+        async move { broker.end_connections().await }
+    });
+    keeper.expect_end(0x8B).await;
+    house.tracker.close();
+    within("the end of the connections", house.tracker.wait()).await;
+    house.broker.publish(&tenant("acme"), Message::new("t", b"last")).expect("taken").durable().await.expect("kept");
+    within("the drain", house.broker.drain()).await;
+    let again = house.crash().await;
+    let (mut keeper, present) = Client::resume(&again, "acme/keeper", hello(true, "keeper").kept()).await;
+    assert!(present);
+    assert_eq!(keeper.expect_publish().await.payload, b"last");
 }
 
 /// Whatever ends a connection's task, the session is free again.

@@ -327,13 +327,25 @@ impl Link {
             .map(|builder| builder.qos(Qos::AtLeastOnce).packet_id(id).payload(said.payload.to_vec()));
         match packet.and_then(|builder| builder.build()) {
             Ok(packet) => {
+                let events = self.connection.checked_send(packet);
+                // The broker's limit (MQTT 5.0 §3.2.2.3.6). It would come first in each connection, and end it.
+                if matches!(events[..], [Event::NotifyError(MqttError::PacketTooLarge)]) {
+                    return self.leave_out(id, said, MqttError::PacketTooLarge);
+                }
                 self.sent += 1;
                 self.unacknowledged.insert(self.sent, (id, said));
-                let events = self.connection.checked_send(packet);
                 self.absorb(events);
             }
-            Err(error) => tracing::error!(?error, "a message that cannot be sent"),
+            Err(error) => self.leave_out(id, said, error),
         }
+    }
+
+    /// A message that can never be sent does not stop those behind it.
+    fn leave_out(&mut self, id: u16, said: Said, error: MqttError) {
+        tracing::warn!(topic = said.topic, bytes = said.payload.len(), ?error, "the broker cannot be sent a message");
+        let events = self.connection.release_packet_id(id);
+        self.absorb(events);
+        self.acknowledged.push(said);
     }
 
     fn acknowledge(&mut self, id: u16) {
@@ -509,12 +521,16 @@ mod tests {
     }
 
     async fn open(clock: Arc<ManualClock>) -> (Link, Broker) {
+        open_with(clock, &[0x20, 3, 0, 0, 0]).await
+    }
+
+    async fn open_with(clock: Arc<ManualClock>, connack: &[u8]) -> (Link, Broker) {
         let (ours, theirs) = tokio::io::duplex(16 * 1024);
         let mut broker = Broker { stream: theirs, read: BytesMut::new() };
         let opening = Link::open(Box::new(ours), "server", clock);
         let greeting = async {
             broker.packet().await;
-            broker.write(&[0x20, 3, 0, 0, 0]).await;
+            broker.write(connack).await;
         };
         let (link, ()) = tokio::join!(opening, greeting);
         (link.expect("opened"), broker)
@@ -562,6 +578,24 @@ mod tests {
         stop.cancel();
         running.await.expect("told to stop");
         assert_eq!(outlet.waiting(), held, "what was not acknowledged is said again");
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_for_the_broker_does_not_stop_the_rest() {
+        // With a Maximum Packet Size of 100 bytes.
+        let connack = [0x20, 8, 0, 0, 5, 0x27, 0, 0, 0, 100];
+        let (mut link, mut broker) = open_with(Arc::new(ManualClock::at(Timestamp::EPOCH)), &connack).await;
+        let (outlet, stop) = (outlet(), CancellationToken::new());
+        assert!(outlet.push("a", &[0; 200]) && outlet.push("b", &[0; 20]));
+        let mut running = Box::pin(link.run(&outlet, |_| async { true }, &stop));
+        let ids = rest(&mut running, &mut broker).await;
+        assert_eq!(ids.len(), 1, "the other one");
+        broker.write(&[0x40, 2, ids[0][0], ids[0][1]]).await;
+        assert!(rest(&mut running, &mut broker).await.is_empty());
+        stop.cancel();
+        running.await.expect("told to stop");
+        assert_eq!(outlet.waiting(), 0, "it is not tried for ever");
+        assert!(outlet.push("c", &vec![0; limits::EXTERNAL_BROKER_BYTES - 1]), "and counts no longer");
     }
 
     #[tokio::test]

@@ -42,6 +42,20 @@ pub struct CommandRow {
     pub due_at: Option<Timestamp>,
 }
 
+/// A page by id and device, of those that the filter lets through and that $more is true of.
+macro_rules! page {
+    ($more:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM command WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR id = $2) \
+             AND (CAST($3 AS TEXT) IS NULL OR device = $3) AND (CAST($4 AS TEXT) IS NULL OR status = $4)",
+            $more,
+            " AND (id, device) > ($5, $6) ORDER BY id, device LIMIT $7"
+        )
+    };
+}
+
 from_row!(CommandRow {
     device: id,
     id: id,
@@ -223,25 +237,15 @@ impl TenantTx {
         after: Option<(&CommandId, &DeviceId)>,
         limit: u32,
     ) -> Result<Vec<CommandRow>, StoreError> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM command WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR id = $2) \
-             AND (CAST($3 AS TEXT) IS NULL OR device = $3) AND (CAST($4 AS TEXT) IS NULL OR status = $4) \
-             AND (CAST($8 AS TEXT) IS NULL OR op = $8) AND (id, device) > ($5, $6) ORDER BY id, device LIMIT $7"
-        );
         let (id, device) = after.map_or(("", ""), |(id, device)| (id.as_str(), device.as_str()));
-        let params = params![
-            self.scope.key(),
-            filter.id.as_ref().map(CommandId::as_str),
-            filter.device.as_ref(),
-            &filter.status,
-            id,
-            device,
-            limit,
-            &filter.op
-        ];
-        self.conn.query(SQL, params).await
+        let (of_id, of_device) = (filter.id.as_ref().map(CommandId::as_str), filter.device.as_ref());
+        let Some(op) = &filter.op else {
+            let params = params![self.scope.key(), of_id, of_device, &filter.status, id, device, limit];
+            return self.conn.query(page!(""), params).await;
+        };
+        // Of one operation there may be few: they are found by their own index.
+        let params = params![self.scope.key(), of_id, of_device, &filter.status, id, device, limit, op.as_str()];
+        self.conn.query(page!(" AND op = $8"), params).await
     }
 
     /// Those of a device, the newest first, older than `before`; in one status, or all.
